@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runstead.runtime.value_shape import shape_of
+from runstead.runtime.value_shape import value_shape
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from runstead.runtime.value_shape import shape_of
     ],
 )
 def test_shape_of_a_handler_result_contains_no_values(value: Any, shape: str) -> None:
-    assert shape_of(value) == shape
+    assert value_shape(value) == shape

@@ -343,7 +343,7 @@ async def test_stop_notice_reaches_other_workers_when_one_fails(
     dispatcher: LocalDispatcher, waiting: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Deaf(RecordingWorker):
-        def notice_stop(self, run_id: RunId) -> None:
+        def check_stop_request(self, run_id: RunId) -> None:
             raise RuntimeError("not listening")
 
     deaf, holder = Deaf(waiting), RecordingWorker(waiting)
@@ -360,8 +360,8 @@ async def test_stop_reaches_a_worker_on_another_loop(waiting: Rows, bell: Bell, 
     class Elsewhere(RecordingWorker):
         noticed = asyncio.Event()
 
-        def notice_stop(self, run_id: RunId) -> None:
-            super().notice_stop(run_id)
+        def check_stop_request(self, run_id: RunId) -> None:
+            super().check_stop_request(run_id)
             self.loop_of_notice = asyncio.get_running_loop()
             self.noticed.set()
 

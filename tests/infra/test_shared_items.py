@@ -9,7 +9,7 @@ import pytest
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.items.store import SqlItemStore
 from runstead.resources.items import ActorScopedStore
-from runstead.runtime.actor_context import ActorContext, Reach, acting
+from runstead.runtime.actor_context import AccessScope, ActorContext, acting
 from runstead.runtime.page_budget import page_within
 from runstead.testing.clock import HandClock
 
@@ -18,7 +18,7 @@ ALICE, BOB, ELSEWHERE = ActorContext("alice"), ActorContext("bob"), ActorContext
 
 
 def led(actor: ActorContext, namespace: tuple[str, ...] = ACME) -> ActorContext:
-    return actor.within(Reach(items=namespace))
+    return actor.with_scope(AccessScope(items=namespace))
 
 
 @pytest.fixture

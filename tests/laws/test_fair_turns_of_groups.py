@@ -15,7 +15,7 @@ from runstead.runtime.runs.fair_turns import (
     MOST_URGENT,
     RISES_AFTER,
     Flow,
-    WaitingRun,
+    QueuedRun,
     in_fair_order,
 )
 
@@ -74,9 +74,9 @@ class Server:
             self.turns[run.group, run.priority] = START + now * TICK
             self.executing[number] = (run, now + run.lasts)
 
-    def _runs(self, flow: tuple[str, int]) -> list[WaitingRun]:
+    def _runs(self, flow: tuple[str, int]) -> list[QueuedRun]:
         runs = [(run.at, number) for number, run in self.waiting.items() if (run.group, run.priority) == flow]
-        return [WaitingRun(str(number), START + at * TICK) for at, number in sorted(runs)]
+        return [QueuedRun(str(number), START + at * TICK) for at, number in sorted(runs)]
 
     def check(self, run: Arrival, counts: Counter[str]) -> None:
         """Return the runs in start order, with the number of runs that each group had executed before."""

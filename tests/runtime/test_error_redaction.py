@@ -8,10 +8,10 @@ import pytest
 from langgraph.errors import GraphRecursionError, InvalidUpdateError
 
 from runstead.resources.storage_errors import StorageBusy, StorageError, StorageFull, StorageReadOnly
-from runstead.runtime.runs.error_redaction import MASKED, MASKING, ErrorTexts
+from runstead.runtime.runs.error_redaction import MASKED, REDACTING, ErrorRedactor
 from runstead.runtime.runs.exceptions import AgentNotFound
 
-ALL = ErrorTexts(shows_all=True)
+ALL = ErrorRedactor(show_all=True)
 
 
 class Refused(ValueError):
@@ -36,23 +36,23 @@ class VendorError(Exception):
     ],
 )
 def test_exceptions_of_authors_are_shown(error: Exception) -> None:
-    assert MASKING.of(error) == str(error)
+    assert REDACTING.message(error) == str(error)
 
 
 @pytest.mark.parametrize(
     "error", [VendorError("key sk-123 is wrong"), OSError("/etc/secret"), Exception("x"), ConnectionError("10.0.0.1")]
 )
 def test_exceptions_of_libraries_are_masked_unless_show_all(error: Exception) -> None:
-    assert MASKING.of(error) == MASKED == "An internal error occurred"
-    assert ALL.of(error) == str(error)
+    assert REDACTING.message(error) == MASKED == "An internal error occurred"
+    assert ALL.message(error) == str(error)
 
 
 @pytest.mark.parametrize("kind", [StorageFull, StorageReadOnly, StorageBusy])
 def test_storage_errors_show_the_remedy_without_the_location(kind: type[StorageError]) -> None:
     error = kind(Path("/data/of/someone.db"))
-    assert "someone" not in MASKING.of(error)
-    assert "again" in MASKING.of(error)
-    assert "someone" in ALL.of(error)
+    assert "someone" not in REDACTING.message(error)
+    assert "again" in REDACTING.message(error)
+    assert "someone" in ALL.message(error)
 
 
 @pytest.mark.parametrize(
@@ -68,5 +68,5 @@ def test_storage_errors_show_the_remedy_without_the_location(kind: type[StorageE
     ],
 )
 def test_errors_of_tasks_in_a_state(error: object, text: str) -> None:
-    assert MASKING.of_task(error) == text
-    assert ALL.of_task("VendorError('sk')") == "VendorError('sk')"
+    assert REDACTING.task_error(error) == text
+    assert ALL.task_error("VendorError('sk')") == "VendorError('sk')"

@@ -9,7 +9,7 @@ import pytest
 from runstead.resources import assistant_lookup, states, threads
 from runstead.runtime.runs import exceptions, graph_access
 from runstead.runtime.runs.exceptions import (
-    AgentUnresponsive,
+    AgentTimeout,
     CronMoved,
     IllegalTransition,
     LeaseLost,
@@ -42,7 +42,7 @@ from runstead.wire.errors import MASKED, Problem, Unavailable, Unprocessable, pr
         (Unprocessable("no"), Problem(422, "no")),
         (Unavailable("later"), Problem(503, "later", {"retry-after": "1"})),
         (
-            AgentUnresponsive("g", 30),
+            AgentTimeout("g", 30),
             Problem(
                 503,
                 "The code of graph 'g' did not answer within 30 seconds; send the request again in a moment",

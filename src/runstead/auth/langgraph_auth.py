@@ -22,7 +22,7 @@ from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeCancelled
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
-from runstead.runtime.value_shape import shape_of
+from runstead.runtime.value_shape import value_shape
 from runstead.wire.authorization import Action, Filters, InvalidFilter, Resource, filter_of
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Forbidden, Refused, Unauthenticated, Unavailable, WireError
@@ -155,10 +155,10 @@ def _filters(answer: Any, handler: Callable[..., Any]) -> Filters | None:
         try:
             filter_of(answer)
         except InvalidFilter:
-            _log.error("%s returned a filter that cannot be applied: %s", _name(handler), shape_of(answer))
+            _log.error("%s returned a filter that cannot be applied: %s", _name(handler), value_shape(answer))
             raise
         return dict(answer)
-    _log.error("%s must return None, True, False or a filter (a dict), got %s", _name(handler), shape_of(answer))
+    _log.error("%s must return None, True, False or a filter (a dict), got %s", _name(handler), value_shape(answer))
     raise InvalidAnswer(
         f"This server's auth handler must return None, True, False or a filter (a dict), got {type(answer).__name__}"
     )

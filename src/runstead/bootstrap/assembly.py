@@ -45,9 +45,9 @@ from runstead.resources.thread_expiry import ThreadExpiry
 from runstead.resources.thread_service import ThreadCopies, ThreadRemoval
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.access_check import RunAccess
-from runstead.runtime.runs.error_redaction import ErrorTexts
+from runstead.runtime.runs.error_redaction import ErrorRedactor
 from runstead.runtime.runs.facade import RunsFacade
-from runstead.runtime.runs.graph_access import ThreadAgents
+from runstead.runtime.runs.graph_access import GraphAccess
 from runstead.runtime.runs.observer import CompositeObserver
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.scheduling import RunScheduler
@@ -57,13 +57,13 @@ from runstead.wire.credentials import Authenticator
 
 from .background import cron_scheduler, expire_regularly, sweep_regularly
 from .extensions import open_door
-from .loop_failover import LostLoops
+from .loop_failover import LoopFailover
 from .opening import Parts, open_parts
 from .options import header_choice, run_limits, thread_sweeps, thread_ttl, trusted_with_shared
 from .priorities import reserved_slots, run_scheduler
 from .profile import Profile
 from .readiness import Readiness
-from .run_access import AccessOfRuns
+from .run_access import RunAccessCheck
 from .sdk_cache import prepare_sdk, sdk_cache
 from .shutdown import Closing
 from .unsupported import refuse_what_cannot_be_kept, without_effect
@@ -128,7 +128,7 @@ async def _assembled(
         profile = parts.profile
         stack.enter_context(sdk_cache(profile.cache, profile.clock, user_loop))
         scheduler = await _scheduler(parts, settings, configuration, code, user_loop)
-        access = AccessOfRuns(SqlApiKeyStore(profile.database), profile.clock)
+        access = RunAccessCheck(SqlApiKeyStore(profile.database), profile.clock)
         runtime = _runtime(parts, settings, configuration, scheduler, access)
         if not profile.is_shared:
             # The data directory belongs to this process alone, so every holder of a run from before the start is dead.
@@ -136,7 +136,7 @@ async def _assembled(
             await parts.webhooks.deliveries.abandon_all()
         runs = RunsFacade.assemble(runtime)
         closing = Closing(runs, profile.bridge, profile.notices, settings.shutdown_grace_seconds)
-        lost = LostLoops(user_loop, runs, closing, code.custom, replace_process)
+        lost = LoopFailover(user_loop, runs, closing, code.custom, replace_process)
         blocks = stack.enter_context(lost.watchdog(settings).running())
         door = await stack.enter_async_context(
             open_door(settings, configuration, code.auth, profile.database, profile.clock, user_loop)
@@ -192,7 +192,7 @@ async def _start_sweeping(
 async def _executing(
     parts: Parts,
     services: Services,
-    access: AccessOfRuns,
+    access: RunAccessCheck,
     closing: Closing,
     settings: Settings,
     user_loop: UserLoop,
@@ -245,7 +245,7 @@ def _runtime(
         observer=CompositeObserver([profile.notices, parts.webhooks.sender]),
         clock=clock,
         limits=run_limits(settings, reserved_slots(settings, configuration)),
-        error_texts=ErrorTexts(bool(settings.show_errors)),
+        error_redactor=ErrorRedactor(bool(settings.show_errors)),
         scheduler=scheduler,
         access=access,
     )
@@ -257,8 +257,8 @@ def _services(
     profile, handled = parts.profile, parts.handled
     threads = handled.threads(SqlThreadStore(profile.database, profile.clock, default_ttl=thread_ttl(configuration)))
     assistants = handled.assistants(SqlAssistantStore(profile.database, profile.clock))
-    texts = ErrorTexts(bool(settings.show_errors))
-    agents = ThreadAgents(parts.graphs, parts.loops, profile.checkpoints, parts.graph_store, texts)
+    texts = ErrorRedactor(bool(settings.show_errors))
+    agents = GraphAccess(parts.graphs, parts.loops, profile.checkpoints, parts.graph_store, texts)
     queries = handled.run_queries(SqlRunQueryStore(profile.database))
     configs = ThreadConfigs(queries, assistants)
     changed = profile.notices.state_changed

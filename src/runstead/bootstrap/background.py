@@ -25,7 +25,7 @@ from runstead.settings import Settings
 from runstead.wire.errors import Forbidden
 from runstead.wire.runs import RunCreate
 
-from .run_access import AccessOfRuns
+from .run_access import RunAccessCheck
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ async def sweep_items_regularly(items: SqlItemStore, clock: Clock, every: float)
         yield
 
 
-def cron_scheduler(services: Services, access: AccessOfRuns, bell: Bell, settings: Settings) -> CronScheduler:
+def cron_scheduler(services: Services, access: RunAccessCheck, bell: Bell, settings: Settings) -> CronScheduler:
     """Return a scheduler that is not running yet. ``bell`` is notified when this process creates or changes a cron."""
 
     async def granted(cron: CronRecord, run: RunCreate) -> RunCreate:

@@ -27,7 +27,7 @@ from .shutdown import Closing
 _log = logging.getLogger(__name__)
 
 
-class LostLoops:
+class LoopFailover:
     """Handler of lost loops, on the server's loop."""
 
     def __init__(

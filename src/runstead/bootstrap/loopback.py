@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from runstead.gateway.auth.authentication import ACTOR
 from runstead.gateway.loop_bridge import bridged
 from runstead.gateway.loopback_transport import LoopbackTransport
-from runstead.runtime.actor_context import OWN, ActorContext, get_actor_context
+from runstead.runtime.actor_context import OWN_ONLY, ActorContext, get_actor_context
 from runstead.runtime.user_code.scope import current_server
 from runstead.runtime.user_code.thread_loop import submit_to
 from runstead.runtime.user_code.user_loop import UserLoop
@@ -60,9 +60,9 @@ async def _serve(server_id: object | None, scope: Scope, receive: Receive, send:
             "get_client() without a URL works in graphs, http.app and auth handlers of a server, and in tasks that "
             "they start; here it is not known for whom it acts: give it a url, and headers with credentials"
         )
-    reach = server.actor.reach if actor.is_server else OWN
+    reach = server.actor.access_scope if actor.is_server else OWN_ONLY
     path, raw_path = server.prefix + scope["path"], quote(server.prefix).encode() + scope["raw_path"]
-    await server.app({**scope, "path": path, "raw_path": raw_path, ACTOR: actor.within(reach)}, receive, send)
+    await server.app({**scope, "path": path, "raw_path": raw_path, ACTOR: actor.with_scope(reach)}, receive, send)
 
 
 def own_routes(user_loop: UserLoop) -> LoopbackTransport:

@@ -33,7 +33,7 @@ class Readiness:
                     await database.write(_probe)
                 await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
         except StorageFault as fault:
-            return f"Not ready: {fault.told}"
+            return f"Not ready: {fault.public_message}"
         except Exception:
             return _SILENT
         return None

@@ -23,7 +23,7 @@ _ASKED_JUST_NOW: Final = timedelta(seconds=30)
 _REFUSALS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 
 
-class AccessOfRuns:
+class RunAccessCheck:
     """RunAccess of a server. ``services`` is set before the first run."""
 
     def __init__(self, keys: ApiKeyStore, clock: Clock) -> None:

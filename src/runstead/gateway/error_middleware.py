@@ -83,7 +83,7 @@ class Failures:
             return
         except Exception as error:
             problem = problem_of(error)
-            if isinstance(error, StorageFault) and (error.passes or error.kind == "keyless"):
+            if isinstance(error, StorageFault) and (error.is_transient or error.kind == "keyless"):
                 # Until the fault ends, or the server restarts with the key, every request fails for the same reason.
                 _log.warning("%s %s: %s", scope["method"], scope["path"], error)
             elif isinstance(error, StorageFault) and error.kind in ("full", "read_only"):

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection, Request
 from runstead.resources.assistant_lookup import AssistantNotFound
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
-from runstead.runtime.runs.redaction import identity_of
+from runstead.runtime.runs.redaction import identity_keys
 from runstead.runtime.runs.types import RunRecord, RunSpec
 from runstead.wire.configs import Continued
 from runstead.wire.errors import NotFound
@@ -46,7 +46,7 @@ def remarks_on_identity(run: RunCreate) -> list[str]:
     if not actor.is_authenticated:
         return []
     configurable = (run.config.configurable if run.config else None) or run.context or {}
-    return identity_remarks(configurable, identity_of(actor))
+    return identity_remarks(configurable, identity_keys(actor))
 
 
 async def _run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConnection, use: Services) -> RunSpec:

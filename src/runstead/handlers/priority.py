@@ -22,7 +22,7 @@ from runstead.runtime.runs.types import RunSpec, Scheduling, ThreadPriority
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeCancelled
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
-from runstead.runtime.value_shape import shape_of
+from runstead.runtime.value_shape import value_shape
 from runstead.wire.errors import Refused, Unavailable, WireError
 from runstead.wire.users import user_of
 
@@ -177,7 +177,7 @@ def _is_group(group: str) -> bool:
 
 
 def _meaningless(expected: str, got: Any) -> PriorityFailed:
-    _log.error("the priority function must return %s, got %s; no run was created", expected, shape_of(got))
+    _log.error("the priority function must return %s, got %s; no run was created", expected, value_shape(got))
     return PriorityFailed(
         f"This server's priority function must return {expected}, got {type(got).__name__}; no run was created"
     )

@@ -82,7 +82,7 @@ class ActorScopedStore(BaseStore):
     def _batch(self, ops: Iterable[Op]) -> tuple[_Answering, Callable[[list[Result]], list[Result]]]:
         """Return the coroutine for the store's loop, and the function that converts its results for the caller."""
         actor, asked = require_actor_context("the item store"), list(ops)
-        led_to = actor.reach.items
+        led_to = actor.access_scope.items
         if self._finds_shared or led_to is not None:
             return _cut_after(SharedRoom(self._inner, actor, led_to).answer(asked)), list
         # Validated and decoded in the caller's thread, not on the shared loop.

@@ -11,8 +11,8 @@ from pydantic import create_model
 
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agents import Agent
-from runstead.runtime.runs.graph_access import ThreadAgents
-from runstead.runtime.runs.redaction import identity_of
+from runstead.runtime.runs.graph_access import GraphAccess
+from runstead.runtime.runs.redaction import identity_keys
 from runstead.runtime.serialization import jsonable
 
 from .assistants import AssistantRecord
@@ -21,7 +21,7 @@ from .assistants import AssistantRecord
 class GraphSchemas:
     """Descriptions of assistants' graphs. A schema that cannot be expressed in JSON is None."""
 
-    def __init__(self, agents: ThreadAgents) -> None:
+    def __init__(self, agents: GraphAccess) -> None:
         self._agents = agents
 
     async def schemas(self, assistant: AssistantRecord) -> Mapping[str, Any]:
@@ -30,7 +30,7 @@ class GraphSchemas:
         async def work(agent: Agent) -> dict[str, Any]:
             return _schemas(agent)
 
-        described = await self._agents.use(assistant.graph_id, work, config=_config(assistant))
+        described = await self._agents.run(assistant.graph_id, work, config=_config(assistant))
         return {"graph_id": assistant.graph_id, **described}
 
     async def drawing(self, assistant: AssistantRecord, *, xray: bool | int = False) -> Mapping[str, Any]:
@@ -45,7 +45,7 @@ class GraphSchemas:
             plain: dict[str, Any] = jsonable(drawn)
             return plain
 
-        return await self._agents.use(assistant.graph_id, work, config=_config(assistant))
+        return await self._agents.run(assistant.graph_id, work, config=_config(assistant))
 
     async def subgraphs(
         self, assistant: AssistantRecord, *, namespace: str | None = None, recurse: bool = False
@@ -57,14 +57,14 @@ class GraphSchemas:
             found = agent.aget_subgraphs(namespace=namespace, recurse=recurse or "|" in (namespace or ""))
             return {name: {"graph_id": assistant.graph_id, **_schemas(graph)} async for name, graph in found}
 
-        return await self._agents.use(assistant.graph_id, work, config=_config(assistant))
+        return await self._agents.run(assistant.graph_id, work, config=_config(assistant))
 
 
 def _config(assistant: AssistantRecord) -> dict[str, Any]:
     actor = require_actor_context("graph schemas")
     given = assistant.config.get("configurable", {})
     own = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
-    identity = identity_of(actor, given)
+    identity = identity_keys(actor, given)
     own |= {name: identity[name] for name in ("user_id", "tenant_id") if name in identity}
     return {**assistant.config, "configurable": {**given, **own}}
 

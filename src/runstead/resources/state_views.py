@@ -10,9 +10,9 @@ import orjson
 from langgraph.types import StateSnapshot
 
 from runstead.runtime.page_budget import page_budget
-from runstead.runtime.runs.error_redaction import ErrorTexts
+from runstead.runtime.runs.error_redaction import ErrorRedactor
 from runstead.runtime.runs.interrupts import shown_interrupt
-from runstead.runtime.runs.redaction import public
+from runstead.runtime.runs.redaction import redact
 from runstead.runtime.runs.types import CheckpointRef, ThreadAfter, ThreadId
 from runstead.runtime.serialization import encode
 
@@ -66,7 +66,7 @@ def checkpoint_config(thread_id: ThreadId, at: CheckpointRef | None) -> dict[str
     return {"configurable": configurable}
 
 
-def thread_state(snapshot: StateSnapshot, texts: ErrorTexts) -> ThreadState:
+def thread_state(snapshot: StateSnapshot, texts: ErrorRedactor) -> ThreadState:
     """Encode a snapshot."""
     return ThreadState(
         values=encode(snapshot.values),
@@ -80,13 +80,13 @@ def thread_state(snapshot: StateSnapshot, texts: ErrorTexts) -> ThreadState:
     )
 
 
-def _task_state(task: Any, texts: ErrorTexts) -> TaskState:
+def _task_state(task: Any, texts: ErrorRedactor) -> TaskState:
     below = task.state
     return TaskState(
         id=task.id,
         name=task.name,
         path=encode(task.path),
-        error=None if task.error is None else texts.of_task(task.error),
+        error=None if task.error is None else texts.task_error(task.error),
         interrupts=_interrupts(task.interrupts),
         checkpoint=_place(below) if isinstance(below, dict) else None,
         state=thread_state(below, texts) if isinstance(below, StateSnapshot) else None,
@@ -124,7 +124,7 @@ def _metadata(snapshot: StateSnapshot) -> bytes | None:
     if snapshot.metadata is None:
         return None
     # Savers leave out keys that the checkpoint's configurable contains, but clients expect them here.
-    return encode({**public(snapshot.metadata), "thread_id": _place(snapshot.config).get("thread_id")})
+    return encode({**redact(snapshot.metadata), "thread_id": _place(snapshot.config).get("thread_id")})
 
 
 def checkpoint_of(config: Any) -> dict[str, Any] | None:

@@ -19,10 +19,10 @@ from langgraph.types import Command, Send, StateUpdate
 
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agents import Agent
-from runstead.runtime.runs.error_redaction import MASKING, ErrorTexts
+from runstead.runtime.runs.error_redaction import REDACTING, ErrorRedactor
 from runstead.runtime.runs.exceptions import GraphCodeFailed, RunError, ThreadBusy, ThreadNotFound
-from runstead.runtime.runs.graph_access import ThreadAgents
-from runstead.runtime.runs.redaction import identity_of
+from runstead.runtime.runs.graph_access import GraphAccess
+from runstead.runtime.runs.redaction import identity_keys
 from runstead.runtime.runs.store import CheckpointBytes, RunCheckpointStore, RunQueryStore
 from runstead.runtime.runs.stored_state import BROKEN, OURS, stored_snapshot, without_author_code, without_validation
 from runstead.runtime.runs.types import CheckpointRef, RunCommand, RunFilter, RunRecord, RunStatus, ThreadId
@@ -92,9 +92,9 @@ class ThreadStates:
         threads: ThreadStore,
         runs: RunQueryStore,
         checkpoints: RunCheckpointStore,
-        agents: ThreadAgents,
+        agents: GraphAccess,
         configs: ThreadConfigs,
-        error_texts: ErrorTexts = MASKING,
+        error_texts: ErrorRedactor = REDACTING,
         *,
         on_change: Callable[[ThreadId], Awaitable[None]] | None = None,
     ) -> None:
@@ -203,7 +203,7 @@ class ThreadStates:
             except (InvalidUpdateError, ValueError, TypeError, KeyError) as error:
                 raise InvalidUpdate(f"The update was refused: {describe(error, 1_000)}") from error
             except BROKEN as error:
-                raise InvalidUpdate(f"The update was refused: {self._texts.named(error)}") from error
+                raise InvalidUpdate(f"The update was refused: {self._texts.class_and_message(error)}") from error
             (left,) = await self._seen(agent, look)
             return checkpoint_of(config) or {}, left
 
@@ -239,12 +239,12 @@ class ThreadStates:
         """Run ``work`` with the graph that wrote the thread's state, as far as a config identifies it. ``run`` is the
         thread's latest run."""
         given = await self._configs.config_after(thread, run)
-        identity = identity_of(require_actor_context("thread states"), given.get("configurable"))
+        identity = identity_keys(require_actor_context("thread states"), given.get("configurable"))
         config = layered(given, {"configurable": {"thread_id": thread.thread_id, "graph_id": graph_id, **identity}})
         if not guarded:
-            return await self._agents.use(graph_id, work, config=config)
+            return await self._agents.run(graph_id, work, config=config)
         # Checked again before each write: a run may have been created while the graph was being opened.
-        return await self._agents.use(graph_id, work, config=config, guard=lambda: self._check_idle(thread.thread_id))
+        return await self._agents.run(graph_id, work, config=config, guard=lambda: self._check_idle(thread.thread_id))
 
     async def _seen(self, agent: Agent, look: Callable[[Agent], Awaitable[list[ThreadState]]]) -> list[ThreadState]:
         """Return the states that ``look`` finds, read without the author's code if that raises. Call on an agent
@@ -254,7 +254,7 @@ class ThreadStates:
         except OURS:
             raise
         except BROKEN as error:
-            failure = self._texts.named(error)
+            failure = self._texts.class_and_message(error)
             _log.warning("reading a state without the graph's own code, which raised an error", exc_info=True)
         return [replace(state, failure=failure) for state in await look(without_author_code(agent))]
 

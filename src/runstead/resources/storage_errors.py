@@ -50,7 +50,7 @@ class StorageReadOnly(StorageError):
 class StorageDemoted(StorageReadOnly):
     """The server is no longer the primary and only answers reads; its address will soon lead to the new primary."""
 
-    passes = True
+    is_transient = True
 
 
 class StorageCorrupt(StorageError):

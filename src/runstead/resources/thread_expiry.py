@@ -84,7 +84,7 @@ class ThreadExpiry:
             await self._store.finish(expired)
             return
         await self._checkpoints.delete_thread(expired.thread_id)
-        with acting(expired.owner.also_for(expired.thread_id)):
+        with acting(expired.owner.with_access_to(expired.thread_id)):
             await self._events.delete_events(expired.thread_id)
         for run_id in await self._store.finish(expired):
             await self._bridge.cleanup(run_id)

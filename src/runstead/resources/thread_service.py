@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 from uuid_utils.compat import uuid7
 
-from runstead.runtime.actor_context import also_on
+from runstead.runtime.actor_context import thread_access
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore
@@ -44,7 +44,7 @@ class ThreadRemoval:
             if await self._threads.get(thread_id) is None:
                 raise ThreadNotFound(thread_id)
             # Includes the runs of other users on this thread.
-            with also_on(thread_id):
+            with thread_access(thread_id):
                 runs = await self._stopped(thread_id)
                 await self._checkpoints.delete_thread(thread_id)
                 await self._events.delete_events(thread_id)
@@ -116,7 +116,7 @@ class ThreadCopies:
         configurable = (await self._configs.config_of(thread)).get("configurable")
         config = {"configurable": configurable} if configurable else {}
         made = await self._threads.create(target, metadata=metadata, config=config, ttl=ttl)
-        with also_on(target):
+        with thread_access(target):
             if thread.status == "busy":
                 # The record still has the values of the run before the executing one.
                 await self._states.record(target)

@@ -40,7 +40,7 @@ class ActorRequired(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class AccessScope:
     """Additional access granted for one operation, within the actor's tenant. Never stored: each operation is
     authorized again.
 
@@ -59,7 +59,7 @@ class Reach:
     items: tuple[str, ...] | None = None
 
 
-OWN: Final = Reach()
+OWN_ONLY: Final = AccessScope()
 """Access to the actor's own objects only."""
 
 
@@ -83,7 +83,7 @@ class ActorContext:
     auth_source: str | None = None
     claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
     encryption: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    reach: Reach = field(default=OWN, compare=False)
+    access_scope: AccessScope = field(default=OWN_ONLY, compare=False)
     unstored: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
@@ -100,14 +100,14 @@ class ActorContext:
         """True if the user was authenticated; False on a server without authentication."""
         return self.auth_source != "none"
 
-    def within(self, reach: Reach) -> ActorContext:
+    def with_scope(self, reach: AccessScope) -> ActorContext:
         """Return this actor with the given access."""
-        return self if reach == self.reach else replace(self, reach=reach)
+        return self if reach == self.access_scope else replace(self, access_scope=reach)
 
-    def also_for(self, thread_id: str | None, assistant_id: str | None = None) -> ActorContext:
+    def with_access_to(self, thread_id: str | None, assistant_id: str | None = None) -> ActorContext:
         """Return this actor with access to this thread and everything on it, and to this assistant."""
-        reach = self.reach
-        return self.within(
+        reach = self.access_scope
+        return self.with_scope(
             replace(
                 reach,
                 thread_ids=reach.thread_ids | ({thread_id} if thread_id else frozenset()),
@@ -127,7 +127,7 @@ class ActorContext:
     def as_stored(self) -> ActorContext:
         """Return the part of the actor that may be stored, without additional access."""
         claims = {name: value for name, value in self.claims.items() if name not in self.unstored}
-        return replace(self, claims=claims, reach=OWN, unstored=frozenset())
+        return replace(self, claims=claims, access_scope=OWN_ONLY, unstored=frozenset())
 
     def to_json(self) -> dict[str, Any]:
         """Return `as_stored` as JSON."""
@@ -159,7 +159,7 @@ SERVER_ACTOR: Final = ActorContext(
     user_id=f"{RESERVED_USER_IDS}server",
     auth_source=_SERVER,
     claims={"identity": f"{RESERVED_USER_IDS}server", "display_name": "server", "permissions": []},
-    reach=Reach(threads={}, assistants={}, crons={}),
+    access_scope=AccessScope(threads={}, assistants={}, crons={}),
 )
 """Actor of the server author's code that does not act for a user, on a server with authentication. It can access all
 threads, runs, assistants and crons of its tenant, and no auth handler is called. Items that it writes belong to it."""
@@ -209,10 +209,10 @@ def require_actor_context(boundary: str = "this operation") -> ActorContext:
 
 
 @contextmanager
-def also_on(thread_id: str) -> Iterator[ActorContext]:
+def thread_access(thread_id: str) -> Iterator[ActorContext]:
     """Give the current actor access to a thread, for the duration of a block, and to everything on it, including runs
     of other users. Call only after access to the thread was checked. Raises ActorRequired."""
-    with acting(require_actor_context("a thread").also_for(thread_id)) as actor:
+    with acting(require_actor_context("a thread").with_access_to(thread_id)) as actor:
         yield actor
 
 

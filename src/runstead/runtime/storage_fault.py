@@ -29,11 +29,11 @@ class StorageFault(Exception):
     kind: FaultKind = "broken"
 
     @property
-    def passes(self) -> bool:
+    def is_transient(self) -> bool:
         """True for a transient fault: retrying the operation is worthwhile."""
         return self.kind in ("busy", "away", "closed")
 
     @property
-    def told(self) -> str:
+    def public_message(self) -> str:
         """Public text for clients."""
         return _TOLD[self.kind]

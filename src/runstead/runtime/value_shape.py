@@ -13,7 +13,7 @@ _DEEPEST: Final = 4
 _LONGEST: Final = 60
 
 
-def shape_of(value: Any, depth: int = 0) -> str:
+def value_shape(value: Any, depth: int = 0) -> str:
     """Return a description of ``value``: numbers literally, everything else by type, length and keys."""
     if value is None or isinstance(value, bool | int | float):
         return repr(value)
@@ -22,8 +22,8 @@ def shape_of(value: Any, depth: int = 0) -> str:
     if depth == _DEEPEST or not isinstance(value, Mapping | list | tuple):
         return f"a {type(value).__name__}"
     if isinstance(value, Mapping):
-        some = [f"{str(key)[:_LONGEST]!r}: {shape_of(one, depth + 1)}" for key, one in list(value.items())[:_MOST]]
+        some = [f"{str(key)[:_LONGEST]!r}: {value_shape(one, depth + 1)}" for key, one in list(value.items())[:_MOST]]
     else:
-        some = [shape_of(one, depth + 1) for one in value[:_MOST]]
+        some = [value_shape(one, depth + 1) for one in value[:_MOST]]
     more = ["..."] if len(value) > _MOST else []
     return f"{{{', '.join(some + more)}}}" if isinstance(value, Mapping) else f"[{', '.join(some + more)}]"

@@ -30,7 +30,7 @@ from runstead.resources.webhooks import DeliveryNotFound, WebhookRefused
 from runstead.runtime.field_encryption import EncryptionFailed, ReservedKey
 from runstead.runtime.runs.exceptions import (
     AgentNotFound,
-    AgentUnresponsive,
+    AgentTimeout,
     GraphCodeFailed,
     IdempotencyMismatch,
     InvalidRunSpec,
@@ -208,7 +208,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     GraphCodeFailed: (422, str),
     AgentNotFound: (404, str),
     StreamNotFound: (404, str),
-    AgentUnresponsive: (503, str),
+    AgentTimeout: (503, str),
     EmbeddingFailed: (503, str),
     EncryptionFailed: (503, str),
     BridgeClosed: (503, str),
@@ -222,7 +222,9 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, WireError):
         return Problem(error.status, str(error), error.headers)
     if isinstance(error, StorageFault):
-        return Problem(_STORAGE[error.kind], error.told, _AGAIN if error.kind in ("busy", "away", "closed") else {})
+        return Problem(
+            _STORAGE[error.kind], error.public_message, _AGAIN if error.kind in ("busy", "away", "closed") else {}
+        )
     if isinstance(error, Refused):
         return Problem(error.status, error.detail, error.headers)
     for kind in type(error).__mro__:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from runstead.runtime.actor_context import KEPT_CLAIMS, RESERVED_USER_IDS, ActorContext
 from runstead.runtime.serialization import jsonable
-from runstead.runtime.value_shape import shape_of
+from runstead.runtime.value_shape import value_shape
 from runstead.wire.errors import Unauthenticated
 
 AUTH_SOURCE: Final = "langgraph_auth"
@@ -28,7 +28,9 @@ def actor_of(told: Any, stored_fields: Collection[str] | None = None) -> ActorCo
     fields = _fields(told)
     identity = fields.get("identity")
     if not isinstance(identity, str) or not _is_storable(identity):
-        raise InvalidUser(f"an authenticate handler must return a user with an identity (string), got {shape_of(told)}")
+        raise InvalidUser(
+            f"an authenticate handler must return a user with an identity (string), got {value_shape(told)}"
+        )
     if fields.get("is_authenticated") is False or identity.startswith(RESERVED_USER_IDS):
         raise Unauthenticated("Not authenticated")
     permissions = [str(permission) for permission in fields.get("permissions") or ()]

@@ -56,7 +56,10 @@ def reading(cipher: Cipher | None) -> dict[str, Callable[[], Any]]:
 def test_value_whose_key_is_missing_is_refused_by_the_name_of_the_key(kind: str, cipher: Cipher | None) -> None:
     with pytest.raises(KeyMissing, match=KEYS.key_id) as refused:
         reading(cipher)[kind]()
-    assert (KEYS.key_id in refused.value.told, "encryption_keys" in refused.value.told) == (True, True)
+    assert (KEYS.key_id in refused.value.public_message, "encryption_keys" in refused.value.public_message) == (
+        True,
+        True,
+    )
     reading(KEYS)[kind]()
 
 

@@ -22,13 +22,13 @@ from runstead.resources.crons import CronNotFound
 from runstead.resources.threads import ThreadExists
 from runstead.resources.webhooks import DeliveryNotFound
 from runstead.runtime.actor_context import (
-    OWN,
+    OWN_ONLY,
+    AccessScope,
     ActorContext,
-    Reach,
     acting,
-    also_on,
     bind_actor_context,
     require_actor_context,
+    thread_access,
 )
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.types import RunRecord
@@ -57,7 +57,7 @@ class Grant:
     """
 
     ask: Ask | None = None
-    reach: Reach = OWN
+    reach: AccessScope = OWN_ONLY
     changes: Sequence[Mapping[str, Any]] = ()
     items: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
 
@@ -109,7 +109,7 @@ async def authorize(connection: HTTPConnection) -> Grant:
     changes = [change for one in granted for change in one.changes]
     reach = _together([one.reach for one in granted])
     # Authentication resets the binding after the response: its stream reads on with the same access.
-    bind_actor_context(require_actor_context("authorization").within(reach))
+    bind_actor_context(require_actor_context("authorization").with_scope(reach))
     return Grant(ask, reach, changes, granted[0].items)
 
 
@@ -118,11 +118,11 @@ def _authorizer(services: Services) -> Authorizer | None:
     return None if require_actor_context("authorization").is_server else services.authorizer
 
 
-def _together(reaches: Sequence[Reach]) -> Reach:
+def _together(reaches: Sequence[AccessScope]) -> AccessScope:
     """Return the combined access of a batch: the threads and assistants of its runs, each of which was authorized."""
     if len(reaches) == 1:
         return reaches[0]
-    return Reach(
+    return AccessScope(
         thread_ids=frozenset().union(*(reach.thread_ids for reach in reaches)),
         assistant_ids=frozenset().union(*(reach.assistant_ids for reach in reaches)),
     )
@@ -146,7 +146,7 @@ async def authorize_run(services: Services, thread_id: str | None, run: RunCreat
     given = Given({"thread_id": thread_id} if thread_id else {}, {}, body)
     ask = ASKS["POST", "/threads/{thread_id}/runs"]
     granted = await _granted(services, authorizer, ask, given)
-    bind_actor_context(require_actor_context("authorization").within(granted.reach))
+    bind_actor_context(require_actor_context("authorization").with_scope(granted.reach))
     changed = granted.changed(body)
     return run if changed == body else RUN_CREATE.validate_python(changed)
 
@@ -202,12 +202,12 @@ def _given(connection: HTTPConnection, body: Any) -> Given:
 
 async def _granted(services: Services, authorizer: Authorizer, ask: Ask, given: Given) -> Grant:
     asked, value = ask.value(given), ask.value(given)
-    actor = require_actor_context("authorization").within(OWN)
+    actor = require_actor_context("authorization").with_scope(OWN_ONLY)
     filters = await authorizer.authorize(actor, ask.resource, ask.action, value)
     if ask.resource == "store":
         shared = shared_namespace(actor, asked, value)
         changes = item_changes(asked, value, ask.item_fields, filters if shared else None)
-        return Grant(ask, Reach(items=shared), [changes], None if ask.item_fields else (asked, value))
+        return Grant(ask, AccessScope(items=shared), [changes], None if ask.item_fields else (asked, value))
     with acting(actor):
         if filters:
             await _check(services, ask, given, filters)
@@ -218,15 +218,15 @@ async def _granted(services: Services, authorizer: Authorizer, ask: Ask, given: 
     return Grant(ask, reach, [_changes(ask, asked, value)])
 
 
-def _reach_of(ask: Ask, filters: Filters | None) -> Reach:
+def _reach_of(ask: Ask, filters: Filters | None) -> AccessScope:
     wanted = filter_of(filters) if filters else None
     match ask.resource:
         case "threads":
-            return Reach(threads=wanted)
+            return AccessScope(threads=wanted)
         case "assistants":
-            return Reach(assistants=wanted)
+            return AccessScope(assistants=wanted)
         case "crons":
-            return Reach(crons=wanted)
+            return AccessScope(crons=wanted)
         case "store":
             raise ValueError("items are reached by their namespace")
         case _:
@@ -235,7 +235,7 @@ def _reach_of(ask: Ask, filters: Filters | None) -> Reach:
 
 async def _reach_of_run(
     services: Services, authorizer: Authorizer, actor: ActorContext, ask: Ask, given: Given, filters: Filters | None
-) -> Reach:
+) -> AccessScope:
     """Return the access to the thread and the assistant of a new run, or of a cron's runs.
 
     Each is authorized on its own, and granted by id, since a run's thread may not exist yet and so not match a filter.
@@ -248,10 +248,10 @@ async def _reach_of_run(
             raise ThreadNotFound(thread_id)
     reached = actor
     if thread_id and filters:
-        with acting(actor.within(Reach(threads=filter_of(filters)))):
+        with acting(actor.with_scope(AccessScope(threads=filter_of(filters)))):
             if await services.threads.get(thread_id) is not None:
-                reached = reached.also_for(thread_id)
-    return reached.also_for(None, assistant_id).reach
+                reached = reached.with_access_to(thread_id)
+    return reached.with_access_to(None, assistant_id).access_scope
 
 
 def _changes(ask: Ask, before: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
@@ -326,7 +326,7 @@ async def _check_run(services: Services, run_id: str, filters: Filters) -> None:
     except RunNotFound:
         return
     # The thread of a stateless run may be gone; its metadata started as the run's.
-    with also_on(run.thread_id):
+    with thread_access(run.thread_id):
         thread = await services.threads.get(run.thread_id)
     if not matches(run.metadata if thread is None else thread.metadata, filters):
         raise RunNotFound(run_id)
@@ -355,7 +355,7 @@ async def _assistant_of_run(
         return found.assistant_id if found else None
     if found is not None and not matches(found.metadata, filters):
         raise NotFound("Thread or assistant not found.")
-    with acting(actor.within(Reach(assistants=filter_of(filters)))):
+    with acting(actor.with_scope(AccessScope(assistants=filter_of(filters)))):
         found = await _assistant(services, name)
     return found.assistant_id if found else None
 

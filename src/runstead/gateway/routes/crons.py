@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 
 from runstead.resources.assistant_lookup import AssistantNotFound
 from runstead.resources.crons import CronNotFound, CronRecord
-from runstead.runtime.actor_context import OWN, acting, require_actor_context
+from runstead.runtime.actor_context import OWN_ONLY, acting, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.wire.crons import (
     CRON_COUNT,
@@ -88,7 +88,7 @@ async def update_cron(cron_id: CronId, body: Annotated[CronPatch, Depends(JsonBo
     before, now = await _found(cron_id, use), use.clock.now()
     # The cron may belong to another user who shares it. Its runs act for its owner, so they are checked with the
     # owner's thread and assistant.
-    with acting(require_actor_context("changing a cron").also_for(before.thread_id, before.assistant_id)):
+    with acting(require_actor_context("changing a cron").with_access_to(before.thread_id, before.assistant_id)):
         await _check(changed(before, body, now), use)
     # Applied again inside the transaction: the first time was only a check.
     record = await use.crons.update(cron_id, lambda cron: changed(cron, body, now))
@@ -114,7 +114,7 @@ async def _created(body: CronCreate, thread_id: str | None, request: Request, us
         cron_id=str(uuid7()),
         assistant_id=assistant.assistant_id,
         thread_id=thread_id,
-        actor=require_actor_context("creating a cron").within(OWN),
+        actor=require_actor_context("creating a cron").with_scope(OWN_ONLY),
         now=use.clock.now(),
     )
     await _check(cron, use)

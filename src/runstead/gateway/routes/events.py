@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from runstead.runtime.actor_context import also_on
+from runstead.runtime.actor_context import thread_access
 from runstead.runtime.runs.store.event_store import RunEventCategory
 from runstead.wire.run_events import event_page
 
@@ -67,7 +67,7 @@ async def _page(
     limit: int,
 ) -> Response:
     """Return a page of a thread, or of a run on it, to which the caller has checked access."""
-    with also_on(thread_id):
+    with thread_access(thread_id):
         found = await use.events.list_events(
             thread_id,
             run_id=run_id,

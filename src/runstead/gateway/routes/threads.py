@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from runstead.resources.states import Update
 from runstead.resources.threads import ThreadFilter, ThreadRecord
-from runstead.runtime.actor_context import also_on
+from runstead.runtime.actor_context import thread_access
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.wire.errors import Conflict, NotFound
 from runstead.wire.field_selection import Paths, check_select, selected
@@ -161,7 +161,7 @@ def _remark_on_values(request: Request, use: Services, values: object) -> None:
 async def _with_a_past(use: Services, record: ThreadRecord, steps: list[list[Update]]) -> ThreadRecord:
     if not steps:
         return record
-    with also_on(record.thread_id):
+    with thread_access(record.thread_id):
         try:
             await use.states.apply(record.thread_id, steps)
         except Exception:

@@ -230,7 +230,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
 
     def _dumped(self, channel: str, value: Any) -> tuple[str, bytes]:
         if channel == _ERROR and isinstance(value, BaseException):
-            # The error of a task, which langgraph stores as text: `ErrorTexts.of_task` reads it.
+            # The error of a task, which langgraph stores as text: `ErrorRedactor.of_task` reads it.
             value = written_out(value, _LONGEST_ERROR)
         try:
             return self._dumps(value)

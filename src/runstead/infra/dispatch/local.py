@@ -60,9 +60,9 @@ class LocalDispatcher:
         # One of these workers may hold the run; the others ignore the notice.
         for worker, loop in list(self._serving):
             if loop is here:
-                _notice(worker.notice_stop, run_id)
+                _notice(worker.check_stop_request, run_id)
             elif not loop.is_closed():
-                loop.call_soon_threadsafe(_notice, worker.notice_stop, run_id)
+                loop.call_soon_threadsafe(_notice, worker.check_stop_request, run_id)
 
 
 def _notice(notice_stop: Callable[[RunId], None], run_id: RunId) -> None:

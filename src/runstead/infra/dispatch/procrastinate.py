@@ -87,7 +87,7 @@ class ProcrastinateDispatcher:
         self._fair = fair
 
     async def serve(self, worker: RunWorker) -> None:
-        with self._notices.brought_to(worker.notice_stop):
+        with self._notices.brought_to(worker.check_stop_request):
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._restore_regularly(), name="lost jobs")
                 group.create_task(self._deliver_for_ever(worker), name="deliveries")

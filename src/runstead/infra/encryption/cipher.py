@@ -29,7 +29,7 @@ class KeyMissing(CannotDecrypt):
         super().__init__(f"a stored value of {purpose} is encrypted with the key {key_id}, {_WAY_OUT}")
 
     @property
-    def told(self) -> str:
+    def public_message(self) -> str:
         return f"Data that this needs is encrypted with the key {self.key_id}, {_WAY_OUT}."
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from runstead.infra.storage.json_text import NotJson
 from runstead.infra.storage.thread_status import TITLE_LENGTH
 from runstead.resources.threads import ThreadStore, changed_title
-from runstead.runtime.actor_context import OWN, acting, require_actor_context
+from runstead.runtime.actor_context import OWN_ONLY, acting, require_actor_context
 from runstead.runtime.field_encryption import EncryptionFailed, FieldCipher, ReservedKey
 from runstead.runtime.runs.exceptions import InvalidRunSpec
 from runstead.runtime.runs.store import (
@@ -83,7 +83,7 @@ class EncryptedRunCreateStore:
                 record = (await _unsealed(cipher, [one.record]))[0]
             else:
                 own = replace(spec, thread_config=None, scheduling=None)
-                record = replace(one.record, spec=own, actor=actor.within(OWN))
+                record = replace(one.record, spec=own, actor=actor.with_scope(OWN_ONLY))
             ended = [await _shown(cipher, run) for run in one.ended]
             result.append(replace(one, record=record, ended=tuple(ended)))
         return result
@@ -154,7 +154,7 @@ class EncryptedRunLeaseStore:
         Raises EncryptionFailed, and writes nothing, if the outcome cannot be encrypted.
         """
         cipher, run = self._cipher, lease.run
-        with acting(run.actor.also_for(run.thread_id)):
+        with acting(run.actor.with_access_to(run.thread_id)):
             title = await self._title(run.thread_id, outcome)
             has_webhook = run.spec.webhook is not None
 

@@ -28,7 +28,7 @@ class StopNotices:
 
     @contextmanager
     def brought_to(self, notice_stop: Callable[[RunId], None]) -> Iterator[None]:
-        """Deliver stops to this worker (`RunWorker.notice_stop`) until the end of the block.
+        """Deliver stops to this worker (`RunWorker.check_stop_request`) until the end of the block.
 
         The worker ignores runs that it does not hold. It finds stops that were lost on the way when it renews its
         leases.

@@ -164,7 +164,7 @@ class ThreadOwners:
 
     def shared_by(self, thread_id: ThreadId, actor: ActorContext) -> tuple[str, str] | None:
         """Return the folder names of the owner's tenant and user if ``actor`` has access to the thread by its id."""
-        if thread_id not in actor.reach.thread_ids or (owner := _owner_on(self._marker(thread_id))) is None:
+        if thread_id not in actor.access_scope.thread_ids or (owner := _owner_on(self._marker(thread_id))) is None:
             return None
         tenant, user = owner
         return (tenant, user) if tenant == path_name(actor.tenant_id) else None

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Table, and_, not_, or_, select
 
-from runstead.runtime.actor_context import OWN, ActorContext
+from runstead.runtime.actor_context import OWN_ONLY, ActorContext
 from runstead.runtime.metadata_filter import MetadataFilter, matches_metadata
 
 from . import json_text
@@ -21,7 +21,7 @@ def reached_by(table: Table, actor: ActorContext) -> ColumnElement[bool]:
 
     Any access is limited to the actor's tenant. A thread that is being swept belongs to no tenant at all.
     """
-    reach = actor.reach
+    reach = actor.access_scope
     if table is threads:
         return _reached(table, actor, reach.threads, table.c.thread_id, reach.thread_ids)
     if table is runs or table is webhook_deliveries:
@@ -41,15 +41,15 @@ def reaches_thread(actor: ActorContext, thread_id: str, tenant_id: str, user_id:
     """Return whether `reached_by` holds for a thread whose columns are at hand."""
     if tenant_id != actor.tenant_id:
         return False
-    if thread_id in actor.reach.thread_ids:
+    if thread_id in actor.access_scope.thread_ids:
         return True
-    wanted = actor.reach.threads
+    wanted = actor.access_scope.threads
     return user_id == actor.user_id if wanted is None else matches_metadata(json_text.load(metadata), wanted)
 
 
 def only_own(actor: ActorContext) -> bool:
     """Return whether the actor only has access to their own rows, for which there are faster prepared statements."""
-    return actor.reach == OWN
+    return actor.access_scope == OWN_ONLY
 
 
 def _reached(
@@ -64,7 +64,7 @@ def _reached_on_threads(table: Table, actor: ActorContext) -> ColumnElement[bool
 
     If the thread is gone, as for stateless runs, the row's own metadata decide.
     """
-    reach = actor.reach
+    reach = actor.access_scope
     if reach.threads is None:
         matching: ColumnElement[bool] = table.c.user_id == actor.user_id
     else:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from runstead.resources.crons import Change, CronFilter, CronRecord, CronSortField
-from runstead.runtime.actor_context import OWN, ActorContext, require_actor_context
+from runstead.runtime.actor_context import OWN_ONLY, ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.exceptions import CronMoved, ThreadNotFound
@@ -107,7 +107,7 @@ class SqlCronStore:
             values |= {name: json_text.dump(getattr(changed, name)) for name in _DOCUMENTS}
             if (actor.tenant_id, actor.user_id) == (found.actor.tenant_id, found.actor.user_id):
                 # Its user has authenticated again: from now on the cron runs with the latest credentials.
-                changed = replace(changed, actor=actor.within(OWN))
+                changed = replace(changed, actor=actor.with_scope(OWN_ONLY))
                 values["actor"] = json_text.dump(changed.actor.to_json())
             connection.execute(update(crons).where(crons.c.cron_id == cron_id).values(values))
             return changed

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, Integer, bindparam, func, literal, select, tuple_, update
 
-from runstead.runtime.runs.fair_turns import USER_GROUP, Flow, WaitingRun, in_fair_order
+from runstead.runtime.runs.fair_turns import USER_GROUP, Flow, QueuedRun, in_fair_order
 from runstead.runtime.runs.types import RunId
 
 from .database import Database
@@ -88,9 +88,9 @@ class FairQueue:
     ) -> list[RunId]:
         """Return up to ``limit`` runs; after the first ``shared`` ones, only of groups that execute none."""
 
-        def runs_of(flow: Flow, count: int) -> list[WaitingRun]:
+        def runs_of(flow: Flow, count: int) -> list[QueuedRun]:
             values = {"the_group": flow.group, "the_priority": flow.priority, "now": now, "the_limit": count}
-            return [WaitingRun(*row) for row in self.statement.rows(connection, values)]
+            return [QueuedRun(*row) for row in self.statement.rows(connection, values)]
 
         flows = (Flow(*row) for row in _FLOWS.rows(connection, {}))
         due = [flow for flow in flows if flow.oldest_due <= now]

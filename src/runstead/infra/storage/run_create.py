@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from uuid_utils.compat import uuid7
 
 from runstead.resources.threads import ThreadTtl
-from runstead.runtime.actor_context import OWN, ActorContext, require_actor_context
+from runstead.runtime.actor_context import OWN_ONLY, ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import (
     IdempotencyMismatch,
@@ -222,7 +222,7 @@ def _insert(
         thread_id=thread_id,
         assistant_id=spec.assistant_id,
         spec=spec,
-        actor=actor.within(OWN),
+        actor=actor.with_scope(OWN_ONLY),
         status=RunStatus.PENDING,
         created_at=now,
         updated_at=now,

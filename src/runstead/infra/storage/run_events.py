@@ -146,7 +146,7 @@ def _take_numbers(connection: Connection, thread_id: ThreadId, actor: ActorConte
 
 
 def _reaches(actor: ActorContext, thread_id: ThreadId, tenant_id: str, user_id: str) -> bool:
-    return tenant_id == actor.tenant_id and (user_id == actor.user_id or thread_id in actor.reach.thread_ids)
+    return tenant_id == actor.tenant_id and (user_id == actor.user_id or thread_id in actor.access_scope.thread_ids)
 
 
 def _visible(thread_id: ThreadId, actor: ActorContext) -> ColumnElement[bool]:
@@ -155,7 +155,7 @@ def _visible(thread_id: ThreadId, actor: ActorContext) -> ColumnElement[bool]:
     A metadata filter on threads is not applied here: the reader has found the thread by it, and passes its id in the
     reach.
     """
-    table, ids = run_event_threads, actor.reach.thread_ids
+    table, ids = run_event_threads, actor.access_scope.thread_ids
     mine = or_(table.c.user_id == actor.user_id, table.c.thread_id.in_(ids))
     reached = select(table.c.thread_id).where(
         table.c.thread_id == thread_id, table.c.tenant_id == actor.tenant_id, mine

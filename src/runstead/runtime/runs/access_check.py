@@ -16,7 +16,7 @@ class RunAccess(Protocol):
         ...
 
 
-class EveryAccess:
+class UnrestrictedAccess:
     """Access check under which no user loses access."""
 
     async def is_revoked(self, run: RunRecord, *, begins: bool) -> bool:

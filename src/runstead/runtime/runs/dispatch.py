@@ -42,7 +42,7 @@ class RunWorker(Protocol):
         """Wait until this worker does not hold the run (any more)."""
         ...
 
-    def notice_stop(self, run_id: RunId) -> None:
+    def check_stop_request(self, run_id: RunId) -> None:
         """Check the run's stop flag, which may have changed. Unknown runs are ignored. Call from the worker's loop."""
         ...
 

@@ -42,37 +42,37 @@ _CALL: Final = re.compile(r"(\w+)\(")
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorTexts:
+class ErrorRedactor:
     """Error texts as clients see them. ``shows_all``: expose full error texts (development only)."""
 
-    shows_all: bool = False
+    show_all: bool = False
 
-    def of(self, error: BaseException) -> str:
+    def message(self, error: BaseException) -> str:
         """Return the text of ``error`` for clients."""
-        if isinstance(error, StorageFault) and not self.shows_all:
-            return error.told
-        return describe(error) if self.shows_all or isinstance(error, _TOLD) else MASKED
+        if isinstance(error, StorageFault) and not self.show_all:
+            return error.public_message
+        return describe(error) if self.show_all or isinstance(error, _TOLD) else MASKED
 
-    def named(self, error: BaseException) -> str:
+    def class_and_message(self, error: BaseException) -> str:
         """Return the class of ``error``, with its text for clients."""
-        return f"{type(error).__name__}: {self.of(error)}"
+        return f"{type(error).__name__}: {self.message(error)}"
 
-    def of_task(self, error: object) -> str:
+    def task_error(self, error: object) -> str:
         """Return the error of a task in a state, in the form that clients know: the class, with the text in
         parentheses.
 
         An error from a checkpoint already has that form, and only the name of its class is known.
         """
         if isinstance(error, BaseException):
-            return f"{type(error).__name__}({self.of(error)!r})"
+            return f"{type(error).__name__}({self.message(error)!r})"
         name = found.group(1) if (found := _CALL.match(text := str(error))) else ""
-        return text if self.shows_all or _is_told(name) else f"{name or 'Error'}({MASKED!r})"
+        return text if self.show_all or _is_told(name) else f"{name or 'Error'}({MASKED!r})"
 
-    def shown(self, error: object) -> object:
+    def redact(self, error: object) -> object:
         """Return an error inside an event; an exception becomes its class and text."""
         if isinstance(error, BaseException):
-            return {"error": type(error).__name__, "message": self.of(error)}
-        return self.of_task(error) if isinstance(error, str) else error
+            return {"error": type(error).__name__, "message": self.message(error)}
+        return self.task_error(error) if isinstance(error, str) else error
 
 
 def _is_told(name: str) -> bool:
@@ -80,4 +80,4 @@ def _is_told(name: str) -> bool:
     return name == ToolException.__name__ or (isinstance(kind, type) and issubclass(kind, _TOLD))
 
 
-MASKING: Final = ErrorTexts()
+REDACTING: Final = ErrorRedactor()

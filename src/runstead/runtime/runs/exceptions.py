@@ -124,7 +124,7 @@ class IllegalTransition(RunError):
         super().__init__(f"run {run_id} cannot go from {before.value} to {after.value}")
 
 
-class AgentUnresponsive(RunError):
+class AgentTimeout(RunError):
     """The graph's own code did not return in time."""
 
     def __init__(self, graph_id: str, seconds: float | None = None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Self
 
-from ..actor_context import acting, also_on, require_actor_context
+from ..actor_context import acting, require_actor_context, thread_access
 from .exceptions import RunNotFound, RunNotRetriable
 from .graph_access import RunValues
 from .internal.admission import decide
@@ -218,7 +218,7 @@ class RunsFacade:
     async def _forget(self, record: RunRecord) -> None:
         run_id = record.run_id
         await self._runtime.delete_store.delete_run(run_id)
-        with also_on(record.thread_id):
+        with thread_access(record.thread_id):
             await self._runtime.event_store.delete_events(record.thread_id, run_id=run_id)
         # Its worker deletes the mark after settling, and may not have done so yet.
         await self._runtime.checkpoints.forget_mark(record.thread_id, run_id)

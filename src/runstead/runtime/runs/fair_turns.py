@@ -48,14 +48,14 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingRun:
+class QueuedRun:
     """A claimable run, and the time since which it is due."""
 
     run_id: RunId
     due_at: datetime
 
 
-RunsOfFlow: TypeAlias = Callable[[Flow, int], Sequence[WaitingRun]]
+RunsOfFlow: TypeAlias = Callable[[Flow, int], Sequence[QueuedRun]]
 """Reader of the first runs of a flow, up to a limit, in the order in which they begin."""
 
 _Key: TypeAlias = tuple[int, int, datetime, int, str]
@@ -68,7 +68,7 @@ class _Waiting:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.since = max(flow.oldest_due, flow.last_turn or flow.oldest_due)
-        self.runs: list[WaitingRun] | None = None
+        self.runs: list[QueuedRun] | None = None
 
     def read(self, runs_of: RunsOfFlow, limit: int) -> None:
         self.runs = list(reversed(runs_of(self.flow, limit)))

@@ -24,12 +24,12 @@ def is_private(name: Any) -> bool:
     return isinstance(name, str) and (name.startswith(_PREFIXES) or name.lower() in CREDENTIALS)
 
 
-def public(mapping: Mapping[str, Any]) -> dict[str, Any]:
+def redact(mapping: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``mapping`` without private keys."""
     return {name: value for name, value in mapping.items() if not is_private(name)}
 
 
-def identity_of(actor: ActorContext, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def identity_keys(actor: ActorContext, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return ``user_id`` and, for an authenticated user, ``tenant_id`` and the known claims.
 
     ``given`` is the merged configurable of the client, the thread and the assistant.

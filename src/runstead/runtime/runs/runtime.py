@@ -8,11 +8,11 @@ from typing import Any
 
 from ..clock import Clock, SystemClock
 from ..stream_bridge import StreamBridge
-from .access_check import EveryAccess, RunAccess
+from .access_check import RunAccess, UnrestrictedAccess
 from .agent_loop import AgentLoops
 from .agents import AgentResolver
 from .dispatch import RunDispatcher
-from .error_redaction import MASKING, ErrorTexts
+from .error_redaction import REDACTING, ErrorRedactor
 from .observer import CompositeObserver, RunObserver
 from .scheduling import RunScheduler
 from .store import (
@@ -73,6 +73,6 @@ class RunsRuntime:
     observer: RunObserver = field(default_factory=CompositeObserver)
     clock: Clock = field(default_factory=SystemClock)
     limits: RunLimits = field(default_factory=RunLimits)
-    error_texts: ErrorTexts = MASKING
+    error_redactor: ErrorRedactor = REDACTING
     scheduler: RunScheduler | None = None
-    access: RunAccess = field(default_factory=EveryAccess)
+    access: RunAccess = field(default_factory=UnrestrictedAccess)

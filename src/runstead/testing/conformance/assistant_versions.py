@@ -18,7 +18,7 @@ from runstead.resources.assistants import (
     VersionNotFound,
     assistant_id_of,
 )
-from runstead.runtime.actor_context import ActorContext, ActorRequired, Reach, acting
+from runstead.runtime.actor_context import AccessScope, ActorContext, ActorRequired, acting
 from runstead.testing.clock import HandClock
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB
@@ -97,21 +97,21 @@ class AssistantVersionsConformance:
             made = await assistants.create(
                 AssistantDraft("agent", "Ours", metadata={"org": "acme"}), assistant_id="a-1"
             )
-        acme, by_id = Reach(assistants={"org": "acme"}), Reach(assistant_ids=frozenset({"a-1"}))
-        for actor in (BOB.within(acme), BOB.within(by_id), ALICE.within(acme)):
+        acme, by_id = AccessScope(assistants={"org": "acme"}), AccessScope(assistant_ids=frozenset({"a-1"}))
+        for actor in (BOB.with_scope(acme), BOB.with_scope(by_id), ALICE.with_scope(acme)):
             with acting(actor):
                 assert await assistants.get("a-1") == made
                 assert [one.version for one in await assistants.versions("a-1")] == [1]
                 assert await assistants.search(AssistantFilter(name="Ours")) == [made]
-        with acting(BOB.within(acme)):
+        with acting(BOB.with_scope(acme)):
             # The server's own assistants are also visible only if they match.
             assert await assistants.search(AssistantFilter()) == [made]
         for actor in (
-            ALICE_ELSEWHERE.within(acme),
-            ALICE_ELSEWHERE.within(by_id),
-            BOB.within(Reach(assistants={"org": "other"})),
-            BOB.within(Reach(threads={}, crons={}, thread_ids=frozenset({"a-1"}))),
-            ALICE.within(Reach(assistants={"org": "other"})),
+            ALICE_ELSEWHERE.with_scope(acme),
+            ALICE_ELSEWHERE.with_scope(by_id),
+            BOB.with_scope(AccessScope(assistants={"org": "other"})),
+            BOB.with_scope(AccessScope(threads={}, crons={}, thread_ids=frozenset({"a-1"}))),
+            ALICE.with_scope(AccessScope(assistants={"org": "other"})),
         ):
             with acting(actor):
                 assert await assistants.get("a-1") is None
@@ -122,7 +122,7 @@ class AssistantVersionsConformance:
                 assert await assistants.count(AssistantFilter(name="Ours")) == 0
                 with pytest.raises(AssistantExists):
                     await assistants.create(DRAFT, assistant_id="a-1", if_exists="do_nothing")
-        with acting(BOB.within(acme)):
+        with acting(BOB.with_scope(acme)):
             changed = await assistants.update("a-1", AssistantChange(name="Shared"))
             assert changed is not None
             assert (changed.name, changed.version) == ("Shared", 2)

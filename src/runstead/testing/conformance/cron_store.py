@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from runstead.resources.crons import CronFilter, CronRecord, CronStore
-from runstead.runtime.actor_context import ActorContext, ActorRequired, Reach, acting
+from runstead.runtime.actor_context import AccessScope, ActorContext, ActorRequired, acting
 from runstead.runtime.runs.exceptions import CronMoved, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.types import CronTick, RunFilter, RunRecord
 
@@ -58,7 +58,7 @@ class CronStoreConformance:
     ) -> None:
         await made(crons, a_cron(storage, "c-1"))
         shown = dataclasses.replace(ALICE, subject_id="another", scopes=frozenset({"write"}))
-        reaching = dataclasses.replace(BOB, reach=Reach(crons={}))
+        reaching = dataclasses.replace(BOB, access_scope=AccessScope(crons={}))
         for changer, expected in ((shown, shown), (reaching, shown)):
             with acting(changer):
                 changed = await crons.update("c-1", lambda cron: dataclasses.replace(cron, metadata={"a": 1}))
@@ -110,17 +110,17 @@ class CronStoreConformance:
 
     async def test_cron_within_reach_is_accessible_to_other_users(self, storage: RunStorage, crons: CronStore) -> None:
         before = await made(crons, a_cron(storage, "c-1", metadata={"org": "acme"}))
-        acme = Reach(crons={"org": "acme"})
-        for actor in (BOB.within(acme), ALICE.within(acme)):
+        acme = AccessScope(crons={"org": "acme"})
+        for actor in (BOB.with_scope(acme), ALICE.with_scope(acme)):
             with acting(actor):
                 assert await crons.get("c-1") == before
                 assert await crons.search(CronFilter()) == [before]
                 assert await crons.count(CronFilter(metadata={"org": "acme"})) == 1
         for actor in (
-            ALICE_ELSEWHERE.within(acme),
-            BOB.within(Reach(crons={"org": "other"})),
-            BOB.within(Reach(threads={}, assistants={})),
-            ALICE.within(Reach(crons={"org": "other"})),
+            ALICE_ELSEWHERE.with_scope(acme),
+            BOB.with_scope(AccessScope(crons={"org": "other"})),
+            BOB.with_scope(AccessScope(threads={}, assistants={})),
+            ALICE.with_scope(AccessScope(crons={"org": "other"})),
         ):
             with acting(actor):
                 assert await crons.get("c-1") is None
@@ -128,7 +128,7 @@ class CronStoreConformance:
                 assert not await crons.delete("c-1")
                 assert await crons.search(CronFilter()) == []
                 assert await crons.count(CronFilter()) == 0
-        with acting(BOB.within(acme)):
+        with acting(BOB.with_scope(acme)):
             changed = await crons.update("c-1", lambda cron: dataclasses.replace(cron, enabled=False))
             assert changed is not None
             # Its runs still belong to its owner.
@@ -137,7 +137,7 @@ class CronStoreConformance:
 
     async def test_create_accepts_a_thread_within_reach(self, storage: RunStorage, crons: CronStore) -> None:
         await storage.new_thread()
-        on_it = BOB.also_for("t-1")
+        on_it = BOB.with_access_to("t-1")
         cron = await made(crons, a_cron(storage, "c-1", thread_id="t-1", actor=BOB), on_it)
         storage.actor = on_it
         run = await ticked(storage, cron, "t-1")

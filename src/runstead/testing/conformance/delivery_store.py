@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from runstead.resources.webhooks import DeliveryAttempt, DeliveryFilter, DeliveryRecord, DeliveryStore, DueDelivery
-from runstead.runtime.actor_context import OWN, ActorContext, ActorRequired, Reach, acting
+from runstead.runtime.actor_context import OWN_ONLY, AccessScope, ActorContext, ActorRequired, acting
 from runstead.runtime.runs.types import Outcome, RunFailure, RunRecord, RunStatus, Stopped, ThreadAfter
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, CREATE, STATELESS, RunStorage
@@ -203,15 +203,19 @@ class DeliveryStoreConformance:
         await storage.new_thread("t-1", metadata={"org": "acme"})
         await owed_by(storage)
         (one,) = await found(deliveries)
-        acme = Reach(threads={"org": "acme"})
-        for actor in (ALICE_ELSEWHERE.within(acme), BOB.within(Reach(threads={"org": "other"})), BOB.within(OWN)):
+        acme = AccessScope(threads={"org": "acme"})
+        for actor in (
+            ALICE_ELSEWHERE.with_scope(acme),
+            BOB.with_scope(AccessScope(threads={"org": "other"})),
+            BOB.with_scope(OWN_ONLY),
+        ):
             assert await found(deliveries, actor) == []
             with acting(actor):
                 assert await deliveries.get(one.delivery_id) is None
                 assert await deliveries.redeliver(one.delivery_id) is None
         await settled(storage, deliveries, status_code=200)
-        assert [each.delivery_id for each in await found(deliveries, BOB.within(acme))] == [one.delivery_id]
-        with acting(BOB.within(acme)):
+        assert [each.delivery_id for each in await found(deliveries, BOB.with_scope(acme))] == [one.delivery_id]
+        with acting(BOB.with_scope(acme)):
             assert await deliveries.count(DeliveryFilter()) == 1
             assert len(await deliveries.attempts(one.delivery_id)) == 1
             again = await deliveries.redeliver(one.delivery_id)

@@ -83,7 +83,7 @@ class RecordingWorker:
             self._freed.clear()
             await self._freed.wait()
 
-    def notice_stop(self, run_id: RunId) -> None:
+    def check_stop_request(self, run_id: RunId) -> None:
         self.notices.append(run_id)
 
     def finish(self, run_id: RunId) -> None:

@@ -274,31 +274,31 @@ class RunEventStoreConformance:
 
     async def test_actor_with_access_to_a_thread_shares_it_with_its_owner(self, events: RunEventStore) -> None:
         await self.write(events, 1)
-        with acting(BOB.also_for(THREAD)):
+        with acting(BOB.with_access_to(THREAD)):
             await events.append([an_event("from bob", run_id=OTHER_RUN)])
             assert [entry.event.content for entry in await events.list_events(THREAD)] == [0, "from bob"]
         with acting(ALICE):
             assert await events.count_events(THREAD) == 2
-        with acting(ALICE_ELSEWHERE.also_for(THREAD)):
+        with acting(ALICE_ELSEWHERE.with_access_to(THREAD)):
             assert await events.count_events(THREAD) == 0
             with pytest.raises(ThreadNotFound):
                 await events.append([an_event("from elsewhere")])
-        with acting(BOB.also_for(THREAD)):
+        with acting(BOB.with_access_to(THREAD)):
             assert await events.delete_events(THREAD, run_id=OTHER_RUN) == 1
             assert await events.delete_events(THREAD) == 1
             await events.append([an_event("again")])
-        with acting(ALICE.also_for(THREAD)):
+        with acting(ALICE.with_access_to(THREAD)):
             assert await events.count_events(THREAD) == 1
 
     async def test_first_append_by_another_user_keeps_the_threads_owner(self, events: RunEventStore) -> None:
         await self.make_thread(THREAD, ALICE)
-        with acting(BOB.also_for(THREAD)):
+        with acting(BOB.with_access_to(THREAD)):
             await events.append([an_event("from bob")])
         for seen, actor in enumerate((ALICE, BOB), start=1):
-            with acting(actor.also_for(THREAD)):
+            with acting(actor.with_access_to(THREAD)):
                 assert await events.count_events(THREAD) == seen
                 await events.append([an_event("more")])
-        with acting(ALICE_ELSEWHERE.also_for(THREAD)):
+        with acting(ALICE_ELSEWHERE.with_access_to(THREAD)):
             assert await events.count_events(THREAD) == 0
 
     async def test_calls_require_an_actor(self, events: RunEventStore) -> None:

@@ -11,46 +11,46 @@ from typing import Any, Final
 import pytest
 
 from runstead.resources.threads import ThreadExists, ThreadFilter, ThreadTtl
-from runstead.runtime.actor_context import OWN, ActorContext, Reach, acting
+from runstead.runtime.actor_context import OWN_ONLY, AccessScope, ActorContext, acting
 from runstead.runtime.metadata_filter import AllOf, AnyOf, FieldEquals
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.types import RunFilter, RunScope, ThreadAfter
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, DONE, STATELESS, TERM, RunStorage
 
-ACME: Final = Reach(threads={"org": "acme"})
+ACME: Final = AccessScope(threads={"org": "acme"})
 WHO_REACH: Final = (
-    BOB.within(ACME),
-    BOB.within(Reach(threads={"members": ["bob"]})),
-    BOB.within(Reach(threads={"org": "acme", "members": ["bob", "alice"]})),
-    BOB.within(Reach(threads={})),
-    BOB.within(Reach(thread_ids=frozenset({"t-1"}))),
-    BOB.within(Reach(threads={"org": "other"}, thread_ids=frozenset({"t-1"}))),
-    ALICE.within(ACME),
-    BOB.within(Reach(threads=AnyOf(({"org": "other"}, {"members": ["bob"]})))),
-    BOB.within(Reach(threads=AllOf(({"org": "acme"}, AnyOf(({"team": "blue"}, {"members": ["bob"]})))))),
-    BOB.within(Reach(threads=FieldEquals("members", ["alice", "bob"]))),
+    BOB.with_scope(ACME),
+    BOB.with_scope(AccessScope(threads={"members": ["bob"]})),
+    BOB.with_scope(AccessScope(threads={"org": "acme", "members": ["bob", "alice"]})),
+    BOB.with_scope(AccessScope(threads={})),
+    BOB.with_scope(AccessScope(thread_ids=frozenset({"t-1"}))),
+    BOB.with_scope(AccessScope(threads={"org": "other"}, thread_ids=frozenset({"t-1"}))),
+    ALICE.with_scope(ACME),
+    BOB.with_scope(AccessScope(threads=AnyOf(({"org": "other"}, {"members": ["bob"]})))),
+    BOB.with_scope(AccessScope(threads=AllOf(({"org": "acme"}, AnyOf(({"team": "blue"}, {"members": ["bob"]})))))),
+    BOB.with_scope(AccessScope(threads=FieldEquals("members", ["alice", "bob"]))),
 )
 WHO_DO_NOT: Final = (
     BOB,
-    BOB.within(Reach(threads={"org": "other"})),
-    BOB.within(Reach(threads={"org": ["acme"]})),
-    BOB.within(Reach(threads={"members": ["eve"]})),
-    BOB.within(Reach(threads={"org": "acme", "team": "blue"})),
-    BOB.within(Reach(threads=AnyOf(({"org": "other"}, {"members": ["eve"]})))),
-    BOB.within(Reach(threads=AllOf(({"org": "acme"}, AnyOf(({"team": "blue"}, {"members": ["eve"]})))))),
-    BOB.within(Reach(threads=FieldEquals("members", ["alice"]))),
-    BOB.within(Reach(threads=FieldEquals("team", None))),
-    BOB.within(Reach(threads=AnyOf(()))),
-    BOB.within(Reach(assistants={}, crons={}, assistant_ids=frozenset({"t-1"}))),
-    BOB.within(Reach(thread_ids=frozenset({"t-2"}))),
+    BOB.with_scope(AccessScope(threads={"org": "other"})),
+    BOB.with_scope(AccessScope(threads={"org": ["acme"]})),
+    BOB.with_scope(AccessScope(threads={"members": ["eve"]})),
+    BOB.with_scope(AccessScope(threads={"org": "acme", "team": "blue"})),
+    BOB.with_scope(AccessScope(threads=AnyOf(({"org": "other"}, {"members": ["eve"]})))),
+    BOB.with_scope(AccessScope(threads=AllOf(({"org": "acme"}, AnyOf(({"team": "blue"}, {"members": ["eve"]})))))),
+    BOB.with_scope(AccessScope(threads=FieldEquals("members", ["alice"]))),
+    BOB.with_scope(AccessScope(threads=FieldEquals("team", None))),
+    BOB.with_scope(AccessScope(threads=AnyOf(()))),
+    BOB.with_scope(AccessScope(assistants={}, crons={}, assistant_ids=frozenset({"t-1"}))),
+    BOB.with_scope(AccessScope(thread_ids=frozenset({"t-2"}))),
     # No access extends to another tenant.
-    ALICE_ELSEWHERE.within(ACME),
-    ALICE_ELSEWHERE.within(Reach(threads={})),
-    ALICE_ELSEWHERE.within(Reach(threads=AllOf(()))),
-    ALICE_ELSEWHERE.within(Reach(thread_ids=frozenset({"t-1"}))),
+    ALICE_ELSEWHERE.with_scope(ACME),
+    ALICE_ELSEWHERE.with_scope(AccessScope(threads={})),
+    ALICE_ELSEWHERE.with_scope(AccessScope(threads=AllOf(()))),
+    ALICE_ELSEWHERE.with_scope(AccessScope(thread_ids=frozenset({"t-1"}))),
     # A filter also limits access to the actor's own threads.
-    ALICE.within(Reach(threads={"org": "other"})),
+    ALICE.with_scope(AccessScope(threads={"org": "other"})),
 )
 OF_ACME: Final = {"org": "acme", "members": ["alice", "bob"]}
 
@@ -115,10 +115,10 @@ class ThreadSharing:
     async def test_create_within_a_wide_reach_is_owned_by_its_creator(self, storage: RunStorage) -> None:
         """Thread and run belong to their creator, even one with wide access, and that access is not stored."""
         await storage.new_thread("t-1", metadata=OF_ACME)
-        storage.actor = BOB.within(ACME)
+        storage.actor = BOB.with_scope(ACME)
         run = await storage.accept("t-1", scope=RunScope())
         await storage.new_thread("t-2")
-        assert (run.actor, run.actor.reach) == (BOB, OWN)
+        assert (run.actor, run.actor.access_scope) == (BOB, OWN_ONLY)
         storage.actor = BOB
         assert await storage.run(run.run_id) == run
         assert not await storage.has_thread("t-1")
@@ -130,7 +130,7 @@ class ThreadSharing:
     async def test_runs_of_several_users_execute_in_turn_on_one_thread(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1", metadata=OF_ACME)
         hers = await storage.accept("t-1")
-        storage.actor = BOB.within(ACME)
+        storage.actor = BOB.with_scope(ACME)
         his = await storage.accept("t-1")
         assert [run.run_id for run in await _runs(storage)] == [his.run_id, hers.run_id]
         assert await storage.leases.claim(his.run_id, "w-2", TERM) is None
@@ -142,7 +142,7 @@ class ThreadSharing:
             await storage.ended(await storage.accept(None, scope=STATELESS, metadata={"org": org}))
             for org in ("acme", "other")
         ]
-        storage.actor = BOB.within(ACME)
+        storage.actor = BOB.with_scope(ACME)
         assert await storage.run(ours.run_id) == ours
         assert await storage.run(other.run_id) is None
         assert [run.run_id for run in await _runs(storage)] == [ours.run_id]
@@ -150,19 +150,19 @@ class ThreadSharing:
     async def test_run_on_a_thread_is_matched_by_the_threads_metadata(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1", metadata={"org": "other"})
         run = await storage.accept("t-1", metadata={"org": "acme"})
-        storage.actor = BOB.within(ACME)
+        storage.actor = BOB.with_scope(ACME)
         assert await storage.run(run.run_id) is None
 
     async def test_update_may_remove_access_of_its_caller(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1", metadata=OF_ACME)
-        with acting(BOB.within(ACME)):
+        with acting(BOB.with_scope(ACME)):
             changed = await storage.threads.update("t-1", metadata={"org": "other"})
             assert changed is not None
             assert changed.metadata["org"] == "other"
             assert await storage.threads.get("t-1") is None
 
     async def test_create_returns_a_thread_that_the_filter_does_not_match(self, storage: RunStorage) -> None:
-        with acting(BOB.within(ACME)):
+        with acting(BOB.with_scope(ACME)):
             assert (await storage.threads.create("t-1", metadata={"org": "none"})).thread_id == "t-1"
             assert await storage.threads.get("t-1") is None
 

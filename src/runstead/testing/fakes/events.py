@@ -96,5 +96,5 @@ class InMemoryRunEventStore:
 
 
 def _reaches(actor: ActorContext, thread_id: ThreadId, owner: ActorContext) -> bool:
-    shared = actor.tenant_id == owner.tenant_id and thread_id in actor.reach.thread_ids
+    shared = actor.tenant_id == owner.tenant_id and thread_id in actor.access_scope.thread_ids
     return shared or owns(actor, owner)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from runstead.resources.threads import ThreadRecord
-from runstead.runtime.actor_context import OWN, ActorContext, require_actor_context
+from runstead.runtime.actor_context import OWN_ONLY, ActorContext, require_actor_context
 from runstead.runtime.metadata_filter import json_contains
 from runstead.runtime.runs.exceptions import (
     CronMoved,
@@ -120,7 +120,7 @@ class InMemoryRunStore:
             raise ThreadNotFound(thread_id or "")
         now = tables.clock.now()
         record = ThreadRecord(thread_id or tables.mint("thread"), "idle", dict(spec.metadata), {}, now, now)
-        row = ThreadRow(record, actor.within(OWN), temporary=spec.scope.is_temporary)
+        row = ThreadRow(record, actor.with_scope(OWN_ONLY), temporary=spec.scope.is_temporary)
         tables.threads[record.thread_id] = row
         return row
 

@@ -105,21 +105,25 @@ class InMemoryTables:
         """Return whether the actor has access: to their own threads, or to those granted in addition or instead."""
         if row.owner.tenant_id != actor.tenant_id:
             return False
-        if row.record.thread_id in actor.reach.thread_ids:
+        if row.record.thread_id in actor.access_scope.thread_ids:
             return True
-        wanted = actor.reach.threads
+        wanted = actor.access_scope.threads
         return owns(actor, row.owner) if wanted is None else matches_metadata(row.record.metadata, wanted)
 
     def reaches_run(self, actor: ActorContext, run: RunRecord) -> bool:
         """Return whether the actor has access to the run's thread; if that is gone, the run's own metadata decide."""
         if run.actor.tenant_id != actor.tenant_id:
             return False
-        if run.thread_id in actor.reach.thread_ids:
+        if run.thread_id in actor.access_scope.thread_ids:
             return True
-        if actor.reach.threads is None:
+        if actor.access_scope.threads is None:
             return owns(actor, run.actor)
         row = self.threads.get(run.thread_id)
-        return matches_metadata(run.metadata, actor.reach.threads) if row is None else self.reaches_thread(actor, row)
+        return (
+            matches_metadata(run.metadata, actor.access_scope.threads)
+            if row is None
+            else self.reaches_thread(actor, row)
+        )
 
     def visible_thread(self, thread_id: ThreadId, boundary: str) -> ThreadRow | None:
         """Return the thread if the bound actor may see it. Raises ActorRequired without an actor."""

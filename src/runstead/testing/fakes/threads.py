@@ -16,7 +16,7 @@ from runstead.resources.threads import (
     ThreadTtl,
     values_within,
 )
-from runstead.runtime.actor_context import OWN, require_actor_context
+from runstead.runtime.actor_context import OWN_ONLY, require_actor_context
 from runstead.runtime.metadata_filter import json_contains
 from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import ThreadAfter, ThreadId
@@ -48,7 +48,7 @@ class InMemoryThreadStore:
             return row.record
         now = self._tables.clock.now()
         record = ThreadRecord(thread_id, "idle", dict(metadata or {}), dict(config or {}), now, now)
-        self._tables.threads[thread_id] = ThreadRow(record, actor.within(OWN), ttl=ttl)
+        self._tables.threads[thread_id] = ThreadRow(record, actor.with_scope(OWN_ONLY), ttl=ttl)
         return record
 
     async def get(self, thread_id: ThreadId) -> ThreadRecord | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from runstead.runtime.runs.fair_turns import Flow, WaitingRun, in_fair_order
+from runstead.runtime.runs.fair_turns import Flow, QueuedRun, in_fair_order
 from runstead.runtime.runs.types import RunId
 
 from .tables import InMemoryTables, RunRow
@@ -24,9 +24,9 @@ def next_in_turn(tables: InMemoryTables, limit: int, shared: int) -> list[RunId]
         turns = [started for key, started in begun if key == (group, priority)]
         flows.append(Flow(group, priority, of_flow[0].record.due_at, max(turns, default=None)))
 
-    def runs_of(flow: Flow, count: int) -> list[WaitingRun]:
+    def runs_of(flow: Flow, count: int) -> list[QueuedRun]:
         records = [row.record for row in waiting[flow.group, flow.priority]]
-        return [WaitingRun(record.run_id, record.due_at) for record in records[:count]]
+        return [QueuedRun(record.run_id, record.due_at) for record in records[:count]]
 
     executing = Counter(_key(row)[0] for row in rows if row.record.status.is_held)
     return in_fair_order(flows, runs_of, executing, tables.clock.now(), limit, shared)

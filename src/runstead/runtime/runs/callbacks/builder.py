@@ -9,7 +9,7 @@ from datetime import datetime
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 
-from ..error_redaction import MASKING, ErrorTexts
+from ..error_redaction import REDACTING, ErrorRedactor
 from ..types import RunCompletionData, RunId, ThreadId
 from .events import RunEventCallback
 from .title import RunTitleCallback
@@ -26,7 +26,7 @@ class RunCallbacks:
 
     @classmethod
     def build(
-        cls, run_id: RunId, thread_id: ThreadId, now: Callable[[], datetime], texts: ErrorTexts = MASKING
+        cls, run_id: RunId, thread_id: ThreadId, now: Callable[[], datetime], texts: ErrorRedactor = REDACTING
     ) -> RunCallbacks:
         return cls(RunEventCallback(run_id, thread_id, now, texts), RunTokenCallback(), RunTitleCallback())
 

@@ -16,7 +16,7 @@ from langgraph.errors import GraphBubbleUp
 from runstead.runtime.converters import from_message, text_of
 from runstead.runtime.serialization import jsonable
 
-from ..error_redaction import MASKING, ErrorTexts
+from ..error_redaction import REDACTING, ErrorRedactor
 from ..store.event_store import RunEvent, RunEventCategory
 from ..types import RunId, ThreadId
 from .tokens import caller_of, generated_messages
@@ -29,7 +29,7 @@ class RunEventCallback(BaseCallbackHandler):
     run_inline = True
 
     def __init__(
-        self, run_id: RunId, thread_id: ThreadId, now: Callable[[], datetime], texts: ErrorTexts = MASKING
+        self, run_id: RunId, thread_id: ThreadId, now: Callable[[], datetime], texts: ErrorRedactor = REDACTING
     ) -> None:
         self._run_id, self._thread_id, self._now, self._texts = run_id, thread_id, now, texts
         self._lock = threading.Lock()
@@ -72,7 +72,9 @@ class RunEventCallback(BaseCallbackHandler):
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         if run_id in self._roots and not isinstance(error, GraphBubbleUp):
             self._roots.discard(run_id)
-            self._record("run_error", "lifecycle", {"error": type(error).__name__, "message": self._texts.of(error)})
+            self._record(
+                "run_error", "lifecycle", {"error": type(error).__name__, "message": self._texts.message(error)}
+            )
 
     def on_chat_model_start(
         self,
@@ -102,7 +104,7 @@ class RunEventCallback(BaseCallbackHandler):
                 self._record("ai_message", "message", fields, caller=caller)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, tags: list[str] | None = None, **kwargs: Any) -> None:
-        content = {"call_id": str(run_id), "error": type(error).__name__, "message": self._texts.of(error)}
+        content = {"call_id": str(run_id), "error": type(error).__name__, "message": self._texts.message(error)}
         self._record("llm_error", "trace", content, caller=caller_of(tags))
 
     def on_tool_start(
@@ -129,7 +131,7 @@ class RunEventCallback(BaseCallbackHandler):
             "call_id": str(run_id),
             "name": name,
             "error": type(error).__name__,
-            "message": self._texts.of(error),
+            "message": self._texts.message(error),
         }
         self._record("tool_error", "trace", content)
 

@@ -15,7 +15,7 @@ from runstead.runtime.runs.agents import Agent, AgentFactory
 
 
 @asynccontextmanager
-async def opened(
+async def open_agent(
     factory: AgentFactory, config: dict[str, Any], checkpointer: BaseCheckpointSaver[Any], store: Any | None
 ) -> AsyncIterator[Agent]:
     """Yield the agent, ready to run, for the duration of a block."""

@@ -15,14 +15,14 @@ from typing import Any, Final, TypeAlias
 from runstead.runtime.runs.agent_loop import AgentLoop
 from runstead.runtime.runs.agents import Agent, AgentFactory
 from runstead.runtime.runs.contexts import fitting_context
-from runstead.runtime.runs.error_redaction import MASKING, ErrorTexts
+from runstead.runtime.runs.error_redaction import REDACTING, ErrorRedactor
 from runstead.runtime.runs.exceptions import UnknownInterruptError
 from runstead.runtime.runs.stored_state import read_state
 from runstead.runtime.runs.types import Stopped
 from runstead.runtime.serialization import encode
 from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
 
-from .agent import opened
+from .agent import open_agent
 from .chunks import ChunkEncoder, EncodedEvent
 from .fenced_saver import FencedSaver
 from .finished_steps import finish_step
@@ -66,7 +66,7 @@ class AgentAttempt:
     callbacks: list[Any]
     queue: CrossLoopQueue[EncodedEvent]
     asides: Asides
-    error_texts: ErrorTexts = MASKING
+    error_texts: ErrorRedactor = REDACTING
     stop_reason: Stopped | None = None
     agent: Agent | None = field(default=None, init=False)
     _streaming: asyncio.Task[None] | None = field(default=None, init=False)
@@ -80,7 +80,7 @@ class AgentAttempt:
     async def run(self) -> AttemptEnd:
         """Execute until the graph ends, fails or is stopped. Always finishes the queue."""
         try:
-            async with opened(self.factory, self.plan.config, self.checkpointer, self.store) as agent:
+            async with open_agent(self.factory, self.plan.config, self.checkpointer, self.store) as agent:
                 self.agent = agent
                 return await self._run(agent)
         except Exception as error:

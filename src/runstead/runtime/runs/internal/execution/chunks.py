@@ -10,9 +10,9 @@ from typing import Any, Final, TypeAlias
 
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
 
-from runstead.runtime.runs.error_redaction import MASKING, ErrorTexts
+from runstead.runtime.runs.error_redaction import REDACTING, ErrorRedactor
 from runstead.runtime.runs.interrupts import INTERRUPT
-from runstead.runtime.runs.redaction import public
+from runstead.runtime.runs.redaction import redact
 from runstead.runtime.runs.types import StreamMode
 from runstead.runtime.serialization import encode
 
@@ -30,7 +30,7 @@ class ChunkEncoder:
     def __init__(
         self,
         wanted: frozenset[StreamMode],
-        texts: ErrorTexts = MASKING,
+        texts: ErrorRedactor = REDACTING,
         answers: StreamedAnswers | None = None,
     ) -> None:
         self._wanted, self._texts = wanted, texts
@@ -66,7 +66,7 @@ class ChunkEncoder:
         """Return the stream event for an event of ``astream_events``."""
         shown = _redacted_metadata(event)
         if isinstance(data := shown.get("data"), Mapping) and "error" in data:
-            shown = {**shown, "data": {**data, "error": self._texts.shown(data["error"])}}
+            shown = {**shown, "data": {**data, "error": self._texts.redact(data["error"])}}
         return "events", encode(shown)
 
     @property
@@ -124,11 +124,11 @@ class ChunkEncoder:
     def _encoded_metadata(self, metadata: Mapping[str, Any]) -> bytes:
         # LangGraph passes the same mapping object for every token of a model call.
         if self._metadata[0] is not metadata:
-            self._metadata = (metadata, encode(public(metadata)))
+            self._metadata = (metadata, encode(redact(metadata)))
         return self._metadata[1]
 
 
-def redacted_checkpoint(chunk: Any, texts: ErrorTexts = MASKING) -> Any:
+def redacted_checkpoint(chunk: Any, texts: ErrorRedactor = REDACTING) -> Any:
     """Return a checkpoint frame without the authenticated user, internal keys and full error texts."""
     if not isinstance(chunk, Mapping):
         return chunk
@@ -139,12 +139,12 @@ def redacted_checkpoint(chunk: Any, texts: ErrorTexts = MASKING) -> Any:
     }
 
 
-def _redacted_task(task: Any, texts: ErrorTexts) -> Any:
+def _redacted_task(task: Any, texts: ErrorRedactor) -> Any:
     if not isinstance(task, Mapping):
         return task
     shown = _redacted_metadata(task)
     if task.get("error") is not None:
-        shown = {**shown, "error": texts.shown(task["error"])}
+        shown = {**shown, "error": texts.redact(task["error"])}
     if isinstance(task.get("state"), Mapping) and "configurable" in task["state"]:
         shown = {**shown, "state": _redacted_config(task["state"])}
     return shown
@@ -152,10 +152,10 @@ def _redacted_task(task: Any, texts: ErrorTexts) -> Any:
 
 def _redacted_metadata(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
     metadata = chunk.get("metadata")
-    return {**chunk, "metadata": public(metadata)} if isinstance(metadata, Mapping) else chunk
+    return {**chunk, "metadata": redact(metadata)} if isinstance(metadata, Mapping) else chunk
 
 
-def _redacted_debug(chunk: Any, texts: ErrorTexts) -> Any:
+def _redacted_debug(chunk: Any, texts: ErrorRedactor) -> Any:
     if not isinstance(chunk, Mapping):
         return chunk
     if chunk.get("type") == "checkpoint":
@@ -187,7 +187,7 @@ def _place(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {"configurable": public(config.get("configurable", {}))}
+    return {"configurable": redact(config.get("configurable", {}))}
 
 
 def _name(event: str, namespace: tuple[str, ...]) -> str:

@@ -77,7 +77,7 @@ class RunExecution:
         self._handle, self._runtime, self._planner, self._asides = handle, runtime, planner, asides
         self._on_missing_key = on_missing_key
         run = handle.lease.run
-        self._callbacks = RunCallbacks.build(run.run_id, run.thread_id, runtime.clock.now, runtime.error_texts)
+        self._callbacks = RunCallbacks.build(run.run_id, run.thread_id, runtime.clock.now, runtime.error_redactor)
         self._publisher = RunPublisher(runtime.bridge, run.run_id, handle.lease.attempt)
         self._events = RunEventEmitter(run, runtime.observer, runtime.clock)
         self._trace = TraceWriter(self._callbacks.events, runtime.event_store, runtime.clock, handle.lease.holder)
@@ -88,7 +88,7 @@ class RunExecution:
         """Execute the run, then settle it or hand it back. Never raises, except for a cancellation."""
         run = self._lease.run
         # The thread may belong to another user who shares it: access was checked when the run was created.
-        with acting(run.actor.also_for(run.thread_id)):
+        with acting(run.actor.with_access_to(run.thread_id)):
             try:
                 await self._finish(await self._execute())
             except LeaseLost:
@@ -189,7 +189,7 @@ class RunExecution:
             callbacks=list(self._callbacks.handlers()),
             queue=queue,
             asides=self._asides,
-            error_texts=self._runtime.error_texts,
+            error_texts=self._runtime.error_redactor,
         )
 
     def _saver(self, gate: WriteGate) -> FencedSaver:
@@ -316,7 +316,7 @@ class RunExecution:
             await self._give_up(end.error)
             return
         is_exhausted = is_exhaustion(end.error)
-        was_cut_off = is_exhausted or is_keyless or (isinstance(end.error, StorageFault) and end.error.passes)
+        was_cut_off = is_exhausted or is_keyless or (isinstance(end.error, StorageFault) and end.error.is_transient)
         if stop is Stopped.SHUTDOWN and (end.stopped or was_cut_off):
             # Tried once: a process that shuts down does not wait for an unavailable database. The lease then expires.
             await self._runtime.lease_store.release(self._lease)
@@ -335,7 +335,7 @@ class RunExecution:
             left = end.snapshot
             if left is None:
                 left = await self._patiently("read", self._latest)
-            completion, texts = self._callbacks.completion_data(), self._runtime.error_texts
+            completion, texts = self._callbacks.completion_data(), self._runtime.error_redactor
             outcome = outcome_of(end, stop, left, completion, self._callbacks.title, texts)
         await self._settle(outcome, stop)
 

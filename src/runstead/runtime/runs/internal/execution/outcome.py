@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from runstead.runtime.field_encryption import EncryptionFailed
-from runstead.runtime.runs.error_redaction import ErrorTexts
+from runstead.runtime.runs.error_redaction import ErrorRedactor
 from runstead.runtime.runs.exceptions import UnknownInterruptError
 from runstead.runtime.runs.interrupts import is_refused_answer
 from runstead.runtime.runs.types import (
@@ -35,7 +35,7 @@ def outcome_of(
     left: StateSnapshot,
     completion: RunCompletionData,
     title: str | None,
-    texts: ErrorTexts,
+    texts: ErrorRedactor,
 ) -> Outcome:
     """Return the outcome of a run that left its thread in the state ``left``. Errors are stored as they may be shown to
     clients.
@@ -96,7 +96,7 @@ def outcome_not_encrypted(outcome: Outcome, error: EncryptionFailed) -> Outcome:
     )
 
 
-def _failure_of(error: Exception, texts: ErrorTexts) -> RunFailure:
+def _failure_of(error: Exception, texts: ErrorRedactor) -> RunFailure:
     facts: dict[str, Any] = {}
     if isinstance(error, UnknownInterruptError):
         facts = {
@@ -104,7 +104,7 @@ def _failure_of(error: Exception, texts: ErrorTexts) -> RunFailure:
             "interrupt_ids": list(error.interrupt_ids),
             "pending_ids": list(error.pending_ids),
         }
-    return RunFailure(type(error).__name__, texts.of(error), facts)
+    return RunFailure(type(error).__name__, texts.message(error), facts)
 
 
 def _resting(state: StateSnapshot) -> ThreadStatus:

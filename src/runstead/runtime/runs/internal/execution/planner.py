@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from langgraph.types import Command, Send
 
-from runstead.runtime.runs.redaction import identity_of
+from runstead.runtime.runs.redaction import identity_keys
 from runstead.runtime.runs.types import Lease, RunCommand, RunSpec, RunTracing, StreamMode
 
 _LANGGRAPH_VERSION: Final = version("langgraph")
@@ -132,7 +132,7 @@ def _config(lease: Lease, *, resuming: bool) -> dict[str, Any]:
         "assistant_id": run.assistant_id,
     }
     given: Mapping[str, Any] = spec.config.get("configurable", {})
-    configurable: dict[str, Any] = {**given, **identity, **identity_of(run.actor, given)}
+    configurable: dict[str, Any] = {**given, **identity, **identity_keys(run.actor, given)}
     if spec.checkpoint is not None and not resuming:
         # Only if given: LangChain copies the configurable into the metadata of every event.
         if spec.checkpoint.checkpoint_ns:

@@ -79,7 +79,7 @@ class RunRegistry:
         """Return the lease with the parts of its run's actor that this process remembers."""
         if (actor := self._actors.get(lease.run_id)) is None:
             return lease
-        return replace(lease, run=replace(lease.run, actor=replace(actor, reach=lease.run.actor.reach)))
+        return replace(lease, run=replace(lease.run, actor=replace(actor, access_scope=lease.run.actor.access_scope)))
 
     def add(self, handle: RunHandle) -> None:
         if (earlier := self._handles.get(handle.lease.run_id)) is not None:

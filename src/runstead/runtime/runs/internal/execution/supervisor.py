@@ -93,7 +93,7 @@ class RunSupervisor:
         if handle is not None and handle.task is not None:
             await asyncio.wait([handle.task])
 
-    def notice_stop(self, run_id: RunId) -> None:
+    def check_stop_request(self, run_id: RunId) -> None:
         """Check the run's stop flag soon. Runs that this process does not hold are ignored."""
         if (handle := self._registry.get(run_id)) is not None:
             self._spawn(self._leases.renew(handle))

@@ -77,7 +77,7 @@ class UntoldEnds:
         """Publish one terminal event. Return False if this process cannot publish it, or need not any more."""
         if not await self._goes_on(record.run_id):
             return False
-        with acting(record.actor.also_for(record.thread_id)):
+        with acting(record.actor.with_access_to(record.thread_id)):
             missed = [] if record.started_at is None else await self._streams.told_of_gap(record, _lost_after(record))
             if record.final_checkpoint_id is not None and not any(event.event == "values" for event in missed):
                 # All waiters would receive an incomplete result. Another worker may have the run's graph.

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from runstead.runtime.runs.exceptions import AgentUnresponsive
+from runstead.runtime.runs.exceptions import AgentTimeout
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.types import RunRecord, RunResult
 from runstead.runtime.storage_fault import StorageFault
@@ -29,7 +29,7 @@ class RunWaitService:
     async def wait(self, record: RunRecord, *, is_new: bool = False) -> RunResult:
         """Return the result of the run when it has ended.
 
-        Raises BridgeClosed when the server shuts down first, StorageFault or AgentUnresponsive when the values that the
+        Raises BridgeClosed when the server shuts down first, StorageFault or AgentTimeout when the values that the
         run left cannot be read at present.
         """
         if record.status.is_terminal:
@@ -58,7 +58,7 @@ class RunWaitService:
             return RunResult(record, output=terminal.data)
         try:
             return RunResult(record, output=await self._read_values(record))
-        except (StorageFault, AgentUnresponsive):
+        except (StorageFault, AgentTimeout):
             # The values exist, and a repeated request gets them.
             raise
         except Exception:
