@@ -23,7 +23,7 @@ from runstead.infra.storage.postgres import open_postgres_storage
 from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.api_keys import ApiKeyRecord, digest_of, new_key
 from runstead.runtime.actor_context import ActorContext, acting
-from runstead.runtime.runs.types import RunRecord, Stopped
+from runstead.runtime.runs.types import RunRecord, StopReason
 from tests.processes.client import eventually
 from tests.servers.postgres import a_schema
 from tests.servers.profiles import PROFILES, served
@@ -184,7 +184,7 @@ async def test_delayed_run_of_a_user_without_rights_is_not_executed(tmp_path: Pa
         before = (await client.get(f"/threads/{thread}/state", headers=headers)).json()["checkpoint"]
         forbidden(carol).touch()
         record = await ended(application, carol, delayed)
-        assert (record.status, record.stop_requested) == ("interrupted", Stopped.REVOKED)
+        assert (record.status, record.stop_requested) == ("interrupted", StopReason.REVOKED)
         forbidden(carol).unlink()
         shown = (await client.get(f"{place}/{delayed['run_id']}", headers=headers)).json()
         assert (shown["status"], shown["cancel_reason"]) == ("interrupted", "access_revoked")
@@ -235,7 +235,7 @@ async def test_runs_of_a_revoked_key_are_stopped_and_pending_ones_never_start(
         await keys.revoke("key_1", application.services.clock.now())
         async with asyncio.timeout(WITHIN):
             stopped = await ended(application, "alice", running)
-        assert (stopped.status, stopped.stop_requested) == ("interrupted", Stopped.REVOKED)
+        assert (stopped.status, stopped.stop_requested) == ("interrupted", StopReason.REVOKED)
         never = await ended(application, "alice", waiting)
-        assert (never.status, never.stop_requested) == ("interrupted", Stopped.REVOKED)
+        assert (never.status, never.stop_requested) == ("interrupted", StopReason.REVOKED)
         assert (await ended(application, "alice", last)).status == "success"

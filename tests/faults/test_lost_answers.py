@@ -9,7 +9,7 @@ import pytest
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.store import CreatedRun, Decide, StopRequest
-from runstead.runtime.runs.types import RunFilter, RunRecord, RunSpec, Stopped
+from runstead.runtime.runs.types import RunFilter, RunRecord, RunSpec, StopReason
 from runstead.testing.fakes import InMemoryLeaseStore, InMemoryRunStore
 
 from .kernel import ALICE, LONG, Storage, a_spec
@@ -22,7 +22,7 @@ class AnswerLost(Exception):
 class MuteLeases(InMemoryLeaseStore):
     mute = False
 
-    async def request_stop(self, run_id: str, reason: Stopped) -> StopRequest | None:
+    async def request_stop(self, run_id: str, reason: StopReason) -> StopRequest | None:
         asked = await super().request_stop(run_id, reason)
         if self.mute:
             raise AnswerLost
@@ -100,7 +100,7 @@ async def test_write_that_was_not_applied_ends_no_stream() -> None:
     ports = ports_of(storage)
 
     class Failing(InMemoryLeaseStore):
-        async def request_stop(self, run_id: str, reason: Stopped) -> StopRequest | None:
+        async def request_stop(self, run_id: str, reason: StopReason) -> StopRequest | None:
             raise AnswerLost
 
     ports["lease_store"] = Failing(storage.tables, storage.bell.ring)

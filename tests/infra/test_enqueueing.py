@@ -15,7 +15,7 @@ from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQuerySto
 from runstead.infra.storage.schema import runs
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.runtime.actor_context import acting
-from runstead.runtime.runs.types import RunId, Stopped, ThreadId
+from runstead.runtime.runs.types import RunId, StopReason, ThreadId
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.run_storage import DONE, Bell, RunStorage
 
@@ -67,7 +67,7 @@ async def recovered(storage: RunStorage) -> None:
 
 async def stopped_before_it_began(storage: RunStorage) -> None:
     run, _ = [await storage.accept() for _ in range(2)]
-    await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+    await storage.leases.request_stop(run.run_id, StopReason.BY_USER)
 
 
 async def deleted(storage: RunStorage) -> None:
@@ -88,7 +88,7 @@ DEEDS: Final[list[Deed]] = [settled, handed_back, recovered, stopped_before_it_b
 @pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
 async def test_queue_is_notified_of_the_next_run_when_a_run_ends(deed: Deed, storage: RunStorage, queue: Queue) -> None:
     await deed(storage)
-    (waiting,) = await storage.leases.waiting(10)
+    (waiting,) = await storage.leases.list_claimable(10)
     assert queue.told[-1] == {waiting}
 
 

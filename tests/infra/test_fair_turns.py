@@ -29,8 +29,8 @@ async def test_runs_from_before_there_were_turns_join_the_groups_of_their_users(
     await storage.leases.settle(await storage.begun(ended), DONE)
     for number in range(3):
         await storage.accept(f"t-{number}", run_id=f"old-{number}")
-    assert await storage.leases.waiting(10) == []
+    assert await storage.leases.list_claimable(10) == []
     assert await group_by_user(database) == 3
     await storage.accept("t-4", run_id="new", scheduling=in_group(group_of(storage.actor)))
     await storage.accept("t-5", run_id="other", scheduling=in_group(group_of(ActorContext("bob"))))
-    assert await storage.leases.waiting(10) == ["old-0", "other", "old-1", "old-2", "new"]
+    assert await storage.leases.list_claimable(10) == ["old-0", "other", "old-1", "old-2", "new"]

@@ -39,7 +39,7 @@ class Rows:
         await asyncio.sleep(0)
         return self._due.pop(run_id, None) is not None
 
-    async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
+    async def list_claimable(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
         self.looks += 1
         due = sorted((at, run_id) for run_id, at in self._due.items() if at <= self._clock.now())
         self.looking.set()
@@ -195,10 +195,10 @@ async def test_reserved_slot_is_kept_during_launches(bell: Bell, clock: HandCloc
     class OneGroup(Rows):
         """All runs are of one group; launches progress, and wake-ups arrive, while they are read."""
 
-        async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
+        async def list_claimable(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
             for _ in range(20):
                 await asyncio.sleep(0)
-            found = await super().waiting(limit)
+            found = await super().list_claimable(limit)
             bell.ring()
             return found[:shared]
 

@@ -69,7 +69,7 @@ async def drained(servers: tuple[RunStorage, RunStorage]) -> list[str]:
     executing: set[str] = set()
 
     async def work(storage: RunStorage, worker: str) -> None:
-        while waiting := await storage.leases.waiting(10):
+        while waiting := await storage.leases.list_claimable(10):
             for run_id in waiting:
                 lease = await storage.leases.claim(run_id, worker, TERM)
                 if lease is None:

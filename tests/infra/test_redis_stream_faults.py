@@ -144,7 +144,7 @@ async def test_stream_opened_during_an_outage_is_listed_as_open(server: ValkeySe
         if await other.status(RUN) is not None:
             break
     await bridge.close()
-    assert list(await other.unended()) == [RUN]
+    assert list(await other.list_open()) == [RUN]
 
 
 async def test_freeze_longer_than_the_timeouts_repeats_nothing(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ async def test_stream_of_a_silent_run_is_recreated_after_loss(server: ValkeyServ
             break
     subscription = await gateway.subscribe(RUN, "1-5")
     assert subscription.resumed.status == "resumed"
-    assert RUN in await gateway.unended()
+    assert RUN in await gateway.list_open()
 
 
 async def test_loss_of_worker_and_data_is_reported_and_the_next_attempt_read(

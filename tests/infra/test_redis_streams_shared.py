@@ -162,7 +162,7 @@ async def test_concurrent_reconcilers_publish_one_terminal_event(url: str) -> No
         await asyncio.gather(tell(one), tell(two))
         items = await read_to_end(await one.subscribe(RUN))
         assert ids_of(items) == ["1-1", "1-2", "2-1", "2-2", "2-3"]
-        assert list(await two.unended()) == []
+        assert list(await two.list_open()) == []
 
 
 async def test_many_streams_share_few_connections(url: str) -> None:

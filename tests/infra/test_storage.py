@@ -19,7 +19,7 @@ from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import InvalidRunSpec, ThreadNotFound
 from runstead.runtime.runs.store import RunEvent
-from runstead.runtime.runs.types import RunScope, Stopped
+from runstead.runtime.runs.types import RunScope, StopReason
 from runstead.testing.conformance.run_storage import ALICE, BOB, DONE, STATELESS, RunStorage
 from tests.servers.stores import stores_over
 
@@ -53,7 +53,7 @@ async def test_ended_stateless_runs_are_swept_after_their_time(storage: RunStora
 
 async def test_large_sweep_is_complete_in_small_transactions(storage: RunStorage, sweeper: StorageSweeper) -> None:
     runs = await asyncio.gather(*(storage.accept(None, scope=STATELESS) for _ in range(1100)))
-    await asyncio.gather(*(storage.leases.request_stop(run.run_id, Stopped.BY_USER) for run in runs))
+    await asyncio.gather(*(storage.leases.request_stop(run.run_id, StopReason.BY_USER) for run in runs))
     await storage.clock.forward(HOUR)
     assert len((await sweeper.sweep(HOUR)).runs) == 1100
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from runstead.runtime.runs.internal.admission import decide
 from runstead.runtime.runs.store import Admit, Refuse
-from runstead.runtime.runs.types import MultitaskStrategy, RunId, Stopped
+from runstead.runtime.runs.types import MultitaskStrategy, RunId, StopReason
 
 STRATEGIES: tuple[MultitaskStrategy, ...] = get_args(MultitaskStrategy)
 RUNS = st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=6)
@@ -34,14 +34,14 @@ def test_enqueue_admits_and_stops_no_run(in_flight: list[RunId]) -> None:
 
 @given(IN_FLIGHT)
 def test_interrupt_stops_runs_in_flight_without_rollback(in_flight: list[RunId]) -> None:
-    assert decide("interrupt", in_flight) == Admit(stopping=tuple(in_flight), reason=Stopped.SUPERSEDED)
-    assert not Stopped.SUPERSEDED.undoes
+    assert decide("interrupt", in_flight) == Admit(stopping=tuple(in_flight), reason=StopReason.SUPERSEDED)
+    assert not StopReason.SUPERSEDED.rolls_back
 
 
 @given(IN_FLIGHT)
 def test_rollback_stops_and_rolls_back_runs_in_flight(in_flight: list[RunId]) -> None:
-    assert decide("rollback", in_flight) == Admit(stopping=tuple(in_flight), reason=Stopped.SUPERSEDED_ROLLBACK)
-    assert Stopped.SUPERSEDED_ROLLBACK.undoes
+    assert decide("rollback", in_flight) == Admit(stopping=tuple(in_flight), reason=StopReason.SUPERSEDED_ROLLBACK)
+    assert StopReason.SUPERSEDED_ROLLBACK.rolls_back
 
 
 @given(st.sampled_from(STRATEGIES), RUNS)
@@ -53,6 +53,6 @@ def test_decide_stops_only_runs_in_flight_and_gives_a_reason(
     if isinstance(decision, Admit):
         assert set(decision.stopping) <= set(in_flight)
         assert (decision.reason is not None) == bool(decision.stopping)
-        assert decision.reason is None or decision.reason.settles
+        assert decision.reason is None or decision.reason.is_terminal
     else:
         assert in_flight

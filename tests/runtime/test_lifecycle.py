@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runstead.runtime.runs.exceptions import IllegalTransition
-from runstead.runtime.runs.internal.lifecycle import MOVES, check, is_legal, status_after
-from runstead.runtime.runs.types import RunStatus, Stopped
+from runstead.runtime.runs.internal.lifecycle import TRANSITIONS, check, is_legal, status_after
+from runstead.runtime.runs.types import RunStatus, StopReason
 
 STATUSES = list(RunStatus)
 ENDS = [status for status in STATUSES if status.is_terminal]
@@ -16,12 +16,12 @@ _P, _S, _R = RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING
 
 
 def test_transition_table_covers_every_status() -> None:
-    assert set(MOVES) == set(RunStatus)
+    assert set(TRANSITIONS) == set(RunStatus)
 
 
 @pytest.mark.parametrize("end", ENDS)
 def test_terminal_status_has_no_transition(end: RunStatus) -> None:
-    assert MOVES[end] == frozenset()
+    assert TRANSITIONS[end] == frozenset()
 
 
 @given(st.lists(st.sampled_from(STATUSES), max_size=12))
@@ -46,7 +46,7 @@ def test_transition_is_refused_exactly_when_not_in_the_table(before: RunStatus, 
 def test_every_status_reaches_a_terminal_status(status: RunStatus) -> None:
     seen, ahead = {status}, [status]
     while ahead:
-        for after in MOVES[ahead.pop()] - seen:
+        for after in TRANSITIONS[ahead.pop()] - seen:
             seen.add(after)
             ahead.append(after)
     assert set(ENDS) <= seen
@@ -60,17 +60,17 @@ def test_run_starts_only_after_a_claim_and_lost_runs_become_pending() -> None:
     assert not is_legal(_R, _S)
 
 
-@pytest.mark.parametrize("stop", Stopped)
-def test_terminal_stop_reason_has_an_outcome_and_others_raise(stop: Stopped) -> None:
-    if not stop.settles:
+@pytest.mark.parametrize("stop", StopReason)
+def test_terminal_stop_reason_has_an_outcome_and_others_raise(stop: StopReason) -> None:
+    if not stop.is_terminal:
         with pytest.raises(ValueError, match="does not end a run"):
             status_after(stop)
         return
-    expected = RunStatus.TIMEOUT if stop is Stopped.TIMED_OUT else RunStatus.INTERRUPTED
+    expected = RunStatus.TIMEOUT if stop is StopReason.TIMED_OUT else RunStatus.INTERRUPTED
     assert status_after(stop) is expected
     assert is_legal(_S, expected)
     assert is_legal(_R, expected)
 
 
 def test_stop_reasons_that_roll_back_are_terminal() -> None:
-    assert all(stop.settles for stop in Stopped if stop.undoes)
+    assert all(stop.is_terminal for stop in StopReason if stop.rolls_back)

@@ -13,7 +13,7 @@ from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.internal.recovery.orphaned_streams import UntoldEnds
 from runstead.runtime.runs.internal.streaming.stream_service import ReadValues, RunStreamService
 from runstead.runtime.runs.runtime import RunLimits
-from runstead.runtime.runs.types import RunRecord, RunStatus, Stopped
+from runstead.runtime.runs.types import RunRecord, RunStatus, StopReason
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge import END_SENTINEL, StreamEvent, StreamItem, StreamStatus, TerminalKind
 from runstead.testing.gaps import a_gap
@@ -129,7 +129,7 @@ async def test_silent_live_run_is_not_ended() -> None:
         await storage.clock.forward(20 * TERM)
         assert await storage.bridge.status("r1") is StreamStatus.OPEN
         assert storage.tables.runs["r1"].record.status is RunStatus.PENDING
-        await storage.leases.request_stop("r1", Stopped.BY_USER)
+        await storage.leases.request_stop("r1", StopReason.BY_USER)
 
 
 async def read(stream: object) -> list[StreamItem]:

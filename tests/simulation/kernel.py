@@ -111,7 +111,9 @@ class Kernel:
         bell = Bell()
         runs = self._remote(OneLifeRunStore(durable, bell.ring), "runs")
         leases = self._remote(
-            InMemoryLeaseStore(durable.tables, bell.ring), "leases", ("lapsed", "ended", "waiting", "next_due")
+            InMemoryLeaseStore(durable.tables, bell.ring),
+            "leases",
+            ("list_expired", "list_ended_before", "list_claimable", "next_due"),
         )
         dispatch = LocalDispatchSettings(recheck=5)
         self.facade = RunsFacade.assemble(
@@ -243,8 +245,8 @@ class WitnessedBridge(StreamBridge):
     async def status(self, run_id: str) -> Any:
         return await self._inner.status(run_id)
 
-    async def unended(self) -> Sequence[str]:
-        return await self._inner.unended()
+    async def list_open(self) -> Sequence[str]:
+        return await self._inner.list_open()
 
     async def mark_awaiting_input(self, run_id: str) -> None:
         self._may_fail()

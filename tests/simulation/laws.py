@@ -48,7 +48,7 @@ def accepted_is_durable(plan: Plan, durable: Durable) -> Iterator[str]:
             yield f"law 1: {wanted.run_id} was refused and exists"
         if wanted.fate != "accepted" or wanted.run_id in durable.tables.runs:
             continue
-        undone = last is not None and last.stop_requested is not None and last.stop_requested.undoes
+        undone = last is not None and last.stop_requested is not None and last.stop_requested.rolls_back
         if not undone and not wanted.delete_asked:
             yield f"law 1: {wanted.run_id} was accepted and is gone"
 
@@ -172,7 +172,7 @@ def _broken_block(durable: Durable, label: str, lines: list[str]) -> Iterator[st
     last = durable.witness.last(label)
     if last is None:
         yield f"{label} was never created and left {lines}"
-    elif last.run_id not in durable.tables.runs and last.stop_requested is not None and last.stop_requested.undoes:
+    elif last.run_id not in durable.tables.runs and last.stop_requested is not None and last.stop_requested.rolls_back:
         yield f"{label} was rolled back and left {lines}"
 
 
@@ -196,7 +196,7 @@ def rolled_back_runs_left_nothing(plan: Plan, durable: Durable) -> Iterator[str]
             last = durable.witness.last(run_id) if run_id else None
             if last is None or run_id in durable.tables.runs or last.stop_requested is None:
                 continue
-            if last.stop_requested.undoes:
+            if last.stop_requested.rolls_back:
                 yield f"rollback: {run_id} was undone, and {thread_id} still has its {checkpoint_id}"
 
 

@@ -49,7 +49,7 @@ def _broken_strategy(
         yield f"{new.run_id} was let in beside {other.run_id} in spite of reject"
     elif strategy == "interrupt" and stop is None:
         yield f"{new.run_id} did not interrupt {other.run_id}"
-    elif strategy == "rollback" and (stop is None or not stop.undoes or other.run_id in durable.tables.runs):
+    elif strategy == "rollback" and (stop is None or not stop.rolls_back or other.run_id in durable.tables.runs):
         yield f"{new.run_id} did not roll {other.run_id} back: {stop}"
 
 

@@ -37,7 +37,7 @@ _MODES: tuple[tuple[StreamMode, ...], ...] = (
 )
 
 _NO_OUTAGES: dict[str, float] = {}
-_SOME_OUTAGES = {"append": 0.2, "settle": 0.1, "renew": 0.05, "waiting": 0.05}
+_SOME_OUTAGES = {"append": 0.2, "settle": 0.1, "renew": 0.05, "list_claimable": 0.05}
 """Outages that must not affect any run."""
 _STORM = dict.fromkeys(
     [
@@ -54,10 +54,10 @@ _STORM = dict.fromkeys(
             "append",
         ),
         *(
-            "waiting",
+            "list_claimable",
             "next_due",
-            "lapsed",
-            "ended",
+            "list_expired",
+            "list_ended_before",
             "recover",
             "retry",
             "mark",

@@ -13,7 +13,7 @@ from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.error_redaction import ErrorRedactor
 from runstead.runtime.runs.interrupts import shown_interrupt
 from runstead.runtime.runs.redaction import redact
-from runstead.runtime.runs.types import CheckpointRef, ThreadAfter, ThreadId
+from runstead.runtime.runs.types import CheckpointRef, ThreadId, ThreadOutcome
 from runstead.runtime.serialization import encode
 
 _CHECKPOINT_KEYS: Final = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
@@ -138,9 +138,9 @@ def _place(config: Any) -> dict[str, Any]:
     return {key: configurable[key] for key in _CHECKPOINT_KEYS if key in configurable}
 
 
-def thread_after(state: ThreadState) -> ThreadAfter:
+def thread_after(state: ThreadState) -> ThreadOutcome:
     """Return the thread's record for this state, its latest."""
     pending = b",".join(
         encode(task.id) + b":" + task.interrupts for task in state.tasks if task.interrupts != encode([])
     )
-    return ThreadAfter("interrupted" if state.next else "idle", state.values, b"{" + pending + b"}")
+    return ThreadOutcome("interrupted" if state.next else "idle", state.values, b"{" + pending + b"}")

@@ -12,7 +12,7 @@ from runstead.runtime.actor_context import thread_access
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore
-from runstead.runtime.runs.types import RunFailure, RunFilter, RunId, RunRecord, ThreadAfter, ThreadId
+from runstead.runtime.runs.types import RunFailure, RunFilter, RunId, RunRecord, ThreadId, ThreadOutcome
 from runstead.runtime.stream_bridge import StreamBridge
 
 from .states import ThreadStates
@@ -125,6 +125,6 @@ class ThreadCopies:
             return await self._threads.get(target) or made
 
 
-def _left(thread: ThreadRecord) -> ThreadAfter:
+def _left(thread: ThreadRecord) -> ThreadOutcome:
     error = None if thread.error is None else RunFailure(**orjson.loads(orjson.dumps(thread.error)))
-    return ThreadAfter(thread.status, thread.values, thread.interrupts, error)
+    return ThreadOutcome(thread.status, thread.values, thread.interrupts, error)

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import orjson
 
-from runstead.runtime.runs.types import ThreadAfter, ThreadId, ThreadStatus
+from runstead.runtime.runs.types import ThreadId, ThreadOutcome, ThreadStatus
 
 ThreadSortField: TypeAlias = Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"]
 SortOrder: TypeAlias = Literal["asc", "desc"]
@@ -166,7 +166,7 @@ class ThreadStore(Protocol):
 
     async def count(self, where: ThreadFilter) -> int: ...
 
-    async def set_state(self, thread_id: ThreadId, after: ThreadAfter) -> None:
+    async def set_state(self, thread_id: ThreadId, after: ThreadOutcome) -> None:
         """Record the result of a state update outside a run: values, interrupts, and the status unless the thread is
         busy."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, TypeAlias
 
-from runstead.runtime.runs.types import RunCommand, RunRecord, RunStatus, Stopped
+from runstead.runtime.runs.types import RunCommand, RunRecord, RunStatus, StopReason
 
 RUN_FIELDS: Final = (
     "run_id", "thread_id", "assistant_id", "created_at", "updated_at", "metadata", "status", "kwargs",
@@ -80,9 +80,9 @@ def _kwargs(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _cancel_reason(stop: Stopped | None) -> str | None:
+def _cancel_reason(stop: StopReason | None) -> str | None:
     # Clients check the part before the colon.
-    return "taken: another run has taken the input over" if stop is Stopped.TAKEN else stop.value if stop else None
+    return "taken: another run has taken the input over" if stop is StopReason.TAKEN else stop.value if stop else None
 
 
 def _command(command: RunCommand | None) -> dict[str, Any] | None:

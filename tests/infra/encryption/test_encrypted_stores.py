@@ -11,7 +11,7 @@ from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import acting
-from runstead.runtime.runs.types import Outcome, RunStatus, ThreadAfter
+from runstead.runtime.runs.types import Outcome, RunStatus, ThreadOutcome
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.assistant_store import AssistantStoreConformance
 from runstead.testing.conformance.cron_store import CronStoreConformance
@@ -34,7 +34,7 @@ class TestEncryptedRuns(RunStoreConformance):
 
 class TestEncryptedThreads(ThreadStoreConformance):
     async def test_search_matches_values_by_containment(self, storage: RunStorage) -> None:
-        after = ThreadAfter(values=b'{"a":{"b":1}}')
+        after = ThreadOutcome(values=b'{"a":{"b":1}}')
         await storage.ended(await storage.accept("t-1"), Outcome(RunStatus.SUCCESS, after))
         with acting(ALICE):
             assert await storage.threads.search(ThreadFilter(values={"a": {"b": 1}})) == []

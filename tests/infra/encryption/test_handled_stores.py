@@ -37,7 +37,7 @@ from runstead.infra.storage.schema import runs, webhook_deliveries
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import acting
-from runstead.runtime.runs.types import Outcome, RunStatus, Stopped, ThreadAfter
+from runstead.runtime.runs.types import Outcome, RunStatus, StopReason, ThreadOutcome
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.testing.clock import HandClock
 from runstead.testing.conformance.assistant_store import AssistantStoreConformance
@@ -130,7 +130,7 @@ class TestHandledSettling(LeaseSettling):
 
 class TestHandledThreads(ThreadStoreConformance):
     async def test_search_matches_values_by_containment(self, storage: RunStorage) -> None:
-        after = ThreadAfter(values=b'{"a":{"b":1}}')
+        after = ThreadOutcome(values=b'{"a":{"b":1}}')
         await storage.ended(await storage.accept("t-1"), Outcome(RunStatus.SUCCESS, after))
         with acting(ALICE):
             assert await storage.threads.search(ThreadFilter(values={"a": {"b": 1}})) == []
@@ -210,10 +210,10 @@ async def test_undecryptable_run_can_be_stopped_and_recovered(storage: RunStorag
         encryption._json_decryptor = None
         without = LangGraphEncryption(encryption, user_loop)
         leases = EncryptedRunLeaseStore(storage.leases._inner, without, storage.threads)  # type: ignore[attr-defined]
-        stopped = await leases.request_stop(waiting.run_id, Stopped.BY_USER)
+        stopped = await leases.request_stop(waiting.run_id, StopReason.BY_USER)
         assert stopped is not None
         assert (stopped.effect, stopped.record.spec.input) == ("ended", None)
         await storage.clock.forward(TERM * 2)
         recovered = await leases.recover(held.run_id, max_attempts=1)
         assert recovered is not None
-        assert (recovered.fate, recovered.record.spec.input) == ("dead", None)
+        assert (recovered.result, recovered.record.spec.input) == ("dead", None)

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 class WaitingRows(Protocol):
     """The part of a RunLeaseStore that a dispatcher reads."""
 
-    async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]: ...
+    async def list_claimable(self, limit: int, shared: int | None = None) -> Sequence[RunId]: ...
 
     async def next_due(self) -> datetime | None: ...
 
@@ -136,7 +136,7 @@ class Deliveries:
             return self._settings.recheck if self._launching else _SHORTEST_WAIT
         limit = self._room() + len(self._launching) + len(self._resting)
         free, shared = self._worker.free, self._shared()
-        waiting = await self._rows.waiting(limit, shared)
+        waiting = await self._rows.list_claimable(limit, shared)
         now = self._clock.monotonic()
         self._resting = {run_id: rest for run_id, rest in self._resting.items() if run_id in waiting}
         ready = [run_id for run_id in waiting if run_id not in self._launching and not self._rests(run_id, now)]

@@ -33,7 +33,7 @@ from runstead.runtime.runs.types import (
     RunId,
     RunRecord,
     RunSpec,
-    Stopped,
+    StopReason,
     ThreadId,
     WorkerId,
 )
@@ -183,21 +183,21 @@ class EncryptedRunLeaseStore:
     async def release(self, lease: Lease) -> None:
         await self._inner.release(lease)
 
-    async def request_stop(self, run_id: RunId, reason: Stopped) -> StopRequest | None:
+    async def request_stop(self, run_id: RunId, reason: StopReason) -> StopRequest | None:
         stopped = await self._inner.request_stop(run_id, reason)
         return None if stopped is None else replace(stopped, record=await _shown(self._cipher, stopped.record))
 
-    async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
-        return await self._inner.waiting(limit, shared)
+    async def list_claimable(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
+        return await self._inner.list_claimable(limit, shared)
 
     async def next_due(self) -> datetime | None:
         return await self._inner.next_due()
 
-    async def lapsed(self, limit: int = 100) -> Sequence[RunId]:
-        return await self._inner.lapsed(limit)
+    async def list_expired(self, limit: int = 100) -> Sequence[RunId]:
+        return await self._inner.list_expired(limit)
 
-    async def ended(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
-        return [await _shown(self._cipher, record) for record in await self._inner.ended(run_ids, before)]
+    async def list_ended_before(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
+        return [await _shown(self._cipher, record) for record in await self._inner.list_ended_before(run_ids, before)]
 
     async def recover(self, run_id: RunId, max_attempts: int) -> Recovery | None:
         recovered = await self._inner.recover(run_id, max_attempts)

@@ -18,7 +18,7 @@ from runstead.resources.threads import (
     changed_title,
 )
 from runstead.runtime.field_encryption import FieldCipher
-from runstead.runtime.runs.types import ThreadAfter, ThreadId
+from runstead.runtime.runs.types import ThreadId, ThreadOutcome
 
 from .decryption import unseal_each
 from .json_fields import seal, seal_bytes, unseal, unseal_bytes
@@ -80,14 +80,14 @@ class EncryptedThreadStore:
     async def count(self, where: ThreadFilter) -> int:
         return await self._inner.count(where)
 
-    async def set_state(self, thread_id: ThreadId, after: ThreadAfter) -> None:
+    async def set_state(self, thread_id: ThreadId, after: ThreadOutcome) -> None:
         cipher, described = self._cipher, after.described
         if described is None and after.values is not None and b'"title"' in after.values:
             before = await self.get(thread_id)
             title = changed_title(None if before is None else before.values, after.values)
             described = {"title": title[:TITLE_LENGTH]} if title else None
 
-        async def sealed() -> ThreadAfter:
+        async def sealed() -> ThreadOutcome:
             values, interrupts, error, more = await asyncio.gather(
                 seal_bytes(cipher, THREAD, "values", after.values),
                 seal_bytes(cipher, THREAD, "interrupts", after.interrupts),

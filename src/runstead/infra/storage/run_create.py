@@ -28,7 +28,7 @@ from runstead.runtime.runs.types import (
     RunRecord,
     RunSpec,
     RunStatus,
-    Stopped,
+    StopReason,
     ThreadId,
     ThreadPriority,
 )
@@ -150,7 +150,7 @@ def _as_committed(created: list[CreatedRun]) -> list[CreatedRun]:
 
 
 def _is_gone(ended: RunRecord) -> bool:
-    return ended.stop_requested is not None and ended.stop_requested.undoes
+    return ended.stop_requested is not None and ended.stop_requested.rolls_back
 
 
 def _due_at(spec: RunSpec, now: datetime) -> datetime:
@@ -197,7 +197,7 @@ def _stop_others(
     connection: Connection, admission: Admit, now: datetime
 ) -> tuple[tuple[RunId, ...], tuple[RunRecord, ...]]:
     """Carry out the decision; return the ids of flagged runs, and the runs that ended at once."""
-    reason = admission.reason or Stopped.SUPERSEDED
+    reason = admission.reason or StopReason.SUPERSEDED
     stops = [stop(connection, run_id, reason, now) for run_id in admission.stopping]
     flagged = tuple(one.record.run_id for one in stops if one is not None and one.effect == "flagged")
     ended = tuple(one.record for one in stops if one is not None and one.effect == "ended")

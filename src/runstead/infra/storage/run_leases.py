@@ -12,7 +12,7 @@ from sqlalchemy import Boolean, Connection, and_, bindparam, case, delete, func,
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import LeaseLost, RollbackRequested
 from runstead.runtime.runs.store import Recovery, Settled, StopRequest
-from runstead.runtime.runs.types import Lease, Outcome, RunId, RunRecord, RunStatus, Stopped, WorkerId
+from runstead.runtime.runs.types import Lease, Outcome, RunId, RunRecord, RunStatus, StopReason, WorkerId
 
 from . import json_text
 from .database import Announce, Database, the_rows_are_the_queue
@@ -69,7 +69,7 @@ _SETTLE: Final = Prepared(
         or_(
             bindparam("undone", type_=Boolean()),
             runs.c.stop_requested.is_(None),
-            and_(*(runs.c.stop_requested != reason.value for reason in Stopped if reason.undoes)),
+            and_(*(runs.c.stop_requested != reason.value for reason in StopReason if reason.rolls_back)),
         ),
     )
     .values(
@@ -175,13 +175,13 @@ class SqlRunLeaseStore:
 
         await self._database.write(work, committed=lambda _: self._on_waiting())
 
-    async def request_stop(self, run_id: RunId, reason: Stopped) -> StopRequest | None:
+    async def request_stop(self, run_id: RunId, reason: StopReason) -> StopRequest | None:
         def work(connection: Connection) -> StopRequest | None:
             lock_thread_of(connection, runs, threads, run_id)
             now = self._clock.now()
             stopped = stop(connection, run_id, reason, now)
             if stopped is not None and stopped.effect == "ended":
-                if reason.undoes:
+                if reason.rolls_back:
                     describe_by_last_run(connection, stopped.record.thread_id)
                 status = rest(connection, stopped.record.thread_id, now)
                 stopped = dataclasses.replace(stopped, thread_status=status or "idle")
@@ -190,7 +190,7 @@ class SqlRunLeaseStore:
 
         return await self._database.write(work, committed=lambda stopped: self._ring_if(stopped is not None))
 
-    async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
+    async def list_claimable(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
         def work(connection: Connection) -> Sequence[RunId]:
             if self._by_turns:
                 held = held_by_group(connection)
@@ -207,10 +207,10 @@ class SqlRunLeaseStore:
 
         return await self._database.read(work)
 
-    async def lapsed(self, limit: int = 100) -> Sequence[RunId]:
+    async def list_expired(self, limit: int = 100) -> Sequence[RunId]:
         return await self._database.read(lambda connection: lapsed(connection, self._clock.now(), limit))
 
-    async def ended(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
+    async def list_ended_before(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
         return await self._database.read(lambda connection: ended(connection, run_ids, before))
 
     async def recover(self, run_id: RunId, max_attempts: int) -> Recovery | None:
@@ -267,7 +267,7 @@ def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetim
     record = dataclasses.replace(lease.run, **to_progress(row))
     owe(connection, record, now, outcome)
     record = dataclasses.replace(record, actor=record.actor.with_kept_claims())
-    if outcome.undone:
+    if outcome.rolled_back:
         _UNDO.rows(connection, {"the_run": lease.run_id})
         describe_by_last_run(connection, lease.thread_id)
     status = leave(connection, lease.thread_id, outcome.thread, now, title=outcome.title)
@@ -280,7 +280,7 @@ def _ending(outcome: Outcome) -> Mapping[str, Any]:
         "final": outcome.final_checkpoint_id,
         "the_failure": None if outcome.failure is None else json_text.dump(outcome.failure.to_json()),
         "the_completion": completion_text(outcome.completion),
-        "undone": outcome.undone,
+        "undone": outcome.rolled_back,
     }
 
 
@@ -288,7 +288,7 @@ def _settled_before(connection: Connection, lease: Lease, outcome: Outcome) -> R
     """Return the record if this very attempt has settled it before. Raises LeaseLost or RollbackRequested otherwise."""
     row = _STANDS.first(connection, {"the_run": lease.run_id})
     if row is None:
-        if not outcome.undone:
+        if not outcome.rolled_back:
             raise LeaseLost(lease.run_id, lease.attempt)
         return dataclasses.replace(
             lease.run,

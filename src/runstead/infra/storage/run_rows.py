@@ -16,7 +16,7 @@ from runstead.runtime.runs.types import (
     RunRecord,
     RunSpec,
     RunStatus,
-    Stopped,
+    StopReason,
     ThreadId,
     ThreadPriority,
 )
@@ -109,7 +109,7 @@ def to_progress(row: Sequence[Any]) -> dict[str, Any]:
         "lapses": row[4],
         "started_at": row[5],
         "ended_at": row[6],
-        "stop_requested": None if row[7] is None else Stopped(row[7]),
+        "stop_requested": None if row[7] is None else StopReason(row[7]),
         "base_checkpoint_id": row[8],
         "final_checkpoint_id": row[9],
         "failure": None if failure is None else RunFailure.from_json(json_text.load(failure)),

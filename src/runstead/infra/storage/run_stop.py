@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from runstead.runtime.runs.store import StopRequest
-from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, Stopped
+from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, StopReason
 
 from .prepared import Prepared
 from .run_rows import RECORD, ended_actor, to_record
@@ -36,7 +36,7 @@ _END: Final = Prepared(
 )
 
 
-def stop(connection: Connection, run_id: RunId, reason: Stopped, now: datetime) -> StopRequest | None:
+def stop(connection: Connection, run_id: RunId, reason: StopReason, now: datetime) -> StopRequest | None:
     """Stop a run; return None if it is unknown. The caller must update the status of its thread."""
     row = _RUN.first(connection, {"the_run": run_id})
     if row is None:
@@ -51,22 +51,22 @@ def stop(connection: Connection, run_id: RunId, reason: Stopped, now: datetime) 
     return StopRequest("ended", _end(connection, run, reason, now))
 
 
-def _first(before: Stopped | None, reason: Stopped) -> Stopped:
+def _first(before: StopReason | None, reason: StopReason) -> StopReason:
     """Return the reason that applies: the first one, but a rollback replaces one that does not roll back."""
-    if before is None or (reason.undoes and not before.undoes):
+    if before is None or (reason.rolls_back and not before.rolls_back):
         return reason
     return before
 
 
-def _flag(connection: Connection, run: RunRecord, reason: Stopped, now: datetime) -> RunRecord:
+def _flag(connection: Connection, run: RunRecord, reason: StopReason, now: datetime) -> RunRecord:
     if run.stop_requested is reason:
         return run
     _FLAG.rows(connection, {"the_run": run.run_id, "reason": reason.value, "now": now})
     return dataclasses.replace(run, stop_requested=reason, updated_at=now)
 
 
-def _end(connection: Connection, run: RunRecord, reason: Stopped, now: datetime) -> RunRecord:
-    if reason.undoes:
+def _end(connection: Connection, run: RunRecord, reason: StopReason, now: datetime) -> RunRecord:
+    if reason.rolls_back:
         _DELETE.rows(connection, {"the_run": run.run_id})
     else:
         actor = ended_actor(run.actor)

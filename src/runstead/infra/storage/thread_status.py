@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import BindParameter, Connection, bindparam, case, delete, exists, func, literal, or_, select, update
 
 from runstead.resources.threads import changed_title
-from runstead.runtime.runs.types import RunFailure, ThreadAfter, ThreadId, ThreadStatus
+from runstead.runtime.runs.types import RunFailure, ThreadId, ThreadOutcome, ThreadStatus
 
 from . import json_text
 from .dialect import lock_thread
@@ -102,7 +102,7 @@ def rest(connection: Connection, thread_id: ThreadId, now: datetime) -> ThreadSt
 
 
 def leave(
-    connection: Connection, thread_id: ThreadId, after: ThreadAfter, now: datetime, *, title: str | None = None
+    connection: Connection, thread_id: ThreadId, after: ThreadOutcome, now: datetime, *, title: str | None = None
 ) -> ThreadStatus | None:
     """Write the result of a run or of a state update. Return the status after that; None if the thread is deleted."""
     more = after.described

@@ -21,7 +21,7 @@ from runstead.resources.threads import (
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import ThreadBusy
-from runstead.runtime.runs.types import ThreadAfter, ThreadId
+from runstead.runtime.runs.types import ThreadId, ThreadOutcome
 
 from . import json_text
 from .access_predicates import is_storable, only_own, reached_by
@@ -203,7 +203,7 @@ class SqlThreadStore:
             lambda connection: connection.execute(statement).scalar_one(), slow=bool(where.values)
         )
 
-    async def set_state(self, thread_id: ThreadId, after: ThreadAfter) -> None:
+    async def set_state(self, thread_id: ThreadId, after: ThreadOutcome) -> None:
         actor = require_actor_context("updating a thread's state")
         if not is_storable(thread_id):
             return

@@ -30,7 +30,7 @@ from .internal.streaming.wait import RunWaitService
 from .runtime import RunsRuntime
 from .scheduling import RunScheduler
 from .store import CreatedRun, StopRequest
-from .types import RunFilter, RunId, RunRecord, RunResult, RunSpec, StopAction, Stopped, ThreadId, ThreadStatus
+from .types import RunFilter, RunId, RunRecord, RunResult, RunSpec, StopAction, StopReason, ThreadId, ThreadStatus
 
 __all__ = ["RunStream", "RunsFacade"]
 
@@ -181,8 +181,8 @@ class RunsFacade:
         end, changes nothing. With ``wait``, return when the run has ended. Raises RunNotFound.
         """
         record = await self.get_run(run_id, thread_id=thread_id)
-        kept = Stopped.TAKEN if taken else Stopped.BY_USER
-        reason = Stopped.BY_ROLLBACK if action == "rollback" else kept
+        kept = StopReason.TAKEN if taken else StopReason.BY_USER
+        reason = StopReason.BY_ROLLBACK if action == "rollback" else kept
         request = await self._stop(record, reason)
         if wait and request.effect == "flagged":
             await self._waits.wait(request.record)
@@ -210,7 +210,7 @@ class RunsFacade:
         Raises RunNotFound.
         """
         record = await self.get_run(run_id, thread_id=thread_id)
-        request = await self._stop(record, Stopped.DELETED)
+        request = await self._stop(record, StopReason.DELETED)
         if request.effect == "flagged":
             await self._waits.wait(request.record)
         await self._errands.finish(self._forget(record))
@@ -252,7 +252,7 @@ class RunsFacade:
             record,
             last_event_id=last_event_id,
             choice=choice,
-            on_leave=(lambda: self._stop(record, Stopped.BY_DISCONNECT)) if cancel_on_leave else None,
+            on_leave=(lambda: self._stop(record, StopReason.BY_DISCONNECT)) if cancel_on_leave else None,
             is_new=is_new,
         )
 
@@ -263,15 +263,15 @@ class RunsFacade:
         except asyncio.CancelledError:
             if cancel_on_leave:
                 # The caller is gone, but the stop that it requested must still be written.
-                await self._stop(record, Stopped.BY_DISCONNECT)
+                await self._stop(record, StopReason.BY_DISCONNECT)
             raise
 
-    async def _stop(self, record: RunRecord, reason: Stopped) -> StopRequest:
+    async def _stop(self, record: RunRecord, reason: StopReason) -> StopRequest:
         """Store the stop request, then notify the lease holder, or publish the terminal event if no worker holds the
         run."""
         return await self._errands.finish(self._request_stop(record, reason))
 
-    async def _request_stop(self, record: RunRecord, reason: Stopped) -> StopRequest:
+    async def _request_stop(self, record: RunRecord, reason: StopReason) -> StopRequest:
         async with self._doubts.about([record]):
             request = await self._runtime.lease_store.request_stop(record.run_id, reason)
         if request is None:
@@ -297,12 +297,12 @@ class RunsFacade:
         for run_id in created.stopping:
             await self._runtime.dispatcher.request_stop(run_id)
         for ended in created.ended:
-            await self._tell_ended(ended, ended.stop_requested or Stopped.SUPERSEDED, None)
+            await self._tell_ended(ended, ended.stop_requested or StopReason.SUPERSEDED, None)
 
     async def _tell_doubtful(self, record: RunRecord) -> None:
-        await self._tell_ended(record, record.stop_requested or Stopped.SUPERSEDED, None)
+        await self._tell_ended(record, record.stop_requested or StopReason.SUPERSEDED, None)
 
-    async def _tell_ended(self, record: RunRecord, reason: Stopped, thread_status: ThreadStatus | None) -> None:
+    async def _tell_ended(self, record: RunRecord, reason: StopReason, thread_status: ThreadStatus | None) -> None:
         """Publish the end of a run that no worker held to its readers and to the observers."""
         with acting(record.actor):
             await tell_end(self._runtime.bridge, record)

@@ -54,7 +54,7 @@ class RunStatus(StrEnum):
         return self in (RunStatus.STARTING, RunStatus.RUNNING)
 
 
-class Stopped(StrEnum):
+class StopReason(StrEnum):
     """Reason of a stop. It is passed on with the stop; the first reason counts.
 
     ``TAKEN``: stopped by a user whose other run has taken over the input; otherwise like an interrupt. ``REVOKED``: the
@@ -74,14 +74,14 @@ class Stopped(StrEnum):
     REVOKED = "access_revoked"
 
     @property
-    def undoes(self) -> bool:
+    def rolls_back(self) -> bool:
         """True if the run's checkpoints are rolled back and its row is deleted."""
-        return self in (Stopped.BY_ROLLBACK, Stopped.SUPERSEDED_ROLLBACK)
+        return self in (StopReason.BY_ROLLBACK, StopReason.SUPERSEDED_ROLLBACK)
 
     @property
-    def settles(self) -> bool:
+    def is_terminal(self) -> bool:
         """True if the run ends by this stop. Otherwise another worker continues it."""
-        return self not in (Stopped.SHUTDOWN, Stopped.LEASE_LOST)
+        return self not in (StopReason.SHUTDOWN, StopReason.LEASE_LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +317,7 @@ class RunRecord:
     lapses: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    stop_requested: Stopped | None = None
+    stop_requested: StopReason | None = None
     base_checkpoint_id: str | None = None
     final_checkpoint_id: str | None = None
     failure: RunFailure | None = None
@@ -360,7 +360,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadAfter:
+class ThreadOutcome:
     """State in which a run leaves its thread. ``values`` and ``interrupts`` are encoded JSON; ``values`` None keeps the
     stored ones.
 
@@ -384,12 +384,12 @@ class Outcome:
     """
 
     status: RunStatus
-    thread: ThreadAfter = field(default_factory=ThreadAfter)
+    thread: ThreadOutcome = field(default_factory=ThreadOutcome)
     failure: RunFailure | None = None
     completion: RunCompletionData = field(default_factory=RunCompletionData)
     final_checkpoint_id: str | None = None
     output: bytes | None = None
-    undone: bool = False
+    rolled_back: bool = False
     title: str | None = None
 
     def __post_init__(self) -> None:

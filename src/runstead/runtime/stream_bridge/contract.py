@@ -182,7 +182,7 @@ class StreamBridge(Protocol):
         """Return the stream's status, or None if there is no stream, or its server cannot be reached."""
         ...
 
-    async def unended(self) -> Sequence[str]:
+    async def list_open(self) -> Sequence[str]:
         """Return runs whose streams are open, in no order.
 
         If there are very many, return a random sample; it may include streams that have ended since. Empty if the

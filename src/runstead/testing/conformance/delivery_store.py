@@ -15,13 +15,13 @@ import pytest
 
 from runstead.resources.webhooks import DeliveryAttempt, DeliveryFilter, DeliveryRecord, DeliveryStore, DueDelivery
 from runstead.runtime.actor_context import OWN_ONLY, AccessScope, ActorContext, ActorRequired, acting
-from runstead.runtime.runs.types import Outcome, RunFailure, RunRecord, RunStatus, Stopped, ThreadAfter
+from runstead.runtime.runs.types import Outcome, RunFailure, RunRecord, RunStatus, StopReason, ThreadOutcome
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, CREATE, STATELESS, RunStorage
 
 URL: Final = "https://example.org/hook"
 TERM: Final = timedelta(seconds=60)
-SUCCESS: Final = Outcome(RunStatus.SUCCESS, ThreadAfter(values=b'{"answer":42}'), output=b'{"answer":0}')
+SUCCESS: Final = Outcome(RunStatus.SUCCESS, ThreadOutcome(values=b'{"answer":42}'), output=b'{"answer":0}')
 
 
 class DeliveryStoreConformance:
@@ -62,7 +62,7 @@ class DeliveryStoreConformance:
             (Outcome(RunStatus.ERROR, failure=RunFailure("ValueError", "boom")), "error"),
             (Outcome(RunStatus.TIMEOUT), "timeout"),
             (Outcome(RunStatus.INTERRUPTED), "interrupted"),
-            (Outcome(RunStatus.INTERRUPTED, undone=True), "interrupted"),
+            (Outcome(RunStatus.INTERRUPTED, rolled_back=True), "interrupted"),
         ],
         ids=["error", "timeout", "interrupted", "rolled back"],
     )
@@ -75,9 +75,9 @@ class DeliveryStoreConformance:
         assert told["status"] == status
         assert told["error"] == (outcome.failure.to_json() if outcome.failure else None)
 
-    @pytest.mark.parametrize("reason", [Stopped.BY_USER, Stopped.BY_ROLLBACK])
+    @pytest.mark.parametrize("reason", [StopReason.BY_USER, StopReason.BY_ROLLBACK])
     async def test_stop_of_a_run_that_never_began_writes_a_delivery(
-        self, storage: RunStorage, deliveries: DeliveryStore, reason: Stopped
+        self, storage: RunStorage, deliveries: DeliveryStore, reason: StopReason
     ) -> None:
         run = await storage.accept(webhook=URL)
         await storage.leases.request_stop(run.run_id, reason)

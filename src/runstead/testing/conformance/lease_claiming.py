@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from runstead.runtime.runs.exceptions import LeaseLost
-from runstead.runtime.runs.types import RunStatus, Stopped
+from runstead.runtime.runs.types import RunStatus, StopReason
 
 from .run_storage import DONE, TERM, RunStorage
 
@@ -30,8 +30,8 @@ class LeaseClaiming:
         await storage.leases.renew(lease, TERM)
         await storage.leases.begin(lease, None)
         await storage.leases.release(lease)
-        await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
-        assert await storage.leases.lapsed() == []
+        await storage.leases.request_stop(run.run_id, StopReason.BY_USER)
+        assert await storage.leases.list_expired() == []
 
     async def test_claim_returns_none_for_a_held_ended_or_unknown_run(self, storage: RunStorage) -> None:
         run = await storage.accept()
@@ -61,7 +61,7 @@ class LeaseClaiming:
         begun = await storage.accept()
         await storage.leases.release(await storage.begun(begun))
         await storage.clock.forward(60)
-        assert await storage.leases.waiting(10) == [begun.run_id]
+        assert await storage.leases.list_claimable(10) == [begun.run_id]
         assert await storage.leases.claim(delayed.run_id, "w-1", TERM) is None
         await storage.leases.settle(await storage.begun(begun), DONE)
         await storage.held(delayed)
@@ -108,23 +108,23 @@ class LeaseClaiming:
         assert renewed.deadline == storage.clock.now() + TERM
         assert (renewed.attempt, renewed.worker, renewed.run.spec) == (lease.attempt, lease.worker, lease.run.spec)
         await storage.clock.forward(29)
-        assert await storage.leases.lapsed() == []
+        assert await storage.leases.list_expired() == []
         await storage.clock.forward(1)
-        assert await storage.leases.lapsed() == [lease.run_id]
+        assert await storage.leases.list_expired() == [lease.run_id]
 
     async def test_renew_returns_the_stop_request(self, storage: RunStorage) -> None:
         lease = await storage.begun(await storage.accept())
         assert (await storage.leases.renew(lease, TERM)).run.stop_requested is None
-        await storage.leases.request_stop(lease.run_id, Stopped.BY_USER)
+        await storage.leases.request_stop(lease.run_id, StopReason.BY_USER)
         renewed = await storage.leases.renew(lease, TERM)
-        assert renewed.run.stop_requested is Stopped.BY_USER
+        assert renewed.run.stop_requested is StopReason.BY_USER
         assert renewed.run == await storage.stands(lease.run)
 
     async def test_renew_of_an_expired_lease_succeeds_before_its_recovery(self, storage: RunStorage) -> None:
         lease = await storage.held(await storage.accept())
         await storage.clock.forward(2 * TERM)
         await storage.leases.renew(lease, TERM)
-        assert await storage.leases.lapsed() == []
+        assert await storage.leases.list_expired() == []
 
     async def test_begin_records_start_and_base_checkpoint_once(self, storage: RunStorage) -> None:
         run = await storage.accept()
@@ -151,7 +151,7 @@ class LeaseClaiming:
         assert storage.bell.rings > rings
         released = await storage.stands(run)
         assert (released.status, released.lapses) == (RunStatus.PENDING, 0)
-        assert await storage.leases.waiting(10) == [run.run_id]
+        assert await storage.leases.list_claimable(10) == [run.run_id]
         assert (await storage.thread()).status == "busy"
         await storage.held(run, "w-2")
 
@@ -188,8 +188,8 @@ class LeaseClaiming:
         await storage.accept("t-4")
         await storage.accept("t-5", after_seconds=3600)
         await storage.clock.forward(20)
-        assert await storage.leases.waiting(10) == [first.run_id, second.run_id, third.run_id]
-        assert await storage.leases.waiting(2) == [first.run_id, second.run_id]
+        assert await storage.leases.list_claimable(10) == [first.run_id, second.run_id, third.run_id]
+        assert await storage.leases.list_claimable(2) == [first.run_id, second.run_id]
 
     async def test_next_due_returns_the_earliest_delayed_run(self, storage: RunStorage) -> None:
         assert await storage.leases.next_due() is None

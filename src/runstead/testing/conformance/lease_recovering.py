@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from runstead.runtime.runs.exceptions import RunNotRetriable, ThreadBusy
-from runstead.runtime.runs.types import RunStatus, Stopped
+from runstead.runtime.runs.types import RunStatus, StopReason
 
 from .run_storage import STATELESS, TERM, RunStorage
 
@@ -20,12 +20,12 @@ class LeaseRecovering:
         await storage.clock.forward(10)
         await storage.held(second)
         await storage.accept("t-3")
-        assert await storage.leases.lapsed() == []
+        assert await storage.leases.list_expired() == []
         await storage.clock.forward(20)
-        assert await storage.leases.lapsed() == [first.run_id]
+        assert await storage.leases.list_expired() == [first.run_id]
         await storage.clock.forward(10)
-        assert await storage.leases.lapsed() == [first.run_id, second.run_id]
-        assert await storage.leases.lapsed(limit=1) == [first.run_id]
+        assert await storage.leases.list_expired() == [first.run_id, second.run_id]
+        assert await storage.leases.list_expired(limit=1) == [first.run_id]
 
     async def test_ended_returns_the_given_runs_that_ended_before_a_time(self, storage: RunStorage) -> None:
         early, late, going = [await storage.accept(f"t-{number}") for number in range(3)]
@@ -35,12 +35,12 @@ class LeaseRecovering:
         await storage.ended(late)
         await storage.begun(going)
         asked = [early.run_id, late.run_id, going.run_id, "r-none"]
-        assert await storage.leases.ended(asked, moment) == []
+        assert await storage.leases.list_ended_before(asked, moment) == []
         await storage.clock.forward(1)
-        assert await storage.leases.ended(asked, storage.clock.now() - timedelta(seconds=1)) == [early]
-        found = await storage.leases.ended(asked, storage.clock.now())
+        assert await storage.leases.list_ended_before(asked, storage.clock.now() - timedelta(seconds=1)) == [early]
+        found = await storage.leases.list_ended_before(asked, storage.clock.now())
         assert {record.run_id for record in found} == {early.run_id, late.run_id}
-        assert await storage.leases.ended([], storage.clock.now()) == []
+        assert await storage.leases.list_ended_before([], storage.clock.now()) == []
 
     async def test_recover_makes_an_expired_run_pending(self, storage: RunStorage) -> None:
         run = await storage.accept()
@@ -49,12 +49,12 @@ class LeaseRecovering:
         rings = storage.bell.rings
         recovery = await storage.leases.recover(run.run_id, 3)
         assert recovery is not None
-        assert (recovery.fate, recovery.record) == ("waiting", await storage.stands(run))
+        assert (recovery.result, recovery.record) == ("waiting", await storage.stands(run))
         assert storage.bell.rings > rings
         waiting = recovery.record
         assert (waiting.status, waiting.lapses, waiting.attempt) == (RunStatus.PENDING, 1, 1)
         assert waiting.base_checkpoint_id == "c-1"
-        assert await storage.leases.waiting(10) == [run.run_id]
+        assert await storage.leases.list_claimable(10) == [run.run_id]
         assert (await storage.held(run, "w-2")).attempt == 2
 
     async def test_recover_returns_none_unless_the_lease_has_expired(self, storage: RunStorage) -> None:
@@ -87,7 +87,7 @@ class LeaseRecovering:
         assert dead.ended_at == storage.clock.now()
         assert dead.failure is not None
         assert dead.failure.error == "AttemptsExhausted"
-        assert await storage.leases.waiting(10) == [behind.run_id]
+        assert await storage.leases.list_claimable(10) == [behind.run_id]
 
     async def test_dead_letter_sets_its_thread_to_error(self, storage: RunStorage) -> None:
         dead = await storage.lost(await storage.accept(), max_attempts=1)
@@ -111,19 +111,19 @@ class LeaseRecovering:
     async def test_recover_of_a_run_with_a_stop_request_keeps_it_pending(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.begun(run)
-        await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        await storage.leases.request_stop(run.run_id, StopReason.BY_USER)
         await storage.clock.forward(TERM)
         recovery = await storage.leases.recover(run.run_id, 1)
         assert recovery is not None
-        assert recovery.fate == "waiting"
-        assert (await storage.held(run)).run.stop_requested is Stopped.BY_USER
+        assert recovery.result == "waiting"
+        assert (await storage.held(run)).run.stop_requested is StopReason.BY_USER
 
     async def test_abandon_all_lets_every_lease_expire(self, storage: RunStorage) -> None:
         runs = [await storage.accept(f"t-{n}") for n in range(3)]
         await storage.begun(runs[0])
         await storage.held(runs[1])
         assert await storage.leases.abandon_all() == 2
-        assert set(await storage.leases.lapsed()) == {runs[0].run_id, runs[1].run_id}
+        assert set(await storage.leases.list_expired()) == {runs[0].run_id, runs[1].run_id}
         for run in runs[:2]:
             assert await storage.leases.recover(run.run_id, 3) is not None
         assert await storage.leases.abandon_all() == 0
@@ -132,16 +132,16 @@ class LeaseRecovering:
         begun, claimed, waiting = [await storage.accept(f"t-{n}") for n in range(3)]
         await storage.begun(begun)
         await storage.held(claimed)
-        await storage.leases.request_stop(claimed.run_id, Stopped.BY_USER)
+        await storage.leases.request_stop(claimed.run_id, StopReason.BY_USER)
         rings = storage.bell.rings
         assert await storage.leases.release_all() == 2
         assert storage.bell.rings > rings
-        assert await storage.leases.lapsed() == []
-        assert set(await storage.leases.waiting(10)) == {begun.run_id, claimed.run_id, waiting.run_id}
+        assert await storage.leases.list_expired() == []
+        assert set(await storage.leases.list_claimable(10)) == {begun.run_id, claimed.run_id, waiting.run_id}
         stands = await storage.stands(begun)
         assert (stands.status, stands.lapses, stands.attempt) == (RunStatus.PENDING, 0, 1)
         again = await storage.held(claimed)
-        assert (again.attempt, again.run.stop_requested) == (2, Stopped.BY_USER)
+        assert (again.attempt, again.run.stop_requested) == (2, StopReason.BY_USER)
         assert await storage.leases.release_all() == 1
 
     async def test_retry_makes_a_dead_letter_pending(self, storage: RunStorage) -> None:

@@ -14,13 +14,13 @@ from runstead.runtime.runs.types import (
     RunCompletionData,
     RunFailure,
     RunStatus,
-    Stopped,
-    ThreadAfter,
+    StopReason,
+    ThreadOutcome,
 )
 
 from .run_storage import DONE, STATELESS, TERM, RunStorage
 
-UNDONE = Outcome(RunStatus.INTERRUPTED, undone=True)
+UNDONE = Outcome(RunStatus.INTERRUPTED, rolled_back=True)
 
 
 class LeaseSettling:
@@ -32,7 +32,7 @@ class LeaseSettling:
         failure = RunFailure("ValueError", "no \0 good \ud800")
         outcome = Outcome(
             RunStatus.ERROR,
-            ThreadAfter("error", values=b'{"x":1}', error=failure),
+            ThreadOutcome("error", values=b'{"x":1}', error=failure),
             failure=failure,
             completion=completion,
             final_checkpoint_id="c-9",
@@ -65,7 +65,7 @@ class LeaseSettling:
     async def test_settle_writes_the_outcome_to_the_thread(self, storage: RunStorage, status: str) -> None:
         run = await storage.accept()
         failure = RunFailure("E", "m")
-        after = ThreadAfter(status, b'{"messages":[]}', b'{"task":[{"value":1}]}', failure)  # type: ignore[arg-type]
+        after = ThreadOutcome(status, b'{"messages":[]}', b'{"task":[{"value":1}]}', failure)  # type: ignore[arg-type]
         settled = await storage.leases.settle(await storage.begun(run), Outcome(RunStatus.SUCCESS, after))
         thread = await storage.thread()
         assert settled.thread_status == thread.status == status
@@ -74,10 +74,10 @@ class LeaseSettling:
         assert thread.state_updated_at == thread.updated_at == storage.clock.now()
 
     async def test_settle_without_values_keeps_the_stored_values(self, storage: RunStorage) -> None:
-        await storage.ended(await storage.accept(), Outcome(RunStatus.SUCCESS, ThreadAfter(values=b"[1]")))
+        await storage.ended(await storage.accept(), Outcome(RunStatus.SUCCESS, ThreadOutcome(values=b"[1]")))
         stored = (await storage.thread()).state_updated_at
         await storage.clock.forward(5)
-        failed = Outcome(RunStatus.ERROR, ThreadAfter("error", error=RunFailure("E", "m"), interrupts=b'{"a":[]}'))
+        failed = Outcome(RunStatus.ERROR, ThreadOutcome("error", error=RunFailure("E", "m"), interrupts=b'{"a":[]}'))
         await storage.ended(await storage.accept(), failed)
         await storage.ended(await storage.accept(), DONE)
         thread = await storage.thread()
@@ -86,7 +86,7 @@ class LeaseSettling:
 
     async def test_settle_stores_values_byte_for_byte(self, storage: RunStorage) -> None:
         odd = '"\\u0000 grüße"'.encode()
-        await storage.ended(await storage.accept(), Outcome(RunStatus.SUCCESS, ThreadAfter(values=odd)))
+        await storage.ended(await storage.accept(), Outcome(RunStatus.SUCCESS, ThreadOutcome(values=odd)))
         assert (await storage.thread()).values == odd
 
     async def test_settle_accepts_a_run_that_did_not_begin(self, storage: RunStorage) -> None:
@@ -113,7 +113,7 @@ class LeaseSettling:
         lease = await storage.begun(await storage.accept())
         await storage.clock.forward(2 * TERM)
         assert (await storage.leases.settle(lease, DONE)).record.status is RunStatus.SUCCESS
-        assert await storage.leases.lapsed() == []
+        assert await storage.leases.list_expired() == []
 
     async def test_settle_of_a_dead_letter_by_its_late_worker_raises_lease_lost(self, storage: RunStorage) -> None:
         lease = await storage.begun(await storage.accept())
@@ -133,18 +133,18 @@ class LeaseSettling:
     async def test_settle_makes_the_next_run_claimable(self, storage: RunStorage) -> None:
         first, second = await storage.accept(), await storage.accept()
         lease = await storage.begun(first)
-        assert await storage.leases.waiting(10) == []
+        assert await storage.leases.list_claimable(10) == []
         rings = storage.bell.rings
-        settled = await storage.leases.settle(lease, Outcome(RunStatus.SUCCESS, ThreadAfter("interrupted")))
+        settled = await storage.leases.settle(lease, Outcome(RunStatus.SUCCESS, ThreadOutcome("interrupted")))
         assert storage.bell.rings > rings
         assert settled.thread_status == (await storage.thread()).status == "busy"
-        assert await storage.leases.waiting(10) == [second.run_id]
+        assert await storage.leases.list_claimable(10) == [second.run_id]
 
     async def test_thread_status_is_the_last_result_after_the_last_waiting_run(self, storage: RunStorage) -> None:
         first, second = await storage.accept(), await storage.accept()
-        interrupted = Outcome(RunStatus.SUCCESS, ThreadAfter("interrupted"))
+        interrupted = Outcome(RunStatus.SUCCESS, ThreadOutcome("interrupted"))
         await storage.leases.settle(await storage.begun(first), interrupted)
-        stopped = await storage.leases.request_stop(second.run_id, Stopped.BY_USER)
+        stopped = await storage.leases.request_stop(second.run_id, StopReason.BY_USER)
         assert stopped is not None
         assert stopped.thread_status == (await storage.thread()).status == "interrupted"
 
@@ -153,27 +153,27 @@ class LeaseSettling:
         delayed = await storage.accept(after_seconds=60)
         settled = await storage.leases.settle(await storage.begun(first), DONE)
         assert settled == Settled(settled.record, "busy")
-        assert await storage.leases.waiting(10) == []
-        stopped = await storage.leases.request_stop(delayed.run_id, Stopped.BY_USER)
+        assert await storage.leases.list_claimable(10) == []
+        stopped = await storage.leases.request_stop(delayed.run_id, StopReason.BY_USER)
         assert stopped is not None
         assert stopped.thread_status == (await storage.thread()).status == "idle"
 
     async def test_settle_undone_deletes_the_run(self, storage: RunStorage) -> None:
         run, behind = await storage.accept(), await storage.accept()
         lease = await storage.begun(run)
-        await storage.leases.request_stop(run.run_id, Stopped.BY_ROLLBACK)
+        await storage.leases.request_stop(run.run_id, StopReason.BY_ROLLBACK)
         settled = await storage.leases.settle(lease, UNDONE)
         assert (settled.record.run_id, settled.record.status) == (run.run_id, RunStatus.INTERRUPTED)
         assert await storage.run(run.run_id) is None
         again = await storage.leases.settle(lease, UNDONE)
         assert (again.record.run_id, again.record.status) == (run.run_id, RunStatus.INTERRUPTED)
-        assert await storage.leases.waiting(10) == [behind.run_id]
+        assert await storage.leases.list_claimable(10) == [behind.run_id]
 
     async def test_settle_undone_restores_the_threads_previous_graph(self, storage: RunStorage) -> None:
         await storage.ended(await storage.accept(graph_id="g-before", assistant_id="a-before"))
         lease = await storage.begun(await storage.accept(graph_id="g-other", assistant_id="a-other"))
         assert (await storage.thread()).metadata["graph_id"] == "g-other"
-        await storage.leases.request_stop(lease.run_id, Stopped.BY_ROLLBACK)
+        await storage.leases.request_stop(lease.run_id, StopReason.BY_ROLLBACK)
         await storage.leases.settle(lease, UNDONE)
         metadata = (await storage.thread()).metadata
         assert (metadata["graph_id"], metadata["assistant_id"]) == ("g-before", "a-before")
@@ -181,12 +181,12 @@ class LeaseSettling:
     async def test_rollback_of_a_waiting_run_restores_the_previous_graph(self, storage: RunStorage) -> None:
         await storage.begun(await storage.accept(graph_id="g-before"))
         waiting = await storage.accept(graph_id="g-other")
-        await storage.leases.request_stop(waiting.run_id, Stopped.BY_ROLLBACK)
+        await storage.leases.request_stop(waiting.run_id, StopReason.BY_ROLLBACK)
         assert (await storage.thread()).metadata["graph_id"] == "g-before"
 
-    @pytest.mark.parametrize("reason", [reason for reason in Stopped if reason.undoes])
+    @pytest.mark.parametrize("reason", [reason for reason in StopReason if reason.rolls_back])
     async def test_settle_of_a_run_to_roll_back_requires_an_undone_outcome(
-        self, storage: RunStorage, reason: Stopped
+        self, storage: RunStorage, reason: StopReason
     ) -> None:
         run = await storage.accept()
         lease = await storage.begun(run)
@@ -200,10 +200,10 @@ class LeaseSettling:
     async def test_settle_may_succeed_despite_a_stop_without_rollback(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.begun(run)
-        await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        await storage.leases.request_stop(run.run_id, StopReason.BY_USER)
         settled = await storage.leases.settle(lease, DONE)
         assert settled.record.status is RunStatus.SUCCESS
-        assert settled.record.stop_requested is Stopped.BY_USER
+        assert settled.record.stop_requested is StopReason.BY_USER
 
     async def test_settle_deletes_a_temporary_thread_but_not_its_run(self, storage: RunStorage) -> None:
         run = await storage.accept(None, scope=STATELESS)
@@ -214,7 +214,7 @@ class LeaseSettling:
 
     async def test_stop_before_the_start_deletes_a_temporary_thread(self, storage: RunStorage) -> None:
         run = await storage.accept(None, scope=STATELESS)
-        await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        await storage.leases.request_stop(run.run_id, StopReason.BY_USER)
         assert not await storage.has_thread(run.thread_id)
 
     async def test_settle_writes_the_title_to_the_thread(self, storage: RunStorage) -> None:

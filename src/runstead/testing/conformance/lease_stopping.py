@@ -7,24 +7,24 @@ from dataclasses import replace
 
 import pytest
 
-from runstead.runtime.runs.types import RunStatus, Stopped
+from runstead.runtime.runs.types import RunStatus, StopReason
 
 from .run_storage import DONE, TERM, RunStorage
 
 
 class LeaseStopping:
     async def test_request_stop_of_an_unknown_run_returns_none(self, storage: RunStorage) -> None:
-        assert await storage.leases.request_stop("r-none", Stopped.BY_USER) is None
+        assert await storage.leases.request_stop("r-none", StopReason.BY_USER) is None
 
     async def test_request_stop_before_the_start_removes_claims_not_kept(self, storage: RunStorage) -> None:
         kept = {"identity": "alice", "permissions": ["p"]}
         storage.actor = replace(storage.actor, claims={**kept, "token": "secret"})
         run = await storage.accept()
-        await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        await storage.leases.request_stop(run.run_id, StopReason.BY_USER)
         assert (await storage.stands(run)).actor == replace(storage.actor, claims=kept)
 
-    @pytest.mark.parametrize("reason", [Stopped.BY_USER, Stopped.BY_DISCONNECT, Stopped.DELETED])
-    async def test_request_stop_ends_a_waiting_run_at_once(self, storage: RunStorage, reason: Stopped) -> None:
+    @pytest.mark.parametrize("reason", [StopReason.BY_USER, StopReason.BY_DISCONNECT, StopReason.DELETED])
+    async def test_request_stop_ends_a_waiting_run_at_once(self, storage: RunStorage, reason: StopReason) -> None:
         run = await storage.accept()
         stopped = await storage.leases.request_stop(run.run_id, reason)
         assert stopped is not None
@@ -38,14 +38,14 @@ class LeaseStopping:
 
     async def test_request_stop_with_rollback_deletes_a_waiting_run(self, storage: RunStorage) -> None:
         run = await storage.accept()
-        stopped = await storage.leases.request_stop(run.run_id, Stopped.BY_ROLLBACK)
+        stopped = await storage.leases.request_stop(run.run_id, StopReason.BY_ROLLBACK)
         assert stopped is not None
         assert (stopped.effect, stopped.record.status) == ("ended", RunStatus.INTERRUPTED)
         assert await storage.run(run.run_id) is None
 
     async def test_request_stop_ends_a_delayed_run(self, storage: RunStorage) -> None:
         run = await storage.accept(after_seconds=60)
-        stopped = await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        stopped = await storage.leases.request_stop(run.run_id, StopReason.BY_USER)
         assert stopped is not None
         assert stopped.effect == "ended"
         assert await storage.leases.next_due() is None
@@ -53,24 +53,24 @@ class LeaseStopping:
     async def test_request_stop_makes_the_next_run_claimable(self, storage: RunStorage) -> None:
         run, behind = await storage.accept(), await storage.accept()
         rings = storage.bell.rings
-        stopped = await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        stopped = await storage.leases.request_stop(run.run_id, StopReason.BY_USER)
         assert stopped is not None
         assert stopped.thread_status == "busy"
         assert storage.bell.rings > rings
-        assert await storage.leases.waiting(10) == [behind.run_id]
+        assert await storage.leases.list_claimable(10) == [behind.run_id]
 
     async def test_request_stop_flags_a_held_run(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.begun(run)
-        stopped = await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        stopped = await storage.leases.request_stop(run.run_id, StopReason.BY_USER)
         assert stopped is not None
         assert (stopped.effect, stopped.thread_status) == ("flagged", None)
         assert stopped.record == await storage.stands(run)
-        assert (stopped.record.status, stopped.record.stop_requested) == (RunStatus.RUNNING, Stopped.BY_USER)
+        assert (stopped.record.status, stopped.record.stop_requested) == (RunStatus.RUNNING, StopReason.BY_USER)
 
     async def test_request_stop_does_not_change_an_ended_run(self, storage: RunStorage) -> None:
         ended = await storage.ended(await storage.accept())
-        stopped = await storage.leases.request_stop(ended.run_id, Stopped.BY_ROLLBACK)
+        stopped = await storage.leases.request_stop(ended.run_id, StopReason.BY_ROLLBACK)
         assert stopped is not None
         assert (stopped.effect, stopped.record) == ("already_ended", ended)
         assert await storage.stands(ended) == ended
@@ -78,39 +78,39 @@ class LeaseStopping:
     async def test_request_stop_keeps_the_first_reason(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.begun(run)
-        for reason in (Stopped.BY_DISCONNECT, Stopped.BY_USER, Stopped.DELETED):
+        for reason in (StopReason.BY_DISCONNECT, StopReason.BY_USER, StopReason.DELETED):
             await storage.leases.request_stop(run.run_id, reason)
-        assert (await storage.stands(run)).stop_requested is Stopped.BY_DISCONNECT
+        assert (await storage.stands(run)).stop_requested is StopReason.BY_DISCONNECT
 
     async def test_request_stop_with_rollback_replaces_another_reason(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.begun(run)
-        for reason in (Stopped.BY_USER, Stopped.BY_ROLLBACK, Stopped.SUPERSEDED_ROLLBACK, Stopped.BY_USER):
+        for reason in (StopReason.BY_USER, StopReason.BY_ROLLBACK, StopReason.SUPERSEDED_ROLLBACK, StopReason.BY_USER):
             await storage.leases.request_stop(run.run_id, reason)
-        assert (await storage.stands(run)).stop_requested is Stopped.BY_ROLLBACK
+        assert (await storage.stands(run)).stop_requested is StopReason.BY_ROLLBACK
 
     async def test_request_stop_flags_a_waiting_run_that_has_begun(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.leases.release(await storage.begun(run))
         rings = storage.bell.rings
-        for reason in (Stopped.BY_USER, Stopped.BY_ROLLBACK):
+        for reason in (StopReason.BY_USER, StopReason.BY_ROLLBACK):
             stopped = await storage.leases.request_stop(run.run_id, reason)
             assert stopped is not None
             assert stopped.effect == "flagged"
         assert storage.bell.rings >= rings
         lease = await storage.held(run)
-        assert lease.run.stop_requested is Stopped.BY_ROLLBACK
+        assert lease.run.stop_requested is StopReason.BY_ROLLBACK
 
     async def test_stop_flag_survives_a_release(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.begun(run)
-        await storage.leases.request_stop(run.run_id, Stopped.BY_USER)
+        await storage.leases.request_stop(run.run_id, StopReason.BY_USER)
         await storage.leases.release(lease)
-        assert (await storage.held(run)).run.stop_requested is Stopped.BY_USER
+        assert (await storage.held(run)).run.stop_requested is StopReason.BY_USER
 
     async def test_concurrent_stop_requests_have_one_effect(self, storage: RunStorage) -> None:
         run = await storage.accept()
-        stops = await asyncio.gather(*(storage.leases.request_stop(run.run_id, Stopped.BY_USER) for _ in range(10)))
+        stops = await asyncio.gather(*(storage.leases.request_stop(run.run_id, StopReason.BY_USER) for _ in range(10)))
         effects = sorted(stop.effect for stop in stops if stop is not None)
         assert effects == ["already_ended"] * 9 + ["ended"]
 
@@ -119,7 +119,7 @@ class LeaseStopping:
             run = await storage.accept(f"t-{n}")
             lease, stopped = await asyncio.gather(
                 storage.leases.claim(run.run_id, "w-1", TERM),
-                storage.leases.request_stop(run.run_id, Stopped.BY_USER),
+                storage.leases.request_stop(run.run_id, StopReason.BY_USER),
             )
             assert stopped is not None
             assert (lease is None) == (stopped.effect == "ended")

@@ -28,7 +28,7 @@ from runstead.runtime.runs.types import (
     RunScope,
     RunSpec,
     RunStatus,
-    Stopped,
+    StopReason,
 )
 
 from .run_storage import ALICE_ELSEWHERE, BOB, DONE, STATELESS, RunStorage, a_spec, decide
@@ -199,7 +199,7 @@ class RunCreating:
             (created,) = await storage.create.create_runs([a_spec("t-1", multitask_strategy=strategy)], decide)
         assert [(one.run_id, one.status) for one in created.ended] == [(delayed.run_id, RunStatus.INTERRUPTED)]
         assert (await storage.run(delayed.run_id) is not None) is is_left
-        assert await storage.leases.waiting(10) == [created.record.run_id]
+        assert await storage.leases.list_claimable(10) == [created.record.run_id]
 
     async def test_create_with_a_negative_delay_is_due_at_once(self, storage: RunStorage) -> None:
         run = await storage.accept(after_seconds=-60)
@@ -219,7 +219,7 @@ class RunCreating:
         created = await storage.created(multitask_strategy="interrupt")
         assert created.stopping == (held.run_id,)
         assert [ended.run_id for ended in created.ended] == [waiting.run_id]
-        assert (await storage.stands(held)).stop_requested is Stopped.SUPERSEDED
+        assert (await storage.stands(held)).stop_requested is StopReason.SUPERSEDED
         ended = await storage.stands(waiting)
         assert (ended.status, ended.ended_at) == (RunStatus.INTERRUPTED, storage.clock.now())
         assert ended == created.ended[0]
@@ -232,7 +232,7 @@ class RunCreating:
         created = await storage.created(multitask_strategy="rollback")
         assert created.stopping == (held.run_id,)
         assert [(ended.run_id, ended.status) for ended in created.ended] == [(waiting.run_id, RunStatus.INTERRUPTED)]
-        assert (await storage.stands(held)).stop_requested is Stopped.SUPERSEDED_ROLLBACK
+        assert (await storage.stands(held)).stop_requested is StopReason.SUPERSEDED_ROLLBACK
         assert await storage.run(waiting.run_id) is None
 
     async def test_rollback_flags_a_waiting_run_that_has_begun(self, storage: RunStorage) -> None:
@@ -241,14 +241,14 @@ class RunCreating:
         created = await storage.created(multitask_strategy="rollback")
         assert (created.stopping, created.ended) == ((begun.run_id,), ())
         lease = await storage.held(begun)
-        assert lease.run.stop_requested is Stopped.SUPERSEDED_ROLLBACK
+        assert lease.run.stop_requested is StopReason.SUPERSEDED_ROLLBACK
 
     async def test_create_of_a_batch_sees_its_earlier_runs(self, storage: RunStorage) -> None:
         specs = [a_spec("t-1"), a_spec("t-1", multitask_strategy="interrupt"), a_spec("t-2")]
         first, second, third = await storage.accept_all(specs)
         assert first.record.status is RunStatus.INTERRUPTED
         assert [ended.run_id for ended in second.ended] == [first.record.run_id]
-        assert set(await storage.leases.waiting(10)) == {second.record.run_id, third.record.run_id}
+        assert set(await storage.leases.list_claimable(10)) == {second.record.run_id, third.record.run_id}
 
     async def test_create_of_a_batch_is_atomic(self, storage: RunStorage) -> None:
         await storage.accept("t-1")
@@ -270,7 +270,7 @@ class RunCreating:
         created = await asyncio.gather(*(storage.created(None, scope=STATELESS, idempotency=AGAIN) for _ in range(20)))
         assert len({one.record.run_id for one in created}) == 1
         assert [one.repeated for one in created].count(False) == 1
-        assert len(await storage.leases.waiting(100)) == 1
+        assert len(await storage.leases.list_claimable(100)) == 1
 
     async def test_create_with_a_used_key_and_another_request_is_refused(self, storage: RunStorage) -> None:
         first = await storage.accept(idempotency=AGAIN)
@@ -328,12 +328,12 @@ class RunCreating:
         created = await asyncio.gather(*tries, return_exceptions=True)
         assert sum(isinstance(one, ThreadBusy) for one in created) == (50 if strategy == "reject" else 0)
         assert not [one for one in created if isinstance(one, BaseException) and not isinstance(one, ThreadBusy)]
-        assert await storage.leases.waiting(100) == []
+        assert await storage.leases.list_claimable(100) == []
         rolled_back = strategy == "rollback"
-        await storage.leases.settle(lease, Outcome(RunStatus.INTERRUPTED, undone=True) if rolled_back else DONE)
+        await storage.leases.settle(lease, Outcome(RunStatus.INTERRUPTED, rolled_back=True) if rolled_back else DONE)
         accepted = [one.record for one in created if isinstance(one, CreatedRun)]
         order = [run.run_id for run in sorted(accepted, key=lambda run: run.queue_seq)]
         next_up = {"reject": [], "enqueue": order[:1], "interrupt": order[-1:], "rollback": order[-1:]}
-        assert await storage.leases.waiting(100) == next_up[strategy]
+        assert await storage.leases.list_claimable(100) == next_up[strategy]
         left = [run for run_id in order if (run := await storage.run(run_id)) is not None]
         assert len(left) == {"reject": 0, "enqueue": 50, "interrupt": 50, "rollback": 1}[strategy]

@@ -8,7 +8,7 @@ import pytest
 
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
 from runstead.runtime.runs.exceptions import ThreadBusy
-from runstead.runtime.runs.types import RunFilter, RunId, RunStatus, Stopped, ThreadId
+from runstead.runtime.runs.types import RunFilter, RunId, RunStatus, StopReason, ThreadId
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, RunStorage
 
@@ -65,7 +65,7 @@ class RunFinding:
         await storage.accept("t-2")
         waiting = await storage.accept()
         assert await _latest(storage) == first.run_id
-        await storage.leases.request_stop(waiting.run_id, Stopped.BY_USER)
+        await storage.leases.request_stop(waiting.run_id, StopReason.BY_USER)
         assert await _latest(storage) == first.run_id
         third = await storage.accept()
         await storage.begun(third)
@@ -158,7 +158,7 @@ class RunFinding:
         rings = storage.bell.rings
         assert await _delete(storage, run.run_id)
         assert storage.bell.rings > rings
-        assert await storage.leases.waiting(10) == [behind.run_id]
+        assert await storage.leases.list_claimable(10) == [behind.run_id]
 
     async def test_delete_run_updates_the_status_of_the_thread(self, storage: RunStorage) -> None:
         one, two = await storage.accept(), await storage.accept()

@@ -40,7 +40,7 @@ from runstead.runtime.runs.types import (
     RunScope,
     RunSpec,
     RunStatus,
-    Stopped,
+    StopReason,
     ThreadId,
 )
 from runstead.testing.clock import HandClock
@@ -75,9 +75,9 @@ def decide(strategy: MultitaskStrategy, in_flight: Sequence[RunId]) -> Admission
         case "enqueue":
             return Admit()
         case "interrupt":
-            return Admit(tuple(in_flight), Stopped.SUPERSEDED)
+            return Admit(tuple(in_flight), StopReason.SUPERSEDED)
         case "rollback":
-            return Admit(tuple(in_flight), Stopped.SUPERSEDED_ROLLBACK)
+            return Admit(tuple(in_flight), StopReason.SUPERSEDED_ROLLBACK)
         case _:
             assert_never(strategy)
 

@@ -14,7 +14,7 @@ from runstead.resources.threads import ThreadExists, ThreadFilter, ThreadTtl
 from runstead.runtime.actor_context import OWN_ONLY, AccessScope, ActorContext, acting
 from runstead.runtime.metadata_filter import AllOf, AnyOf, FieldEquals
 from runstead.runtime.runs.exceptions import ThreadNotFound
-from runstead.runtime.runs.types import RunFilter, RunScope, ThreadAfter
+from runstead.runtime.runs.types import RunFilter, RunScope, ThreadOutcome
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, DONE, STATELESS, TERM, RunStorage
 
@@ -76,7 +76,7 @@ class ThreadSharing:
             assert changed is not None
             assert changed.metadata["seen"] is True
             assert await storage.threads.get_ttl("t-1") == ThreadTtl(5)
-            await storage.threads.set_state("t-1", ThreadAfter("interrupted", values=b"1"))
+            await storage.threads.set_state("t-1", ThreadOutcome("interrupted", values=b"1"))
             await storage.threads.set_title("t-1", "Ours")
             named = await storage.threads.get("t-1")
             assert named is not None
@@ -97,7 +97,7 @@ class ThreadSharing:
             assert not await storage.threads.delete("t-1")
             assert await storage.threads.search(ThreadFilter()) == []
             assert await storage.threads.count(ThreadFilter(ids=["t-1"])) == 0
-            await storage.threads.set_state("t-1", ThreadAfter("error", values=b"1"))
+            await storage.threads.set_state("t-1", ThreadOutcome("error", values=b"1"))
             await storage.threads.set_title("t-1", "theirs")
             with pytest.raises(ThreadExists):
                 await storage.threads.create("t-1", if_exists="do_nothing")

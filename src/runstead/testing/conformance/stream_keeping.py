@@ -282,12 +282,12 @@ class StreamKeeping(StreamBridgeTerms):
     async def test_unended_returns_the_open_streams(self, bridge: StreamBridge) -> None:
         for number in range(3):
             await bridge.open(f"run-{number}")
-        assert set(await bridge.unended()) == {"run-0", "run-1", "run-2"}
+        assert set(await bridge.list_open()) == {"run-0", "run-1", "run-2"}
         await bridge.publish_end("run-0")
         await bridge.cleanup("run-1")
-        assert list(await bridge.unended()) == ["run-2"]
+        assert list(await bridge.list_open()) == ["run-2"]
         await bridge.cancel("run-2")
-        assert list(await bridge.unended()) == []
+        assert list(await bridge.list_open()) == []
 
     async def test_open_at_the_limit_deletes_an_ended_stream(self, bridge: StreamBridge) -> None:
         for number in range(self.max_streams):

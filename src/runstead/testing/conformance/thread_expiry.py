@@ -14,7 +14,7 @@ from runstead.resources.thread_expiry import ExpiredThread, ThreadExpiryStore
 from runstead.resources.threads import ThreadExists, ThreadFilter, ThreadTtl, TtlStrategy
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import ThreadNotFound
-from runstead.runtime.runs.types import RunScope, ThreadAfter, ThreadId
+from runstead.runtime.runs.types import RunScope, ThreadId, ThreadOutcome
 
 from .run_storage import ALICE, BOB, RunStorage
 
@@ -127,7 +127,7 @@ class ThreadExpiryConformance:
         await storage.clock.forward(HOUR / 2)
         await storage.ended(await storage.accept("t-run"))
         with acting(ALICE):
-            await storage.threads.set_state("t-state", ThreadAfter(values=b"1"))
+            await storage.threads.set_state("t-state", ThreadOutcome(values=b"1"))
             await storage.threads.update("t-words", metadata={"a": 1})
         await storage.clock.forward(HOUR / 2)
         assert await _taken(expiry) == {"t-idle"}

@@ -13,7 +13,7 @@ import pytest
 from runstead.resources.threads import SortOrder, ThreadExists, ThreadFilter, ThreadSortField, ThreadTtl
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
 from runstead.runtime.runs.exceptions import ThreadBusy
-from runstead.runtime.runs.types import Outcome, RunFailure, RunStatus, ThreadAfter, ThreadId
+from runstead.runtime.runs.types import Outcome, RunFailure, RunStatus, ThreadId, ThreadOutcome
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, DONE, RunStorage
 from .sharing import ThreadSharing
@@ -54,7 +54,7 @@ class ThreadStoreConformance(ThreadSharing):
             lambda: threads.delete("t-1"),
             lambda: threads.search(ThreadFilter()),
             lambda: threads.count(ThreadFilter()),
-            lambda: threads.set_state("t-1", ThreadAfter()),
+            lambda: threads.set_state("t-1", ThreadOutcome()),
             lambda: threads.set_title("t-1", "x"),
         ):
             with pytest.raises(ActorRequired):
@@ -80,7 +80,7 @@ class ThreadStoreConformance(ThreadSharing):
             assert await storage.threads.search(ThreadFilter()) == []
             assert await storage.threads.search(ThreadFilter(ids=["t-1"])) == []
             assert await storage.threads.count(ThreadFilter(metadata={"a": 1})) == 0
-            await storage.threads.set_state("t-1", ThreadAfter("error", values=b"1"))
+            await storage.threads.set_state("t-1", ThreadOutcome("error", values=b"1"))
             await storage.threads.set_title("t-1", "theirs")
             with pytest.raises(ThreadExists):
                 await storage.threads.create("t-1", if_exists="do_nothing")
@@ -116,7 +116,7 @@ class ThreadStoreConformance(ThreadSharing):
         for number, size in enumerate((50_000, 0, 12_000, 3_000)):
             await storage.new_thread(f"t-{number}")
             if size:
-                await _leave(storage, f"t-{number}", ThreadAfter("idle", values=b'"' + b"x" * (size - 2) + b'"'))
+                await _leave(storage, f"t-{number}", ThreadOutcome("idle", values=b'"' + b"x" * (size - 2) + b'"'))
 
         async def read(values_bytes: int | None) -> list[tuple[bool, bool]]:
             with acting(ALICE):
@@ -147,7 +147,7 @@ class ThreadStoreConformance(ThreadSharing):
                 assert await storage.threads.update(thread_id, metadata={"a": 1}) is None
                 assert not await storage.threads.delete(thread_id)
                 await storage.threads.set_title(thread_id, "x")
-                await storage.threads.set_state(thread_id, ThreadAfter())
+                await storage.threads.set_state(thread_id, ThreadOutcome())
             assert await storage.threads.count(ThreadFilter()) == 0
 
     async def test_update_merges_metadata_by_key(self, storage: RunStorage) -> None:
@@ -170,7 +170,7 @@ class ThreadStoreConformance(ThreadSharing):
             assert not await storage.threads.delete("t-1")
         assert not await storage.has_thread("t-1")
         assert [await storage.run(run.run_id) for run in (ended, waiting)] == [None, None]
-        assert await storage.leases.waiting(10) == [other.run_id]
+        assert await storage.leases.list_claimable(10) == [other.run_id]
 
     async def test_delete_refuses_a_thread_with_a_held_run(self, storage: RunStorage) -> None:
         run = await storage.accept()
@@ -197,7 +197,9 @@ class ThreadStoreConformance(ThreadSharing):
     async def test_search_matches_values_by_containment(self, storage: RunStorage) -> None:
         await storage.new_thread("t-none")
         for thread_id, values in (("t-1", b'{"a":{"b":1,"c":[1,2]}}'), ("t-2", b'{"a":{"b":2}}')):
-            await storage.ended(await storage.accept(thread_id), Outcome(RunStatus.SUCCESS, ThreadAfter(values=values)))
+            await storage.ended(
+                await storage.accept(thread_id), Outcome(RunStatus.SUCCESS, ThreadOutcome(values=values))
+            )
         assert await _ids(storage, ThreadFilter(values={"a": {"b": 1}})) == ["t-1"]
         assert await _ids(storage, ThreadFilter(values={"a": {"c": [2]}})) == ["t-1"]
         assert await _ids(storage, ThreadFilter(values={"a": {}})) == ["t-1", "t-2"]
@@ -219,9 +221,9 @@ class ThreadStoreConformance(ThreadSharing):
         for thread_id in ("t-1", "t-2", "t-3"):
             await storage.new_thread(thread_id)
         await storage.clock.forward(1)
-        await _leave(storage, "t-2", ThreadAfter("error", values=b"1"))
+        await _leave(storage, "t-2", ThreadOutcome("error", values=b"1"))
         await storage.clock.forward(1)
-        await _leave(storage, "t-1", ThreadAfter("interrupted", values=b"1"))
+        await _leave(storage, "t-1", ThreadOutcome("interrupted", values=b"1"))
         assert await _ids(storage, sort_by="updated_at", sort_order="desc") == ["t-1", "t-2", "t-3"]
         assert await _ids(storage, sort_by="state_updated_at", sort_order="desc") == ["t-1", "t-2", "t-3"]
         assert await _ids(storage, sort_by="state_updated_at", sort_order="asc") == ["t-2", "t-1", "t-3"]
@@ -230,7 +232,7 @@ class ThreadStoreConformance(ThreadSharing):
     async def test_set_state_writes_all_fields(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1")
         failure = RunFailure("E", "m")
-        await _leave(storage, "t-1", ThreadAfter("interrupted", b'{"x":1}', b'{"t":[]}', failure))
+        await _leave(storage, "t-1", ThreadOutcome("interrupted", b'{"x":1}', b'{"t":[]}', failure))
         thread = await storage.thread("t-1")
         assert (thread.status, thread.values, thread.interrupts) == ("interrupted", b'{"x":1}', b'{"t":[]}')
         assert thread.error == {"error": "E", "message": "m"}
@@ -238,7 +240,7 @@ class ThreadStoreConformance(ThreadSharing):
 
     async def test_set_state_keeps_a_busy_thread_busy(self, storage: RunStorage) -> None:
         await storage.begun(await storage.accept())
-        await _leave(storage, "t-1", ThreadAfter("idle", values=b"2"))
+        await _leave(storage, "t-1", ThreadOutcome("idle", values=b"2"))
         thread = await storage.thread("t-1")
         assert (thread.status, thread.values) == ("busy", b"2")
 
@@ -260,15 +262,15 @@ class ThreadStoreConformance(ThreadSharing):
             (b'{"title":{"title":"deep"}}', "x" * 200),
             (b'{"title":"A talk"}', "A talk"),
         ):
-            await _leave(storage, "t-1", ThreadAfter("idle", values=values))
+            await _leave(storage, "t-1", ThreadOutcome("idle", values=values))
             assert (await storage.thread("t-1")).metadata == {"mine": 1, "title": title}, values
 
     async def test_set_state_keeps_a_set_title_while_the_values_title_is_unchanged(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1")
-        await _leave(storage, "t-1", ThreadAfter("idle", values=b'{"title":"theirs","n":1}'))
+        await _leave(storage, "t-1", ThreadOutcome("idle", values=b'{"title":"theirs","n":1}'))
         with acting(ALICE):
             await storage.threads.set_title("t-1", "mine")
-        await _leave(storage, "t-1", ThreadAfter("idle", values=b'{"title":"theirs","n":2}'))
+        await _leave(storage, "t-1", ThreadOutcome("idle", values=b'{"title":"theirs","n":2}'))
         assert (await storage.thread("t-1")).metadata["title"] == "mine"
 
 
@@ -285,6 +287,6 @@ async def _ids(
     return [thread.thread_id for thread in found]
 
 
-async def _leave(storage: RunStorage, thread_id: ThreadId, after: ThreadAfter) -> None:
+async def _leave(storage: RunStorage, thread_id: ThreadId, after: ThreadOutcome) -> None:
     with acting(storage.actor):
         await storage.threads.set_state(thread_id, after)

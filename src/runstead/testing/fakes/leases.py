@@ -14,9 +14,9 @@ from runstead.runtime.runs.types import (
     RunId,
     RunRecord,
     RunStatus,
-    Stopped,
-    ThreadAfter,
+    StopReason,
     ThreadId,
+    ThreadOutcome,
     ThreadStatus,
     WorkerId,
 )
@@ -69,7 +69,7 @@ class InMemoryLeaseStore:
             return Settled(settled, self._thread_status(settled.thread_id, outcome))
         row = self._held(lease)
         stop = row.record.stop_requested
-        if stop is not None and stop.undoes and not outcome.undone:
+        if stop is not None and stop.rolls_back and not outcome.rolled_back:
             raise RollbackRequested(lease.run_id)
         ended = tables.write(
             row,
@@ -82,7 +82,7 @@ class InMemoryLeaseStore:
         )
         row.settled_by = lease.attempt
         row.holder = row.deadline = None
-        if outcome.undone:
+        if outcome.rolled_back:
             tables.undo(row)
             tables.undone[ended.run_id] = (lease.attempt, ended)
         if ended.spec.scope.is_temporary:
@@ -109,7 +109,7 @@ class InMemoryLeaseStore:
         row.holder = row.deadline = None
         self._ring()
 
-    async def request_stop(self, run_id: RunId, reason: Stopped) -> StopRequest | None:
+    async def request_stop(self, run_id: RunId, reason: StopReason) -> StopRequest | None:
         row = self._tables.runs.get(run_id)
         if row is None:
             return None
@@ -124,7 +124,7 @@ class InMemoryLeaseStore:
         thread = self._tables.threads.get(ended.thread_id)
         return StopRequest("ended", ended, "idle" if thread is None else thread.record.status)
 
-    async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
+    async def list_claimable(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
         if self._by_turns:
             return next_in_turn(self._tables, limit, limit if shared is None else shared)
         rows = [row.record for row in self._tables.runs.values() if self._tables.is_claimable(row)]
@@ -137,12 +137,12 @@ class InMemoryLeaseStore:
         delayed = (record.due_at for record in records if record.status is RunStatus.PENDING and record.due_at > now)
         return min(delayed, default=None)
 
-    async def lapsed(self, limit: int = 100) -> Sequence[RunId]:
+    async def list_expired(self, limit: int = 100) -> Sequence[RunId]:
         rows = [row for row in self._tables.runs.values() if self._has_lapsed(row)]
         rows.sort(key=lambda row: (row.deadline, row.record.run_id))
         return [row.record.run_id for row in rows[:limit]]
 
-    async def ended(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
+    async def list_ended_before(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
         records = (self._tables.runs[run_id].record for run_id in run_ids if run_id in self._tables.runs)
         return [record for record in records if record.ended_at is not None and record.ended_at < before]
 
@@ -162,7 +162,7 @@ class InMemoryLeaseStore:
         failure = RunFailure("AttemptsExhausted", text)
         now = tables.clock.now()
         record = tables.write(row, status=RunStatus.ERROR, failure=failure, dead_letter=True, ended_at=now)
-        tables.leave_thread(record.thread_id, ThreadAfter("error", error=failure))
+        tables.leave_thread(record.thread_id, ThreadOutcome("error", error=failure))
         self._ring()
         return Recovery("dead", record)
 

@@ -22,9 +22,9 @@ from runstead.runtime.runs.types import (
     RunId,
     RunRecord,
     RunStatus,
-    Stopped,
-    ThreadAfter,
+    StopReason,
     ThreadId,
+    ThreadOutcome,
     ThreadPriority,
     ThreadStatus,
 )
@@ -196,7 +196,7 @@ class InMemoryTables:
         if status != row.record.status:
             row.record = replace(row.record, status=status, updated_at=self.clock.now())
 
-    def leave_thread(self, thread_id: ThreadId, after: ThreadAfter, title: str | None = None) -> None:
+    def leave_thread(self, thread_id: ThreadId, after: ThreadOutcome, title: str | None = None) -> None:
         """Write the result of a run or of a state update to the thread."""
         row = self.threads.get(thread_id)
         if row is None:
@@ -219,12 +219,12 @@ class InMemoryTables:
         """Return whether no worker holds the run and it has never begun; otherwise a worker must stop it properly."""
         return row.record.status is RunStatus.PENDING and row.record.started_at is None
 
-    def end_pending(self, row: RunRow, reason: Stopped) -> RunRecord:
+    def end_pending(self, row: RunRow, reason: StopReason) -> RunRecord:
         """End a run that no worker holds; if the reason rolls back, delete its row."""
         self.flag(row, reason)
         actor = row.record.actor.with_kept_claims()
         ended = self.write(row, status=RunStatus.INTERRUPTED, ended_at=self.clock.now(), actor=actor)
-        if ended.stop_requested is not None and ended.stop_requested.undoes:
+        if ended.stop_requested is not None and ended.stop_requested.rolls_back:
             self.undo(row)
         self.drop_temporary_thread(ended)
         self.derive_thread_status(ended.thread_id)
@@ -235,10 +235,10 @@ class InMemoryTables:
         if ended.spec.scope.is_temporary:
             self.threads.pop(ended.thread_id, None)
 
-    def flag(self, row: RunRow, reason: Stopped) -> None:
+    def flag(self, row: RunRow, reason: StopReason) -> None:
         """Set the durable stop flag. The first reason applies, but a rollback replaces another reason."""
         current = row.record.stop_requested
-        if current is None or (reason.undoes and not current.undoes):
+        if current is None or (reason.rolls_back and not current.rolls_back):
             self.write(row, stop_requested=reason)
 
 

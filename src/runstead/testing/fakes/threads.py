@@ -19,7 +19,7 @@ from runstead.resources.threads import (
 from runstead.runtime.actor_context import OWN_ONLY, require_actor_context
 from runstead.runtime.metadata_filter import json_contains
 from runstead.runtime.runs.exceptions import ThreadBusy
-from runstead.runtime.runs.types import ThreadAfter, ThreadId
+from runstead.runtime.runs.types import ThreadId, ThreadOutcome
 
 from .tables import InMemoryTables, ThreadRow, page
 
@@ -120,7 +120,7 @@ class InMemoryThreadStore:
             and (not where.values or json_contains(json.loads(row.record.values or b"null"), where.values))
         ]
 
-    async def set_state(self, thread_id: ThreadId, after: ThreadAfter) -> None:
+    async def set_state(self, thread_id: ThreadId, after: ThreadOutcome) -> None:
         if self._tables.visible_thread(thread_id, "updating a thread's state") is not None:
             self._tables.leave_thread(thread_id, after)
 

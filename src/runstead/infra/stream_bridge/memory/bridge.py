@@ -196,7 +196,7 @@ class MemoryStreamBridge:
         log = self._logs.get(run_id)
         return log.status if log else None
 
-    async def unended(self) -> Sequence[str]:
+    async def list_open(self) -> Sequence[str]:
         return [log.run_id for log in self._logs.values() if log.terminal is None]
 
     async def mark_awaiting_input(self, run_id: str) -> None:

@@ -240,7 +240,7 @@ class RedisStreamBridge:
         found = await self._within(self._connections.run(script("status"), (keys.meta, keys.log)))
         return StreamStatus(found.decode()) if found else None
 
-    async def unended(self) -> Sequence[str]:
+    async def list_open(self) -> Sequence[str]:
         return () if self._closed else await self._within(self._index.live()) or ()
 
     async def mark_awaiting_input(self, run_id: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from ..store.create_store import Admission, Admit, Refuse
-from ..types import MultitaskStrategy, RunId, Stopped
+from ..types import MultitaskStrategy, RunId, StopReason
 
 
 def decide(strategy: MultitaskStrategy, in_flight: Sequence[RunId]) -> Admission:
@@ -23,8 +23,8 @@ def decide(strategy: MultitaskStrategy, in_flight: Sequence[RunId]) -> Admission
         case "enqueue":
             return Admit()
         case "interrupt":
-            return Admit(stopping=tuple(in_flight), reason=Stopped.SUPERSEDED)
+            return Admit(stopping=tuple(in_flight), reason=StopReason.SUPERSEDED)
         case "rollback":
-            return Admit(stopping=tuple(in_flight), reason=Stopped.SUPERSEDED_ROLLBACK)
+            return Admit(stopping=tuple(in_flight), reason=StopReason.SUPERSEDED_ROLLBACK)
         case _:
             assert_never(strategy)

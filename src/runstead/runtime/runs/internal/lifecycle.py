@@ -7,12 +7,12 @@ from types import MappingProxyType
 from typing import Final
 
 from ..exceptions import IllegalTransition
-from ..types import RunId, RunStatus, Stopped
+from ..types import RunId, RunStatus, StopReason
 
 _P, _S, _R = RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING
 _ENDS: Final = frozenset(status for status in RunStatus if status.is_terminal)
 
-MOVES: Final[Mapping[RunStatus, frozenset[RunStatus]]] = MappingProxyType(
+TRANSITIONS: Final[Mapping[RunStatus, frozenset[RunStatus]]] = MappingProxyType(
     {
         # A pending run is claimed, stopped before it began, or becomes a dead letter.
         _P: frozenset({_S, RunStatus.INTERRUPTED, RunStatus.ERROR}),
@@ -30,7 +30,7 @@ MOVES: Final[Mapping[RunStatus, frozenset[RunStatus]]] = MappingProxyType(
 
 def is_legal(before: RunStatus, after: RunStatus) -> bool:
     """Return whether the table contains the transition."""
-    return after in MOVES[before]
+    return after in TRANSITIONS[before]
 
 
 def check(run_id: RunId, before: RunStatus, after: RunStatus) -> None:
@@ -39,8 +39,8 @@ def check(run_id: RunId, before: RunStatus, after: RunStatus) -> None:
         raise IllegalTransition(run_id, before, after)
 
 
-def status_after(stop: Stopped) -> RunStatus:
+def status_after(stop: StopReason) -> RunStatus:
     """Return the terminal status of a run that ``stop`` ended."""
-    if not stop.settles:
+    if not stop.is_terminal:
         raise ValueError(f"{stop.value} does not end a run")
-    return RunStatus.TIMEOUT if stop is Stopped.TIMED_OUT else RunStatus.INTERRUPTED
+    return RunStatus.TIMEOUT if stop is StopReason.TIMED_OUT else RunStatus.INTERRUPTED

@@ -10,7 +10,7 @@ import uuid_utils.compat as uuid7s
 from runstead.runtime.clock import Clock
 
 from ..observer import RunLifecycleEvent, RunLifecycleEventType, RunObserver
-from ..types import RunRecord, RunStatus, Stopped, ThreadStatus
+from ..types import RunRecord, RunStatus, StopReason, ThreadStatus
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class RunEventEmitter:
         thread_status: ThreadStatus | None,
         *,
         title: str | None = None,
-        stop: Stopped | None = None,
+        stop: StopReason | None = None,
     ) -> None:
         """Emit the event for the end of the run, and one for its thread's status unless that is unchanged (None)."""
         completion = record.completion.to_json() if record.completion else {}
@@ -53,7 +53,7 @@ class RunEventEmitter:
                 extra = {"title": title} if title else {}
                 await self.emit(RunLifecycleEventType.RUN_COMPLETED, completion=completion, **extra)
             case RunStatus.INTERRUPTED:
-                reason = (stop or record.stop_requested or Stopped.BY_USER).value
+                reason = (stop or record.stop_requested or StopReason.BY_USER).value
                 await self.emit(RunLifecycleEventType.RUN_CANCELLED, completion=completion, reason=reason)
             case _:
                 error = record.failure.to_json() if record.failure else {}

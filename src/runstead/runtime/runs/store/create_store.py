@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from ..types import MultitaskStrategy, RunId, RunRecord, RunSpec, Stopped
+from ..types import MultitaskStrategy, RunId, RunRecord, RunSpec, StopReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Admit:
     """Admit the run. First stop the runs in ``stopping`` for ``reason``; the new run begins when they have settled."""
 
     stopping: tuple[RunId, ...] = ()
-    reason: Stopped | None = None
+    reason: StopReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

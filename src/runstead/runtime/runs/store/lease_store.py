@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
-from ..types import Lease, Outcome, RunId, RunRecord, Stopped, ThreadStatus, WorkerId
+from ..types import Lease, Outcome, RunId, RunRecord, StopReason, ThreadStatus, WorkerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Settled:
 class Recovery:
     """Result for a run whose lease had expired: ``waiting`` (pending again), or ``dead`` (a dead letter)."""
 
-    fate: Literal["waiting", "dead"]
+    result: Literal["waiting", "dead"]
     record: RunRecord
 
 
@@ -90,12 +90,12 @@ class RunLeaseStore(Protocol):
         LeaseLost."""
         ...
 
-    async def request_stop(self, run_id: RunId, reason: Stopped) -> StopRequest | None:
+    async def request_stop(self, run_id: RunId, reason: StopReason) -> StopRequest | None:
         """Request durably that a run stops; None if it is unknown. The first reason counts, except that a reason that
         rolls back replaces one that does not."""
         ...
 
-    async def waiting(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
+    async def list_claimable(self, limit: int, shared: int | None = None) -> Sequence[RunId]:
         """Return runs that are claimable now: those due for longest first or, if groups of runs take turns, in fair
         order (see `fair_turns`).
 
@@ -108,11 +108,11 @@ class RunLeaseStore(Protocol):
         """Return the time at which the next delayed run becomes due; None if no run is delayed."""
         ...
 
-    async def lapsed(self, limit: int = 100) -> Sequence[RunId]:
+    async def list_expired(self, limit: int = 100) -> Sequence[RunId]:
         """Return up to ``limit`` held runs whose lease has expired."""
         ...
 
-    async def ended(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
+    async def list_ended_before(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
         """Return those of these runs that ended before that time, of all users."""
         ...
 

@@ -18,7 +18,7 @@ from runstead.runtime.runs.contexts import fitting_context
 from runstead.runtime.runs.error_redaction import REDACTING, ErrorRedactor
 from runstead.runtime.runs.exceptions import UnknownInterruptError
 from runstead.runtime.runs.stored_state import read_state
-from runstead.runtime.runs.types import Stopped
+from runstead.runtime.runs.types import StopReason
 from runstead.runtime.serialization import encode
 from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
 
@@ -67,11 +67,11 @@ class AgentAttempt:
     queue: CrossLoopQueue[EncodedEvent]
     asides: Asides
     error_texts: ErrorRedactor = REDACTING
-    stop_reason: Stopped | None = None
+    stop_reason: StopReason | None = None
     agent: Agent | None = field(default=None, init=False)
     _streaming: asyncio.Task[None] | None = field(default=None, init=False)
 
-    def stop(self, reason: Stopped) -> None:
+    def stop(self, reason: StopReason) -> None:
         """Stop the graph at its next possible point. Call on the agent's loop."""
         self.stop_reason = reason
         if self._streaming is not None:
@@ -96,12 +96,12 @@ class AgentAttempt:
             # Threads of synchronous nodes cannot be cancelled: the run ends only after they do.
             await self.loop.threads_idle()
             await self.checkpointer.writes_ended()
-            if not self.stop_reason.settles:
+            if not self.stop_reason.is_terminal:
                 return AttemptEnd(stopped=True)
         try:
             state = await read_state(agent, self.plan.state_config)
             reason = self.stop_reason
-            if reason and not reason.undoes and await finish_step(agent, self.plan.state_config, state):
+            if reason and not reason.rolls_back and await finish_step(agent, self.plan.state_config, state):
                 state = await read_state(agent, self.plan.state_config)
             if reason and await keep_partial_answer(agent, self.checkpointer, state, answers, reason):
                 state = await read_state(agent, self.plan.state_config)

@@ -24,7 +24,7 @@ from runstead.runtime.runs.exceptions import LeaseLost, RollbackRequested, RunEr
 from runstead.runtime.runs.observer import RunLifecycleEventType
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.store import Settled
-from runstead.runtime.runs.types import Lease, Outcome, RunStatus, Stopped
+from runstead.runtime.runs.types import Lease, Outcome, RunStatus, StopReason
 from runstead.runtime.serialization import encode
 from runstead.runtime.storage_fault import StorageFault
 from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
@@ -163,7 +163,7 @@ class RunExecution:
                 await self._publish_all(queue)
             except Exception:
                 # The thread's next run must not begin while code of this run is still executing.
-                task.call(lambda: attempt.stop(Stopped.LEASE_LOST))
+                task.call(lambda: attempt.stop(StopReason.LEASE_LOST))
                 queue.close()
                 await task.wait(self._runtime.limits.stop_grace)
                 raise
@@ -208,7 +208,7 @@ class RunExecution:
         """Refuse further writes of the attempt's code, and read the state it left if this stop ends the run."""
         self._gate.close()
         reason, agent = self._handle.stop_reason, attempt.agent
-        if agent is None or reason is None or reason.undoes or not reason.settles:
+        if agent is None or reason is None or reason.rolls_back or not reason.is_terminal:
             return AttemptEnd(stopped=True)
         gate = WriteGate(self._lease, self._check, self._guard)
         left = AbandonedAttempt(agent, plan, attempt.checkpointer, self._saver(gate))
@@ -228,7 +228,7 @@ class RunExecution:
         Return False if the lease has expired by the clock, so that it must be renewed. Callable from any thread,
         without side effects. Raises LeaseLost.
         """
-        if self._handle.stop_reason is Stopped.LEASE_LOST or not self._writable:
+        if self._handle.stop_reason is StopReason.LEASE_LOST or not self._writable:
             raise LeaseLost(self._lease.run_id, self._lease.attempt)
         return self._runtime.clock.now() < self._lease.deadline
 
@@ -257,7 +257,7 @@ class RunExecution:
             for event, data in await queue.read():
                 await self._publisher.publish(event, data)
             if self._publisher.superseded:
-                self._handle.stop(Stopped.LEASE_LOST)
+                self._handle.stop(StopReason.LEASE_LOST)
             self._trace.write_soon()
             if finished or self._handle.stop_reason is not None:
                 return
@@ -265,13 +265,13 @@ class RunExecution:
     async def _ended(self, task: AgentTask[AttemptEnd]) -> AttemptEnd | None:
         """Wait for the end of the attempt and return it; None if its code does not react to a stop."""
         reason, limits = self._handle.stop_reason, self._runtime.limits
-        grace = limits.hand_back_grace if reason is Stopped.SHUTDOWN else limits.stop_grace
+        grace = limits.hand_back_grace if reason is StopReason.SHUTDOWN else limits.stop_grace
         if not await task.wait(None if reason is None else grace):
             _log.error(
                 "run %s does not react to its stop after %s s; it is %s, and its code can no longer write",
                 self._lease.run_id,
                 grace,
-                "handed back" if reason is Stopped.SHUTDOWN else "settled",
+                "handed back" if reason is StopReason.SHUTDOWN else "settled",
             )
             return None
         try:
@@ -293,7 +293,7 @@ class RunExecution:
 
         async def stop_later() -> None:
             await self._runtime.clock.sleep(left)
-            self._handle.stop(Stopped.TIMED_OUT)
+            self._handle.stop(StopReason.TIMED_OUT)
 
         timer = asyncio.ensure_future(stop_later())
         try:
@@ -309,19 +309,19 @@ class RunExecution:
         if end.error is not None and not is_keyless and not isinstance(end.error, RunError | LoopLost):
             # The full error is logged only here: clients may see a redacted text.
             _log.warning("run %s failed", self._lease.run_id, exc_info=end.error)
-        await self._trace.finish(wait_for_room=stop is not Stopped.SHUTDOWN)
-        if stop is Stopped.LEASE_LOST or isinstance(end.error, LeaseLost):
+        await self._trace.finish(wait_for_room=stop is not StopReason.SHUTDOWN)
+        if stop is StopReason.LEASE_LOST or isinstance(end.error, LeaseLost):
             raise LeaseLost(self._lease.run_id, self._lease.attempt)
         if isinstance(end.error, LoopLost):
             await self._give_up(end.error)
             return
         is_exhausted = is_exhaustion(end.error)
         was_cut_off = is_exhausted or is_keyless or (isinstance(end.error, StorageFault) and end.error.is_transient)
-        if stop is Stopped.SHUTDOWN and (end.stopped or was_cut_off):
+        if stop is StopReason.SHUTDOWN and (end.stopped or was_cut_off):
             # Tried once: a process that shuts down does not wait for an unavailable database. The lease then expires.
             await self._runtime.lease_store.release(self._lease)
             return
-        if was_cut_off and not (stop is not None and stop.undoes):
+        if was_cut_off and not (stop is not None and stop.rolls_back):
             # Not a failure of the run: another attempt continues from the stored state, and finds the requested stop.
             if is_exhausted and not await self._rest_a_while():
                 return
@@ -329,7 +329,7 @@ class RunExecution:
                 self._on_missing_key(end.error)
             await self._hand_back()
             return
-        if stop is not None and stop.undoes:
+        if stop is not None and stop.rolls_back:
             outcome = await self._patiently("undone", self._undone)
         else:
             left = end.snapshot
@@ -353,7 +353,7 @@ class RunExecution:
             _log.warning("run %s ends without a state: %s", self._lease.run_id, fault)
             return StateSnapshot()
 
-    async def _settle(self, outcome: Outcome, stop: Stopped | None) -> None:
+    async def _settle(self, outcome: Outcome, stop: StopReason | None) -> None:
         lifecycle.check(self._lease.run_id, self._lease.run.status, outcome.status)
         # Sync the state first: a run must not be reported as ended if a power failure could lose its state.
         await self._patiently("synced", self._runtime.checkpoints.sync)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.runtime import RunsRuntime
-from runstead.runtime.runs.types import Stopped
+from runstead.runtime.runs.types import StopReason
 
 from .registry import RunHandle, RunRegistry
 
@@ -44,7 +44,7 @@ class LeaseRenewal:
         try:
             renewed = await self._runtime.lease_store.renew(handle.lease, self._runtime.limits.lease_term)
         except LeaseLost:
-            handle.stop(Stopped.LEASE_LOST)
+            handle.stop(StopReason.LEASE_LOST)
         except Exception:
             # The next round tries again. After the deadline, nothing may be written unless a renewal succeeds.
             _log.warning("could not renew the lease of run %s", handle.lease.run_id, exc_info=True)

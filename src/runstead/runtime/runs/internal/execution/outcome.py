@@ -13,8 +13,8 @@ from runstead.runtime.runs.types import (
     RunCompletionData,
     RunFailure,
     RunStatus,
-    Stopped,
-    ThreadAfter,
+    StopReason,
+    ThreadOutcome,
     ThreadStatus,
 )
 
@@ -31,7 +31,7 @@ _ROLLED_BACK: Final = RunFailure("UserRollback", "the run was stopped and rolled
 
 def outcome_of(
     end: AttemptEnd,
-    stop: Stopped | None,
+    stop: StopReason | None,
     left: StateSnapshot,
     completion: RunCompletionData,
     title: str | None,
@@ -51,7 +51,7 @@ def outcome_of(
         status = RunStatus.SUCCESS
     else:
         status = lifecycle.status_after(stop)
-        failure = _TIMED_OUT if stop is Stopped.TIMED_OUT else None
+        failure = _TIMED_OUT if stop is StopReason.TIMED_OUT else None
     told = failure or (RunFailure("UserInterrupt", f"the run was stopped: {stop.value}") if stop else None)
     thread_status: ThreadStatus = "error" if end.error is not None else _resting(left)
     if isinstance(end.error, UnknownInterruptError) or is_refused_answer(end.error):
@@ -59,7 +59,7 @@ def outcome_of(
         told, thread_status = None, _resting(left)
     return Outcome(
         status=status,
-        thread=ThreadAfter(thread_status, left.values, left.interrupts, told),
+        thread=ThreadOutcome(thread_status, left.values, left.interrupts, told),
         failure=failure,
         completion=completion,
         final_checkpoint_id=left.checkpoint_id,
@@ -75,9 +75,9 @@ def outcome_of_rollback(restored: StateSnapshot, completion: RunCompletionData) 
     """
     return Outcome(
         status=RunStatus.INTERRUPTED,
-        thread=ThreadAfter(_resting(restored), None, restored.interrupts, _ROLLED_BACK),
+        thread=ThreadOutcome(_resting(restored), None, restored.interrupts, _ROLLED_BACK),
         completion=completion,
-        undone=True,
+        rolled_back=True,
     )
 
 
@@ -88,11 +88,11 @@ def outcome_not_encrypted(outcome: Outcome, error: EncryptionFailed) -> Outcome:
     """
     failure = RunFailure(type(error).__name__, str(error))
     return Outcome(
-        status=outcome.status if outcome.undone else RunStatus.ERROR,
-        thread=ThreadAfter("idle" if outcome.undone else "error", error=failure),
+        status=outcome.status if outcome.rolled_back else RunStatus.ERROR,
+        thread=ThreadOutcome("idle" if outcome.rolled_back else "error", error=failure),
         failure=failure,
         final_checkpoint_id=outcome.final_checkpoint_id,
-        undone=outcome.undone,
+        rolled_back=outcome.rolled_back,
     )
 
 

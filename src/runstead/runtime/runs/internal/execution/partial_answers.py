@@ -23,7 +23,7 @@ from runstead.runtime.runs.agents import Agent
 from runstead.runtime.runs.callbacks.tokens import caller_of
 from runstead.runtime.runs.interrupts import NO_TASK
 from runstead.runtime.runs.stored_state import read_state
-from runstead.runtime.runs.types import Stopped
+from runstead.runtime.runs.types import StopReason
 
 from .planner import ExecutionPlan
 
@@ -98,14 +98,14 @@ class StreamedAnswers:
 
 
 async def keep_partial_answer(
-    agent: Agent, saver: BaseCheckpointSaver[Any], state: Any, answers: StreamedAnswers, reason: Stopped
+    agent: Agent, saver: BaseCheckpointSaver[Any], state: Any, answers: StreamedAnswers, reason: StopReason
 ) -> bool:
     """Write the partial answer of the stopped node to the thread, if there is one. Return whether it was written.
 
     It is stored as LangGraph stores a command's update: as a pending write without a task, so that the next nodes stay
     the same.
     """
-    if reason.undoes:
+    if reason.rolls_back:
         return False
     try:
         message = _answer(agent, state, answers)
@@ -218,7 +218,7 @@ def _can_be_taken_back(agent: Any, state: Any, message: AIMessage) -> bool:
     return [each.id for each in add(list(added), [RemoveMessage(id=str(message.id))])] == ids
 
 
-def _marked(message: AIMessage, reason: Stopped) -> AIMessage:
+def _marked(message: AIMessage, reason: StopReason) -> AIMessage:
     content = message.content
     if isinstance(content, list):
         # The next model would refuse fragments of a tool call, or reasoning without a signature.

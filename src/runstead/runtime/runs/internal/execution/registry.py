@@ -10,7 +10,7 @@ from typing import Final
 
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.store import RunLeaseStore
-from runstead.runtime.runs.types import Lease, RunId, RunRecord, Stopped
+from runstead.runtime.runs.types import Lease, RunId, RunRecord, StopReason
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class RunHandle:
     """One held run: its lease, its task, and its stop reason if it is to stop."""
 
     lease: Lease
-    stop_reason: Stopped | None = None
+    stop_reason: StopReason | None = None
     task: asyncio.Task[None] | None = None
     renewing: asyncio.Task[None] | None = None
     _told: Callable[[], None] | None = field(default=None, init=False)
@@ -35,7 +35,7 @@ class RunHandle:
         if self.stop_reason is not None:
             tell()
 
-    def stop(self, reason: Stopped) -> None:
+    def stop(self, reason: StopReason) -> None:
         """Request that the run stops. The first reason counts, with two exceptions.
 
         A lost lease overrules every other reason, since nothing may be written any more. A rollback overrules a stop
@@ -43,7 +43,8 @@ class RunHandle:
         """
         current = self.stop_reason
         overrules = current is not None and (
-            reason is Stopped.LEASE_LOST or (reason.undoes and not current.undoes and current is not Stopped.LEASE_LOST)
+            reason is StopReason.LEASE_LOST
+            or (reason.rolls_back and not current.rolls_back and current is not StopReason.LEASE_LOST)
         )
         if current is None or overrules:
             self.stop_reason = reason
@@ -54,9 +55,9 @@ class RunHandle:
 async def stop_revoked(handle: RunHandle, leases: RunLeaseStore) -> None:
     """Stop a held run whose user has lost access, and store the reason in its row unless the database is
     unavailable."""
-    handle.stop(Stopped.REVOKED)
+    handle.stop(StopReason.REVOKED)
     try:
-        await leases.request_stop(handle.lease.run_id, Stopped.REVOKED)
+        await leases.request_stop(handle.lease.run_id, StopReason.REVOKED)
     except Exception:
         _log.warning("could not store the stop reason of run %s", handle.lease.run_id, exc_info=True)
 
@@ -84,14 +85,14 @@ class RunRegistry:
     def add(self, handle: RunHandle) -> None:
         if (earlier := self._handles.get(handle.lease.run_id)) is not None:
             # The earlier handle's lease expired without this process noticing.
-            earlier.stop(Stopped.LEASE_LOST)
+            earlier.stop(StopReason.LEASE_LOST)
         self._handles[handle.lease.run_id] = handle
 
     def remove(self, handle: RunHandle) -> None:
         """Remove the handle, unless a later attempt has replaced it."""
         if self._handles.get(handle.lease.run_id) is handle:
             del self._handles[handle.lease.run_id]
-        if handle.stop_reason is None or handle.stop_reason.settles:
+        if handle.stop_reason is None or handle.stop_reason.is_terminal:
             self._actors.pop(handle.lease.run_id, None)
 
     def get(self, run_id: RunId) -> RunHandle | None:

@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from runstead.runtime.runs.runtime import RunsRuntime
-from runstead.runtime.runs.types import RunId, Stopped, WorkerId
+from runstead.runtime.runs.types import RunId, StopReason, WorkerId
 
 from .capacity import ExecutionRoom
 from .executor import RunExecution
@@ -84,7 +84,7 @@ class RunSupervisor:
             self._slot_freed.set()
         if self._draining:
             # Claimed while the drain began: handed back like the others.
-            handle.stop(Stopped.SHUTDOWN)
+            handle.stop(StopReason.SHUTDOWN)
         handle.task = asyncio.create_task(self._execute(handle), name=f"run {run_id} attempt {lease.attempt}")
         return True
 
@@ -117,7 +117,7 @@ class RunSupervisor:
         if tasks and grace > 0:
             await asyncio.wait(tasks, timeout=grace)
         for handle in self._registry:
-            handle.stop(Stopped.SHUTDOWN)
+            handle.stop(StopReason.SHUTDOWN)
         while tasks := self._tasks():
             await asyncio.wait(tasks)
         leftover = [task for task in (self._keeper, self._access_watch, *self._notices) if task is not None]

@@ -36,7 +36,7 @@ class RunRecovery:
 
     async def recover_lapsed(self) -> int:
         """Recover all runs whose lease has expired. Return their number."""
-        lapsed = await self._runtime.lease_store.lapsed()
+        lapsed = await self._runtime.lease_store.list_expired()
         recovered = 0
         for run_id in lapsed:
             if self._registry.get(run_id) is not None:
@@ -48,8 +48,8 @@ class RunRecovery:
                 continue
             recovered += 1
             record = recovery.record
-            _log.warning("run %s lost its worker in attempt %d: %s", run_id, record.attempt, recovery.fate)
-            if recovery.fate == "dead":
+            _log.warning("run %s lost its worker in attempt %d: %s", run_id, record.attempt, recovery.result)
+            if recovery.result == "dead":
                 with acting(record.actor):
                     await tell_end(self._runtime.bridge, record)
                     await RunEventEmitter(record, self._runtime.observer, self._runtime.clock).ended(record, "error")

@@ -57,7 +57,7 @@ class UntoldEnds:
                 told += await self._tell(record)
             except StorageFault as fault:
                 _log.warning("could not publish the terminal event of run %s: %s", record.run_id, fault)
-        unended = await self._runtime.bridge.unended()
+        unended = await self._runtime.bridge.list_open()
         self._unreadable.intersection_update(unended)
         found = await self._ended(unended)
         self._suspects = [record.run_id for record in found if record.run_id not in self._unreadable]
@@ -67,7 +67,7 @@ class UntoldEnds:
         if not run_ids:
             return ()
         long_ago = self._runtime.clock.now() - self._runtime.limits.lease_term
-        return await self._runtime.lease_store.ended(run_ids, long_ago)
+        return await self._runtime.lease_store.list_ended_before(run_ids, long_ago)
 
     async def _goes_on(self, run_id: RunId) -> bool:
         status = await self._runtime.bridge.status(run_id)
