@@ -10,7 +10,7 @@ from datetime import timedelta
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.facade import RunsFacade
-from runstead.runtime.runs.internal.recovery.orphaned_streams import UntoldEnds
+from runstead.runtime.runs.internal.recovery.orphaned_streams import OrphanedStreamReconciler
 from runstead.runtime.runs.internal.streaming.stream_service import ReadValues, RunStreamService
 from runstead.runtime.runs.runtime import RunLimits
 from runstead.runtime.runs.types import RunRecord, RunStatus, StopReason
@@ -150,9 +150,9 @@ async def orphaned_runs(storage: SpeechlessStorage, *run_ids: str) -> AsyncItera
         yield
 
 
-def looking(storage: Storage, read_values: ReadValues) -> UntoldEnds:
+def looking(storage: Storage, read_values: ReadValues) -> OrphanedStreamReconciler:
     runtime = storage.runtime(limits=LIMITS)
-    return UntoldEnds(runtime, RunStreamService(runtime, read_values))
+    return OrphanedStreamReconciler(runtime, RunStreamService(runtime, read_values))
 
 
 async def test_worker_without_the_values_leaves_the_end_to_another() -> None:
@@ -167,9 +167,9 @@ async def test_worker_without_the_values_leaves_the_end_to_another() -> None:
     storage = SpeechlessStorage()
     async with orphaned_runs(storage, "r1"):
         here, elsewhere = looking(storage, unreadable), looking(storage, readable)
-        assert [await here.tell() for _ in range(4)] == [0, 0, 0, 0]
+        assert [await here.reconcile() for _ in range(4)] == [0, 0, 0, 0]
         assert await storage.bridge.status("r1") is StreamStatus.OPEN
-        assert [await elsewhere.tell() for _ in range(2)] == [0, 1]
+        assert [await elsewhere.reconcile() for _ in range(2)] == [0, 1]
         with acting(ALICE):
             streams = RunStreamService(storage.runtime(), readable)
             *_, end = await read(await streams.open(storage.tables.runs["r1"].record, last_event_id="$"))
@@ -185,7 +185,7 @@ async def test_storage_failure_of_one_run_does_not_delay_others() -> None:
     storage = SpeechlessStorage()
     async with orphaned_runs(storage, "r1", "r2"):
         ends = looking(storage, values)
-        assert [await ends.tell() for _ in range(2)] == [0, 1]
+        assert [await ends.reconcile() for _ in range(2)] == [0, 1]
         assert await storage.bridge.status("r1") is StreamStatus.OPEN
         assert await storage.bridge.status("r2") is StreamStatus.ENDED
 
@@ -199,7 +199,7 @@ async def test_run_retried_meanwhile_is_not_ended() -> None:
 
     async with orphaned_runs(storage, "r1"):
         ends = looking(storage, values)
-        assert [await ends.tell() for _ in range(3)] == [0, 0, 0]
+        assert [await ends.reconcile() for _ in range(3)] == [0, 0, 0]
         assert await storage.bridge.status("r1") is StreamStatus.OPEN
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runstead.runtime.runs.internal.execution.resume_checks import unknown_answers
+from runstead.runtime.runs.internal.execution.resume_checks import unknown_interrupts
 
 A, B = "a" * 32, "b" * 32
 
@@ -31,4 +31,4 @@ A, B = "a" * 32, "b" * 32
 def test_unknown_answers_returns_ids_without_an_interrupt(
     resume: Any, pending: list[str], unknown: list[str] | None
 ) -> None:
-    assert unknown_answers(resume, pending) == unknown
+    assert unknown_interrupts(resume, pending) == unknown

@@ -15,16 +15,16 @@ from ..actor_context import acting, require_actor_context, thread_access
 from .exceptions import RunNotFound, RunNotRetriable
 from .graph_access import RunValues
 from .internal.admission import decide
-from .internal.background_tasks import Errands
+from .internal.background_tasks import BackgroundTasks
 from .internal.execution.planner import ExecutionPlanner
 from .internal.execution.registry import RunRegistry
 from .internal.execution.supervisor import RunSupervisor
 from .internal.lifecycle_events import RunEventEmitter
-from .internal.recovery.ambiguous_commits import Doubts
-from .internal.recovery.expired_leases import RunRecovery
-from .internal.recovery.orphaned_streams import UntoldEnds
-from .internal.streaming.event_filter import StreamChoice
-from .internal.streaming.publisher import tell_end
+from .internal.recovery.ambiguous_commits import AmbiguousCommitResolver
+from .internal.recovery.expired_leases import ExpiredLeaseRecovery
+from .internal.recovery.orphaned_streams import OrphanedStreamReconciler
+from .internal.streaming.event_filter import EventFilter
+from .internal.streaming.publisher import publish_terminal_for
 from .internal.streaming.stream_service import RunStream, RunStreamService
 from .internal.streaming.wait import RunWaitService
 from .runtime import RunsRuntime
@@ -43,8 +43,8 @@ class RunsFacade:
         runtime: RunsRuntime,
         registry: RunRegistry,
         supervisor: RunSupervisor,
-        recovery: RunRecovery,
-        untold: UntoldEnds,
+        recovery: ExpiredLeaseRecovery,
+        untold: OrphanedStreamReconciler,
         streams: RunStreamService,
         waits: RunWaitService,
     ) -> None:
@@ -55,8 +55,8 @@ class RunsFacade:
         self._untold = untold
         self._streams = streams
         self._waits = waits
-        self._errands = Errands()
-        self._doubts = Doubts(runtime, registry, self._errands, self._tell_doubtful)
+        self._background = BackgroundTasks()
+        self._ambiguous_commits = AmbiguousCommitResolver(runtime, registry, self._background, self._publish_resolved)
         self._serving: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -69,8 +69,8 @@ class RunsFacade:
             runtime,
             registry,
             RunSupervisor(runtime, registry, planner),
-            RunRecovery(runtime, registry),
-            UntoldEnds(runtime, streams),
+            ExpiredLeaseRecovery(runtime, registry),
+            OrphanedStreamReconciler(runtime, streams),
             streams,
             RunWaitService(runtime, streams, values),
         )
@@ -99,8 +99,8 @@ class RunsFacade:
         await asyncio.gather(*self._serving, return_exceptions=True)
         self._serving = []
         await self._supervisor.drain(grace)
-        await self._errands.all_done()
-        await self._errands.drop()
+        await self._background.join()
+        await self._background.cancel_detached()
 
     @property
     def active_runs(self) -> int:
@@ -118,7 +118,7 @@ class RunsFacade:
 
     async def create_batch(self, specs: Sequence[RunSpec]) -> Sequence[RunRecord]:
         """Accept several runs: all, or none. Raises the same errors as `create_background`."""
-        return await self._errands.finish(self._create(specs))
+        return await self._background.run_shielded(self._create(specs))
 
     async def create_and_stream(
         self, spec: RunSpec, *, namespaces: Collection[str] | None = None
@@ -131,7 +131,7 @@ class RunsFacade:
         record = await self.create_background(spec)
         leave = spec.on_disconnect == "cancel"
         # From the first event on, with a gap event if that one is no longer kept.
-        choice = StreamChoice(namespaces=namespaces)
+        choice = EventFilter(namespaces=namespaces)
         return record, await self._open(record, "-1", choice, cancel_on_leave=leave, is_new=True)
 
     async def create_and_wait(self, spec: RunSpec) -> RunResult:
@@ -157,7 +157,7 @@ class RunsFacade:
         these graphs inside the run; the root's namespace is empty. Raises RunNotFound.
         """
         record = await self.get_run(run_id, thread_id=thread_id)
-        choice = StreamChoice(modes, namespaces)
+        choice = EventFilter(modes, namespaces)
         return await self._open(record, last_event_id or "$", choice, cancel_on_leave=cancel_on_disconnect)
 
     async def join_wait(
@@ -213,7 +213,7 @@ class RunsFacade:
         request = await self._stop(record, StopReason.DELETED)
         if request.effect == "flagged":
             await self._waits.wait(request.record)
-        await self._errands.finish(self._forget(record))
+        await self._background.run_shielded(self._forget(record))
 
     async def _forget(self, record: RunRecord) -> None:
         run_id = record.run_id
@@ -242,7 +242,7 @@ class RunsFacade:
         self,
         record: RunRecord,
         last_event_id: str | None,
-        choice: StreamChoice,
+        choice: EventFilter,
         *,
         cancel_on_leave: bool,
         is_new: bool = False,
@@ -269,23 +269,23 @@ class RunsFacade:
     async def _stop(self, record: RunRecord, reason: StopReason) -> StopRequest:
         """Store the stop request, then notify the lease holder, or publish the terminal event if no worker holds the
         run."""
-        return await self._errands.finish(self._request_stop(record, reason))
+        return await self._background.run_shielded(self._request_stop(record, reason))
 
     async def _request_stop(self, record: RunRecord, reason: StopReason) -> StopRequest:
-        async with self._doubts.about([record]):
+        async with self._ambiguous_commits.guard([record]):
             request = await self._runtime.lease_store.request_stop(record.run_id, reason)
         if request is None:
             raise RunNotFound(record.run_id)
         if request.effect == "flagged":
             await self._runtime.dispatcher.request_stop(record.run_id)
         elif request.effect == "ended":
-            await self._tell_ended(request.record, reason, request.thread_status)
+            await self._publish_terminal(request.record, reason, request.thread_status)
         return request
 
     async def _create(self, specs: Sequence[RunSpec]) -> Sequence[RunRecord]:
         if self._runtime.scheduler is not None:
             specs = await _scheduled(specs, self._runtime.scheduler)
-        async with self._doubts.about(await self._doubts.at_risk(specs)):
+        async with self._ambiguous_commits.guard(await self._ambiguous_commits.candidates(specs)):
             created = await self._runtime.create_store.create_runs(specs, decide)
         for one in created:
             self._registry.remember(one.record, require_actor_context("creating a run"))
@@ -297,15 +297,17 @@ class RunsFacade:
         for run_id in created.stopping:
             await self._runtime.dispatcher.request_stop(run_id)
         for ended in created.ended:
-            await self._tell_ended(ended, ended.stop_requested or StopReason.SUPERSEDED, None)
+            await self._publish_terminal(ended, ended.stop_requested or StopReason.SUPERSEDED, None)
 
-    async def _tell_doubtful(self, record: RunRecord) -> None:
-        await self._tell_ended(record, record.stop_requested or StopReason.SUPERSEDED, None)
+    async def _publish_resolved(self, record: RunRecord) -> None:
+        await self._publish_terminal(record, record.stop_requested or StopReason.SUPERSEDED, None)
 
-    async def _tell_ended(self, record: RunRecord, reason: StopReason, thread_status: ThreadStatus | None) -> None:
+    async def _publish_terminal(
+        self, record: RunRecord, reason: StopReason, thread_status: ThreadStatus | None
+    ) -> None:
         """Publish the end of a run that no worker held to its readers and to the observers."""
         with acting(record.actor):
-            await tell_end(self._runtime.bridge, record)
+            await publish_terminal_for(self._runtime.bridge, record)
             emitter = RunEventEmitter(record, self._runtime.observer, self._runtime.clock)
             await emitter.ended(record, thread_status, stop=reason)
 

@@ -16,15 +16,15 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class Errands:
+class BackgroundTasks:
     """Background tasks of one process."""
 
     def __init__(self) -> None:
         # The event loop itself keeps only weak references to tasks.
         self._running: set[asyncio.Task[Any]] = set()
-        self._loose: set[asyncio.Task[Any]] = set()
+        self._detached: set[asyncio.Task[Any]] = set()
 
-    async def finish(self, work: Coroutine[Any, Any, T]) -> T:
+    async def run_shielded(self, work: Coroutine[Any, Any, T]) -> T:
         """Await ``work``. If the caller is cancelled, ``work`` continues."""
         task = asyncio.ensure_future(work)
         self._running.add(task)
@@ -35,21 +35,21 @@ class Errands:
             task.add_done_callback(_log_failure)
             raise
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Start ``work`` in the background. ``all_done`` does not wait for it."""
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start ``work`` in the background. ``join`` does not wait for it."""
         task = asyncio.ensure_future(work)
-        self._loose.add(task)
-        task.add_done_callback(self._loose.discard)
+        self._detached.add(task)
+        task.add_done_callback(self._detached.discard)
         task.add_done_callback(_log_failure)
 
-    async def drop(self) -> None:
+    async def cancel_detached(self) -> None:
         """Cancel the tasks that ``begin`` started, and wait for them to end."""
-        loose = list(self._loose)
+        loose = list(self._detached)
         for task in loose:
             task.cancel()
         await asyncio.gather(*loose, return_exceptions=True)
 
-    async def all_done(self) -> None:
+    async def join(self) -> None:
         """Wait until all work that was passed to ``finish`` has ended."""
         while self._running:
             await asyncio.wait(list(self._running))

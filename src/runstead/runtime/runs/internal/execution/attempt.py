@@ -27,9 +27,9 @@ from .chunks import ChunkEncoder, EncodedEvent
 from .fenced_saver import FencedSaver
 from .finished_steps import finish_step
 from .langsmith import traced
-from .partial_answers import Asides, StreamedAnswers, keep_partial_answer, without_partial_answer
+from .partial_answers import PartialAnswers, StreamedAnswers, keep_partial_answer, without_partial_answer
 from .planner import ExecutionPlan
-from .resume_checks import answering, stopped_at_breakpoint
+from .resume_checks import stopped_at_breakpoint, validate_resume
 from .snapshot import StateSnapshot, output_values, snapshot_of, waiting_interrupts, with_interrupts
 
 _log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class AgentAttempt:
     store: Any | None
     callbacks: list[Any]
     queue: CrossLoopQueue[EncodedEvent]
-    asides: Asides
+    asides: PartialAnswers
     error_texts: ErrorRedactor = REDACTING
     stop_reason: StopReason | None = None
     agent: Agent | None = field(default=None, init=False)
@@ -127,7 +127,7 @@ class AgentAttempt:
         if self.stop_reason is not None or (self.plan.resuming and await stopped_at_breakpoint(agent, self.plan)):
             return None
         try:
-            self.plan = await without_partial_answer(agent, await answering(agent, self.plan))
+            self.plan = await without_partial_answer(agent, await validate_resume(agent, self.plan))
         except (UnknownInterruptError, RuntimeError) as refused:
             return refused
         self._streaming = asyncio.ensure_future(self._forward(agent, encoder))

@@ -35,7 +35,7 @@ class _Entry:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class ExecutionRoom:
+class ExecutionCapacity:
     """Runs that execute in this process, and runs that wait for room, in order.
 
     ``limit`` bounds the total bytes of the inputs of executing runs; a single run always fits. ``on_change`` is called

@@ -16,7 +16,7 @@ from runstead.runtime.runs.redaction import redact
 from runstead.runtime.runs.types import StreamMode
 from runstead.runtime.serialization import encode
 
-from .partial_answers import Asides, StreamedAnswers
+from .partial_answers import PartialAnswers, StreamedAnswers
 
 EncodedEvent: TypeAlias = tuple[str, bytes]
 """Name of the event, with its namespace, and its encoded data."""
@@ -34,7 +34,7 @@ class ChunkEncoder:
         answers: StreamedAnswers | None = None,
     ) -> None:
         self._wanted, self._texts = wanted, texts
-        self._answers = answers or StreamedAnswers("", Asides())
+        self._answers = answers or StreamedAnswers("", PartialAnswers())
         self._parts: dict[str, list[BaseMessageChunk]] = {}
         self._announced: set[str] = set()
         self._metadata: tuple[Any, bytes] = (None, b"null")

@@ -27,7 +27,7 @@ _FULL_PAUSE: Final = 2.0
 """Seconds between retries while the disk is full."""
 
 
-class TraceWriter:
+class EventWriter:
     """Writer of one attempt. One write at a time, which keeps the order."""
 
     def __init__(self, source: RunEventCallback, store: RunEventStore, clock: Clock, holder: Holder) -> None:

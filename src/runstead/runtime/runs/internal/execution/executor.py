@@ -33,15 +33,15 @@ from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeExit
 
 from .. import lifecycle
 from ..lifecycle_events import RunEventEmitter
-from ..streaming.publisher import RunPublisher, terminal_of
+from ..streaming.publisher import RunPublisher, terminal_kind
 from .abandoned import AbandonedAttempt, WriteGate
 from .attempt import AgentAttempt, AttemptEnd
 from .chunks import EncodedEvent
-from .event_writer import TraceWriter
+from .event_writer import EventWriter
 from .exhaustion import is_exhaustion, lacks_key
 from .fenced_saver import FencedSaver, fenced_store
-from .outcome import outcome_not_encrypted, outcome_of, outcome_of_rollback
-from .partial_answers import Asides
+from .outcome import resolve_outcome, rollback_outcome, unencryptable_outcome
+from .partial_answers import PartialAnswers
 from .planner import ExecutionPlan, ExecutionPlanner
 from .registry import RunHandle, stop_revoked
 from .snapshot import StateSnapshot, read_stored
@@ -67,7 +67,7 @@ class RunExecution:
         handle: RunHandle,
         runtime: RunsRuntime,
         planner: ExecutionPlanner,
-        asides: Asides,
+        asides: PartialAnswers,
         on_missing_key: Callable[[BaseException], None],
     ) -> None:
         """Create an execution.
@@ -80,7 +80,7 @@ class RunExecution:
         self._callbacks = RunCallbacks.build(run.run_id, run.thread_id, runtime.clock.now, runtime.error_redactor)
         self._publisher = RunPublisher(runtime.bridge, run.run_id, handle.lease.attempt)
         self._events = RunEventEmitter(run, runtime.observer, runtime.clock)
-        self._trace = TraceWriter(self._callbacks.events, runtime.event_store, runtime.clock, handle.lease.holder)
+        self._trace = EventWriter(self._callbacks.events, runtime.event_store, runtime.clock, handle.lease.holder)
         self._writable = True
         self._gate = WriteGate(self._lease, self._check, self._guard)
 
@@ -323,25 +323,25 @@ class RunExecution:
             return
         if was_cut_off and not (stop is not None and stop.rolls_back):
             # Not a failure of the run: another attempt continues from the stored state, and finds the requested stop.
-            if is_exhausted and not await self._rest_a_while():
+            if is_exhausted and not await self._back_off():
                 return
             if is_keyless and end.error is not None:
                 self._on_missing_key(end.error)
             await self._hand_back()
             return
         if stop is not None and stop.rolls_back:
-            outcome = await self._patiently("undone", self._undone)
+            outcome = await self._with_retries("undone", self._roll_back)
         else:
             left = end.snapshot
             if left is None:
-                left = await self._patiently("read", self._latest)
+                left = await self._with_retries("read", self._latest)
             completion, texts = self._callbacks.completion_data(), self._runtime.error_redactor
-            outcome = outcome_of(end, stop, left, completion, self._callbacks.title, texts)
+            outcome = resolve_outcome(end, stop, left, completion, self._callbacks.title, texts)
         await self._settle(outcome, stop)
 
-    async def _undone(self) -> Outcome:
+    async def _roll_back(self) -> Outcome:
         await self._runtime.checkpoints.undo(self._lease.thread_id, self._lease.run_id)
-        return outcome_of_rollback(await self._latest(), self._callbacks.completion_data())
+        return rollback_outcome(await self._latest(), self._callbacks.completion_data())
 
     async def _latest(self) -> StateSnapshot:
         try:
@@ -356,13 +356,13 @@ class RunExecution:
     async def _settle(self, outcome: Outcome, stop: StopReason | None) -> None:
         lifecycle.check(self._lease.run_id, self._lease.run.status, outcome.status)
         # Sync the state first: a run must not be reported as ended if a power failure could lose its state.
-        await self._patiently("synced", self._runtime.checkpoints.sync)
+        await self._with_retries("synced", self._runtime.checkpoints.sync)
         settled, outcome = await self._settled(outcome)
         if outcome.status is RunStatus.SUCCESS and outcome.thread.status == "interrupted":
             await self._publisher.awaiting_input()
-        await self._publisher.end(*terminal_of(outcome))
+        await self._publisher.end(*terminal_kind(outcome))
         await self._events.ended(settled.record, settled.thread_status, title=outcome.title, stop=stop)
-        await self._tidy()
+        await self._clean_up()
 
     async def _settled(self, outcome: Outcome) -> tuple[Settled, Outcome]:
         """Settle the run, and return the result with the outcome that was written: a rollback may have been requested
@@ -372,17 +372,17 @@ class RunExecution:
             try:
                 return await self._runtime.lease_store.settle(self._lease, outcome), outcome
             except RollbackRequested:
-                undone = await self._undone()
+                undone = await self._roll_back()
                 await self._runtime.checkpoints.sync()
                 return await self._runtime.lease_store.settle(self._lease, undone), undone
             except EncryptionFailed as error:
                 if isinstance(error.__cause__, LoopLost):
                     # Not a failure of the handlers: settling is tried again, on another loop or in another process.
                     raise
-                failed = outcome_not_encrypted(outcome, error)
+                failed = unencryptable_outcome(outcome, error)
                 return await self._runtime.lease_store.settle(self._lease, failed), failed
 
-        return await self._patiently("settled", settle)
+        return await self._with_retries("settled", settle)
 
     async def _give_up(self, lost: LoopLost) -> None:
         """Hand the run back after its loop was abandoned.
@@ -394,7 +394,7 @@ class RunExecution:
         if culprit is None or culprit.work.run_id != self._lease.run_id:
             await self._hand_back()
 
-    async def _rest_a_while(self) -> bool:
+    async def _back_off(self) -> bool:
         """Wait before another attempt, longer each time: the machine may have free resources by then.
 
         Return False after too many attempts: the lease then expires, and the run finally becomes a dead letter, which
@@ -408,9 +408,9 @@ class RunExecution:
         return True
 
     async def _hand_back(self) -> None:
-        await self._patiently("handed back", lambda: self._runtime.lease_store.release(self._lease))
+        await self._with_retries("handed back", lambda: self._runtime.lease_store.release(self._lease))
 
-    async def _patiently(self, what: str, work: Callable[[], Awaitable[T]]) -> T:
+    async def _with_retries(self, what: str, work: Callable[[], Awaitable[T]]) -> T:
         """Retry ``work`` until the database is available again: as long as the worker holds the lease, nothing of the
         run is lost.
 
@@ -430,7 +430,7 @@ class RunExecution:
                 await self._runtime.clock.sleep(pause)
         raise AssertionError("unreachable: the pauses never end")
 
-    async def _tidy(self) -> None:
+    async def _clean_up(self) -> None:
         """Delete the run's undo mark, which is no longer needed. A mark that remains after a crash is harmless; the
         thread's next run replaces it.
 

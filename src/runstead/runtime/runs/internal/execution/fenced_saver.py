@@ -50,7 +50,7 @@ def fenced_store(store: Any | None, check: Callable[[], object], holder: Holder)
     return store if fenced is None else fenced(check, holder)
 
 
-class WritesUnderWay:
+class PendingWrites:
     """Writes of an attempt that have begun and not yet ended, on any loop."""
 
     def __init__(self) -> None:
@@ -98,13 +98,13 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         check: Callable[[], bool] | None = None,
         holder: Holder | None = None,
         hidden: frozenset[str] = frozenset(),
-        writes: WritesUnderWay | None = None,
+        writes: PendingWrites | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         # Not through the parent's constructor: it would check again, and slowly, that this serializer is one.
         self.serde = inner.serde
         self._inner, self._home, self._guard, self._stamp, self._check = inner, home, guard, stamp, check
-        self._holder, self._hidden, self._writes = holder, hidden, writes or WritesUnderWay()
+        self._holder, self._hidden, self._writes = holder, hidden, writes or PendingWrites()
         self._sleep = sleep
         fenced = getattr(inner, "fenced", None)
         self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass, holder) if fenced is not None else None
@@ -214,7 +214,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
     async def _read(self, read: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
         if self._direct is not None:
             return await read(self._direct)
-        return await self._at_home(lambda: read(self._inner))
+        return await self._on_server_loop(lambda: read(self._inner))
 
     async def _write(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
         with self._writes.one():
@@ -231,16 +231,16 @@ class FencedSaver(BaseCheckpointSaver[Any]):
 
     async def _written(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
         if self._direct is None or self._check is None:
-            return await self._at_home(lambda: self._guarded(write))
+            return await self._on_server_loop(lambda: self._guarded(write))
         if not self._check():
-            await self._at_home(self._guard)
+            await self._on_server_loop(self._guard)
         return await write(self._direct)
 
     async def _guarded(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
         await self._guard()
         return await write(self._inner)
 
-    async def _at_home(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _on_server_loop(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         if asyncio.get_running_loop() is self._home:
             return await call()
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), self._home))

@@ -29,7 +29,7 @@ _TIMED_OUT: Final = RunFailure(
 _ROLLED_BACK: Final = RunFailure("UserRollback", "the run was stopped and rolled back")
 
 
-def outcome_of(
+def resolve_outcome(
     end: AttemptEnd,
     stop: StopReason | None,
     left: StateSnapshot,
@@ -68,7 +68,7 @@ def outcome_of(
     )
 
 
-def outcome_of_rollback(restored: StateSnapshot, completion: RunCompletionData) -> Outcome:
+def rollback_outcome(restored: StateSnapshot, completion: RunCompletionData) -> Outcome:
     """Return the outcome of a run that was rolled back.
 
     The thread keeps its stored values from before the run: only settling writes them.
@@ -81,7 +81,7 @@ def outcome_of_rollback(restored: StateSnapshot, completion: RunCompletionData) 
     )
 
 
-def outcome_not_encrypted(outcome: Outcome, error: EncryptionFailed) -> Outcome:
+def unencryptable_outcome(outcome: Outcome, error: EncryptionFailed) -> Outcome:
     """Return the outcome of a run whose results the encryption handlers could not encrypt: the run has failed.
 
     The thread keeps its stored values from before the run. Its checkpoints stay.

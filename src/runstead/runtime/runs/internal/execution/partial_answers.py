@@ -34,7 +34,7 @@ _AGENT_NODE: Final = ("langchain.agents.factory", "model")
 """Module in which LangChain's create_agent defines the node that answers, and the node's name."""
 
 
-class Asides:
+class PartialAnswers:
     """Nodes of this process that have streamed a message which did not become part of the state."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class StreamedAnswers:
     """Messages that the tasks of the root graph have streamed in the current step."""
 
     graph_id: str
-    asides: Asides
+    asides: PartialAnswers
     _said: dict[str, dict[str, _Said]] = field(default_factory=dict)
 
     def begun(self, key: str, parts: Sequence[BaseMessageChunk], metadata: Mapping[str, Any]) -> None:

@@ -27,11 +27,11 @@ class RunHandle:
     stop_reason: StopReason | None = None
     task: asyncio.Task[None] | None = None
     renewing: asyncio.Task[None] | None = None
-    _told: Callable[[], None] | None = field(default=None, init=False)
+    _stop_notified: Callable[[], None] | None = field(default=None, init=False)
 
     def on_stop(self, tell: Callable[[], None]) -> None:
         """Call ``tell`` at every later stop, and immediately if the run is already to stop."""
-        self._told = tell
+        self._stop_notified = tell
         if self.stop_reason is not None:
             tell()
 
@@ -48,8 +48,8 @@ class RunHandle:
         )
         if current is None or overrules:
             self.stop_reason = reason
-        if self._told is not None:
-            self._told()
+        if self._stop_notified is not None:
+            self._stop_notified()
 
 
 async def stop_revoked(handle: RunHandle, leases: RunLeaseStore) -> None:

@@ -19,7 +19,7 @@ _AMBIGUOUS: Final = (
 )
 
 
-async def answering(agent: Agent, plan: ExecutionPlan) -> ExecutionPlan:
+async def validate_resume(agent: Agent, plan: ExecutionPlan) -> ExecutionPlan:
     """Return the plan with its answers in the form that LangGraph expects. Call on an agent loop.
 
     A strict resume is checked, because LangGraph ignores an answer for which no interrupt is pending. LangGraph treats
@@ -34,7 +34,7 @@ async def answering(agent: Agent, plan: ExecutionPlan) -> ExecutionPlan:
     if not (plan.strict_resume or is_empty):
         return plan
     pending = [interrupt.id for interrupt in waiting_interrupts(await agent.aget_state(plan.config))]
-    if plan.strict_resume and (unknown := unknown_answers(command.resume, pending)) is not None:
+    if plan.strict_resume and (unknown := unknown_interrupts(command.resume, pending)) is not None:
         raise UnknownInterruptError(unknown, pending)
     if not is_empty:
         return plan
@@ -43,7 +43,7 @@ async def answering(agent: Agent, plan: ExecutionPlan) -> ExecutionPlan:
     return replace(plan, input=replace(plan.input, resume=dict.fromkeys(pending, command.resume)))
 
 
-def unknown_answers(resume: Any, pending: Sequence[str]) -> list[str] | None:
+def unknown_interrupts(resume: Any, pending: Sequence[str]) -> list[str] | None:
     """Return the ids that ``resume`` answers and that are not ``pending``; None if all answered ids are pending.
 
     An answer that names no interrupt answers any pending interrupt. Without a pending interrupt, return an empty list.

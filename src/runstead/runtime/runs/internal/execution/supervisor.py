@@ -13,11 +13,11 @@ from typing import Any, Final
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.types import RunId, StopReason, WorkerId
 
-from .capacity import ExecutionRoom
+from .capacity import ExecutionCapacity
 from .executor import RunExecution
 from .exhaustion import lacks_key
 from .lease_renewal import LeaseRenewal
-from .partial_answers import Asides
+from .partial_answers import PartialAnswers
 from .planner import ExecutionPlanner
 from .registry import RunHandle, RunRegistry, stop_revoked
 
@@ -32,15 +32,15 @@ class RunSupervisor:
 
     def __init__(self, runtime: RunsRuntime, registry: RunRegistry, planner: ExecutionPlanner) -> None:
         self._runtime, self._registry, self._planner = runtime, registry, planner
-        self._asides = Asides()
+        self._partial_answers = PartialAnswers()
         self._claiming = 0
         self._draining = False
         self._slot_freed = asyncio.Event()
         self._claims_paused_until = float("-inf")
-        self._room = ExecutionRoom(runtime.limits.input_bytes, runtime.clock, self._slot_freed.set)
+        self._capacity = ExecutionCapacity(runtime.limits.input_bytes, runtime.clock, self._slot_freed.set)
         self._notices: set[asyncio.Task[None]] = set()
         self._leases = LeaseRenewal(runtime, registry, self._spawn)
-        self._keeper: asyncio.Task[None] | None = None
+        self._lease_task: asyncio.Task[None] | None = None
         self._access_watch: asyncio.Task[None] | None = None
         # Readable in listings, and different for every process.
         self.worker_id: WorkerId = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -51,7 +51,7 @@ class RunSupervisor:
 
     @property
     def free(self) -> int:
-        if self._draining or self._room.is_full or self._runtime.clock.monotonic() < self._claims_paused_until:
+        if self._draining or self._capacity.is_full or self._runtime.clock.monotonic() < self._claims_paused_until:
             return 0
         return max(0, self.slots - len(self._registry) - self._claiming)
 
@@ -100,7 +100,7 @@ class RunSupervisor:
 
     def start(self) -> None:
         """Begin to keep leases."""
-        self._keeper = asyncio.create_task(self._leases.run(), name="lease keeper")
+        self._lease_task = asyncio.create_task(self._leases.run(), name="lease keeper")
         self._access_watch = asyncio.create_task(self._watch_access(), name="access of runs")
 
     def stop_claiming(self) -> None:
@@ -120,7 +120,7 @@ class RunSupervisor:
             handle.stop(StopReason.SHUTDOWN)
         while tasks := self._tasks():
             await asyncio.wait(tasks)
-        leftover = [task for task in (self._keeper, self._access_watch, *self._notices) if task is not None]
+        leftover = [task for task in (self._lease_task, self._access_watch, *self._notices) if task is not None]
         for task in leftover:
             task.cancel()
         await asyncio.gather(*leftover, return_exceptions=True)
@@ -130,8 +130,10 @@ class RunSupervisor:
 
     async def _execute(self, handle: RunHandle) -> None:
         try:
-            async with self._room.held(handle):
-                execution = RunExecution(handle, self._runtime, self._planner, self._asides, self._pause_claims)
+            async with self._capacity.held(handle):
+                execution = RunExecution(
+                    handle, self._runtime, self._planner, self._partial_answers, self._pause_claims
+                )
                 await execution.run()
         except Exception:
             # The lease expires and the run is recovered. Nothing is lost, but this is a fault.

@@ -18,7 +18,7 @@ from runstead.runtime.runs.exceptions import RunError
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, RunSpec, RunStatus
 
-from ..background_tasks import Errands
+from ..background_tasks import BackgroundTasks
 from ..execution.registry import RunRegistry
 
 _log = logging.getLogger(__name__)
@@ -34,15 +34,15 @@ _AT_RISK: Final = 1_000
 Tell: TypeAlias = Callable[[RunRecord], Awaitable[None]]
 
 
-class Doubts:
+class AmbiguousCommitResolver:
     """Resolver that reads the rows again once the database is available, and publishes terminal events that are
     missing."""
 
-    def __init__(self, runtime: RunsRuntime, registry: RunRegistry, errands: Errands, tell: Tell) -> None:
-        self._runtime, self._registry, self._errands, self._tell = runtime, registry, errands, tell
+    def __init__(self, runtime: RunsRuntime, registry: RunRegistry, errands: BackgroundTasks, tell: Tell) -> None:
+        self._runtime, self._registry, self._background, self._publish_terminal = runtime, registry, errands, tell
 
     @asynccontextmanager
-    async def about(self, suspects: Sequence[RunRecord]) -> AsyncIterator[None]:
+    async def guard(self, suspects: Sequence[RunRecord]) -> AsyncIterator[None]:
         """Guard a write that may end ``suspects``, which are the records from before the write.
 
         If the write fails without a clear refusal, check the pending suspects in the background.
@@ -54,10 +54,10 @@ class Doubts:
             raise
         except Exception:
             if waiting := [run for run in suspects if run.status is RunStatus.PENDING and run.started_at is None]:
-                self._errands.begin(self._settle(waiting))
+                self._background.spawn(self._settle(waiting))
             raise
 
-    async def at_risk(self, specs: Sequence[RunSpec]) -> Sequence[RunRecord]:
+    async def candidates(self, specs: Sequence[RunSpec]) -> Sequence[RunRecord]:
         """Return the pending runs that the creation of ``specs`` may end."""
         threads = {spec.thread_id for spec in specs if spec.multitask_strategy in ("interrupt", "rollback")}
         found: list[RunRecord] = []
@@ -84,13 +84,13 @@ class Doubts:
         if run is None:
             # A run that is rolled back before it begins has no row any more.
             run = dataclasses.replace(suspect, status=RunStatus.INTERRUPTED)
-        if run.status.is_terminal and run.started_at is None and await self._is_untold(run.run_id):
-            await self._tell(run)
+        if run.status.is_terminal and run.started_at is None and await self._is_unpublished(run.run_id):
+            await self._publish_terminal(run)
         elif run.stop_requested is not None:
             await self._runtime.dispatcher.request_stop(run.run_id)
         return True
 
-    async def _is_untold(self, run_id: RunId) -> bool:
+    async def _is_unpublished(self, run_id: RunId) -> bool:
         """Return whether the stream is open and no local handle will publish its terminal event.
 
         A repeated request may already have published it.

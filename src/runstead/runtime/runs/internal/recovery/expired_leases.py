@@ -11,14 +11,14 @@ from runstead.runtime.runs.runtime import RunsRuntime
 
 from ..execution.registry import RunRegistry
 from ..lifecycle_events import RunEventEmitter
-from ..streaming.publisher import tell_end
+from ..streaming.publisher import publish_terminal_for
 
 _log = logging.getLogger(__name__)
 
 _LOOKS_PER_TERM: Final = 2
 
 
-class RunRecovery:
+class ExpiredLeaseRecovery:
     """Scanner for runs whose worker was lost. Scans twice per lease term."""
 
     def __init__(self, runtime: RunsRuntime, registry: RunRegistry) -> None:
@@ -51,6 +51,6 @@ class RunRecovery:
             _log.warning("run %s lost its worker in attempt %d: %s", run_id, record.attempt, recovery.result)
             if recovery.result == "dead":
                 with acting(record.actor):
-                    await tell_end(self._runtime.bridge, record)
+                    await publish_terminal_for(self._runtime.bridge, record)
                     await RunEventEmitter(record, self._runtime.observer, self._runtime.clock).ended(record, "error")
         return recovered

@@ -17,7 +17,7 @@ from runstead.runtime.runs.types import RunId, RunRecord
 from runstead.runtime.storage_fault import StorageFault
 from runstead.runtime.stream_bridge import ResumeResult, position_after
 
-from ..streaming.publisher import tell_end
+from ..streaming.publisher import publish_terminal_for
 from ..streaming.stream_service import RunStreamService
 
 _LOOKS_PER_TERM: Final = 2
@@ -25,7 +25,7 @@ _LOOKS_PER_TERM: Final = 2
 _log = logging.getLogger(__name__)
 
 
-class UntoldEnds:
+class OrphanedStreamReconciler:
     """Reconciler of runs that ended more than one lease term ago and whose stream was found open in two consecutive
     scans.
 
@@ -44,17 +44,17 @@ class UntoldEnds:
         while True:
             await self._runtime.clock.sleep(pause)
             try:
-                await self.tell()
+                await self.reconcile()
             except Exception:
                 _log.warning("the scan for missing terminal events failed; retrying in %.1f s", pause, exc_info=True)
 
-    async def tell(self) -> int:
+    async def reconcile(self) -> int:
         """Publish the terminal events that were missing at the last scan and still are. Return their number."""
         suspects, self._suspects = self._suspects, ()
         told = 0
         for record in await self._ended(suspects):
             try:
-                told += await self._tell(record)
+                told += await self._publish_terminal(record)
             except StorageFault as fault:
                 _log.warning("could not publish the terminal event of run %s: %s", record.run_id, fault)
         unended = await self._runtime.bridge.list_open()
@@ -69,26 +69,28 @@ class UntoldEnds:
         long_ago = self._runtime.clock.now() - self._runtime.limits.lease_term
         return await self._runtime.lease_store.list_ended_before(run_ids, long_ago)
 
-    async def _goes_on(self, run_id: RunId) -> bool:
+    async def _is_running(self, run_id: RunId) -> bool:
         status = await self._runtime.bridge.status(run_id)
         return status is not None and not status.is_terminal
 
-    async def _tell(self, record: RunRecord) -> bool:
+    async def _publish_terminal(self, record: RunRecord) -> bool:
         """Publish one terminal event. Return False if this process cannot publish it, or need not any more."""
-        if not await self._goes_on(record.run_id):
+        if not await self._is_running(record.run_id):
             return False
         with acting(record.actor.with_access_to(record.thread_id)):
-            missed = [] if record.started_at is None else await self._streams.told_of_gap(record, _lost_after(record))
+            missed = (
+                [] if record.started_at is None else await self._streams.with_gap_event(record, _lost_after(record))
+            )
             if record.final_checkpoint_id is not None and not any(event.event == "values" for event in missed):
                 # All waiters would receive an incomplete result. Another worker may have the run's graph.
                 self._unreadable.add(record.run_id)
                 return False
             # Reading the values takes a while, in which another worker may publish the event, or an operator may retry
             # the dead letter.
-            if record not in await self._ended([record.run_id]) or not await self._goes_on(record.run_id):
+            if record not in await self._ended([record.run_id]) or not await self._is_running(record.run_id):
                 return False
             _log.warning("run %s has ended without a terminal event; publishing it now", record.run_id)
-            await tell_end(self._runtime.bridge, record, missed)
+            await publish_terminal_for(self._runtime.bridge, record, missed)
             return True
 
 

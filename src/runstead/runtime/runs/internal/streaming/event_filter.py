@@ -13,7 +13,7 @@ _ALWAYS: Final = frozenset({"metadata", "error", "gap"})
 
 
 @dataclass(frozen=True, slots=True)
-class StreamChoice:
+class EventFilter:
     """Filter by ``modes`` and ``namespaces``; None passes all.
 
     A namespace is the part after ``|`` in an event's name; the root's is empty. Each namespace matches exactly, without
@@ -23,7 +23,7 @@ class StreamChoice:
     modes: Collection[str] | None = None
     namespaces: Collection[str] | None = None
 
-    def of(self, items: Sequence[StreamItem]) -> list[StreamItem]:
+    def apply(self, items: Sequence[StreamItem]) -> list[StreamItem]:
         """Return the items that pass the filter. Terminal events, sentinels and heartbeats always pass."""
         if self.modes is None and self.namespaces is None:
             return list(items)
@@ -31,12 +31,12 @@ class StreamChoice:
         after_gap = False
         for item in items:
             # The values event that follows a gap belongs to the gap.
-            if isinstance(item, Sentinel) or item.terminal or after_gap or self._has(item.event):
+            if isinstance(item, Sentinel) or item.terminal or after_gap or self._accepts(item.event):
                 wanted.append(item)
             after_gap = isinstance(item, StreamEvent) and item.event == "gap"
         return wanted
 
-    def _has(self, event: str) -> bool:
+    def _accepts(self, event: str) -> bool:
         name, _, namespace = event.partition("|")
         # `messages` events have names with a slash; the plain name `messages` belongs to `messages-tuple`.
         mode = "messages-tuple" if name == "messages" else name.partition("/")[0]
@@ -45,4 +45,4 @@ class StreamChoice:
         )
 
 
-EVERYTHING: Final = StreamChoice()
+ALL_EVENTS: Final = EventFilter()

@@ -70,7 +70,7 @@ class RunPublisher:
         self._failing = True
 
 
-def terminal_of(outcome: Outcome) -> tuple[TerminalKind, bytes]:
+def terminal_kind(outcome: Outcome) -> tuple[TerminalKind, bytes]:
     """Return the kind and data of the terminal event for an outcome; an ``end`` event carries the run's output."""
     if outcome.failure is not None:
         return "error", encode(outcome.failure.to_json())
@@ -79,7 +79,7 @@ def terminal_of(outcome: Outcome) -> tuple[TerminalKind, bytes]:
     return "end", outcome.output or b"null"
 
 
-async def tell_end(bridge: StreamBridge, record: RunRecord, missed: Sequence[StreamEvent] = ()) -> None:
+async def publish_terminal_for(bridge: StreamBridge, record: RunRecord, missed: Sequence[StreamEvent] = ()) -> None:
     """Publish the terminal event of a run that was never executed, or whose worker died before it could.
 
     ``missed`` are events that readers receive first; the values among them are the run's output. The events are
@@ -90,4 +90,4 @@ async def tell_end(bridge: StreamBridge, record: RunRecord, missed: Sequence[Str
     for event in missed:
         await publisher.publish(event.event, event.data)
     output = next((event.data for event in missed if event.event == "values"), None)
-    await publisher.end(*terminal_of(Outcome(record.status, failure=record.failure, output=output)))
+    await publisher.end(*terminal_kind(Outcome(record.status, failure=record.failure, output=output)))

@@ -31,7 +31,7 @@ from runstead.runtime.stream_bridge import (
     position_before,
 )
 
-from .event_filter import EVERYTHING, StreamChoice
+from .event_filter import ALL_EVENTS, EventFilter
 from .gaps import gap_event, is_after_run, position_after_run
 
 _TRIES: Final = 3
@@ -56,7 +56,7 @@ class RunStream:
         *,
         streams: RunStreamService,
         gap: ResumeResult | None,
-        choice: StreamChoice,
+        choice: EventFilter,
         on_leave: Callable[[], Awaitable[object]] | None,
         clock: Clock,
         heartbeat: float,
@@ -86,7 +86,7 @@ class RunStream:
             if self._gap is None and not self._unread:
                 self._unread = await self._batch()
             # Items stay in `_unread` until they are returned, since reading the values for a gap takes a while.
-            told = [] if self._gap is None else await self._streams.told_of_gap(self.record, self._gap)
+            told = [] if self._gap is None else await self._streams.with_gap_event(self.record, self._gap)
         except Exception:
             # The stream broke or the server shuts down. The reader did not leave, so the run must not be stopped.
             self._over = True
@@ -97,7 +97,7 @@ class RunStream:
     async def _batch(self) -> list[StreamItem]:
         """Return the next items that pass this reader's filter; none at the end."""
         while not self._over and self._subscription is not None:
-            items = self._choice.of(await self._from(self._subscription))
+            items = self._choice.apply(await self._from(self._subscription))
             # Only the last item can be a sentinel. Many readers may rejoin a long log at once, and a check of every
             # item would delay all other requests.
             last = items[-1] if items else None
@@ -222,7 +222,7 @@ class RunStreamService:
         record: RunRecord,
         *,
         last_event_id: str | None,
-        choice: StreamChoice = EVERYTHING,
+        choice: EventFilter = ALL_EVENTS,
         on_leave: Callable[[], Awaitable[object]] | None = None,
         is_new: bool = False,
     ) -> RunStream:
@@ -259,14 +259,14 @@ class RunStreamService:
         if record.status.is_terminal:
             return await self._subscribe(record, last_event_id)
         for again in range(_TRIES):
-            await self._make_exist(record, is_new=is_new and not again)
+            await self._ensure_stream(record, is_new=is_new and not again)
             subscription = await self._subscribe(record, last_event_id)
             if subscription is not None or await self._has_ended(record):
                 return subscription
             # Lost at this moment with the server that kept it. The run continues, so this must not look like its end.
         raise BridgeUnavailable(f"the stream of run {record.run_id} was lost {_TRIES} times")
 
-    async def _make_exist(self, record: RunRecord, *, is_new: bool) -> None:
+    async def _ensure_stream(self, record: RunRecord, *, is_new: bool) -> None:
         """Open the stream of a live run, even if the process that kept it is gone.
 
         For a pending run, the next attempt is the one that will publish.
@@ -277,7 +277,8 @@ class RunStreamService:
         await bridge.open(record.run_id, record.attempt + 1 if waiting else max(record.attempt, 1))
         if not was_kept and not is_new and await self._has_ended(record):
             # Either the run ended and its stream was deleted after the record was read, or the stream existed all the
-            # time and its server did not respond. In the second case its terminal event arrives, or `UntoldEnds`
+            # time and its server did not respond. In the second case its terminal event arrives, or
+            # `OrphanedStreamReconciler`
             # publishes it.
             status = await bridge.status(record.run_id)
             if status is not None and not status.is_terminal:
@@ -289,7 +290,7 @@ class RunStreamService:
         except StreamNotFound:
             return None
 
-    async def told_of_gap(self, record: RunRecord, resumed: ResumeResult) -> list[StreamEvent]:
+    async def with_gap_event(self, record: RunRecord, resumed: ResumeResult) -> list[StreamEvent]:
         """Return the events for a reader with a gap: the gap itself, and the current values (law 5: never stay
         silent)."""
         told = [gap_event(record, resumed)]
@@ -309,7 +310,8 @@ class RunStreamService:
         """Delete the stream of a run that ended before it began, since no worker would ever end it. The run's record
         answers from now on.
 
-        A run that did begin is left alone: its worker may be late but ends its stream in time, or `UntoldEnds` does.
+        A run that did begin is left alone: its worker may be late but ends its stream in time, or
+        `OrphanedStreamReconciler` does.
         """
         with acting(record.actor):
             current = await self._runtime.query_store.get_run(record.run_id)
