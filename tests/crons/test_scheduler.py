@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runstead.infra.crons.scheduler import CronScheduler, CronSettings, Grant
-from runstead.infra.dispatch.wakeup import Bell
+from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.database import Database
@@ -51,9 +51,9 @@ class Creator:
 
 class Play:
     def __init__(self, storage: RunStorage, database: Database) -> None:
-        self.storage, self.bell = storage, Bell()
+        self.storage, self.bell = storage, WakeupSignal()
         self.creator = Creator(storage)
-        self.crons = SqlCronStore(database, storage.clock, self.bell.ring)
+        self.crons = SqlCronStore(database, storage.clock, self.bell.notify)
         self.assistants = SqlAssistantStore(database, storage.clock)
         self.agents = SimpleNamespace(graph_ids=["agent"])
 

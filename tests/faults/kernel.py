@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from runstead.infra.dispatch.local import LocalDispatcher
-from runstead.infra.dispatch.wakeup import Bell
+from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.agent_loop import InlineAgentLoops
@@ -60,9 +60,9 @@ class Storage:
         self.clock = HandClock()
         self.tables = InMemoryTables(self.clock)
         self.effects = Effects(self.clock)
-        self.bell = Bell()
-        self.runs = InMemoryRunStore(self.tables, self.bell.ring)
-        self.leases = InMemoryLeaseStore(self.tables, self.bell.ring)
+        self.bell = WakeupSignal()
+        self.runs = InMemoryRunStore(self.tables, self.bell.notify)
+        self.leases = InMemoryLeaseStore(self.tables, self.bell.notify)
         self.events = InMemoryRunEventStore(self.tables.threads)
         self.checkpoints = InMemoryCheckpointStore()
         self.bridge = MemoryStreamBridge(clock=self.clock)

@@ -240,7 +240,7 @@ class SlowToSettle(InMemoryLeaseStore):
     """Waits before it writes the outcome of a run."""
 
     def __init__(self, storage: Storage) -> None:
-        super().__init__(storage.tables, storage.bell.ring)
+        super().__init__(storage.tables, storage.bell.notify)
         self.asked, self.go_on = asyncio.Event(), asyncio.Event()
 
     async def settle(self, lease: Lease, outcome: Outcome) -> Settled:

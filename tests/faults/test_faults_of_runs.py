@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from runstead.infra.dispatch.local import LocalDispatcher
-from runstead.infra.dispatch.wakeup import Bell
+from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.agent_loop import InlineAgentLoops
@@ -74,10 +74,10 @@ def test_fault_05_cancel_before_the_first_step_blocks_nothing(moment: float) -> 
 
 async def test_fault_06_run_without_observers_succeeds() -> None:
     tables = InMemoryTables()
-    bell = Bell()
-    leases = InMemoryLeaseStore(tables, bell.ring)
+    bell = WakeupSignal()
+    leases = InMemoryLeaseStore(tables, bell.notify)
     dispatcher = LocalDispatcher(leases, bell)
-    runs = InMemoryRunStore(tables, bell.ring)
+    runs = InMemoryRunStore(tables, bell.notify)
     async with MemoryStreamBridge.running() as bridge:
         facade = RunsFacade.assemble(
             RunsRuntime(

@@ -59,8 +59,8 @@ async def ends(storage: Storage, run_id: str) -> bool:
 
 
 def ports_of(storage: Storage) -> dict[str, Any]:
-    runs = MuteRuns(storage.tables, storage.bell.ring)
-    leases = MuteLeases(storage.tables, storage.bell.ring)
+    runs = MuteRuns(storage.tables, storage.bell.notify)
+    leases = MuteLeases(storage.tables, storage.bell.notify)
     return {"create_store": runs, "query_store": runs, "lease_store": leases, "limits": LONG}
 
 
@@ -103,7 +103,7 @@ async def test_write_that_was_not_applied_ends_no_stream() -> None:
         async def request_stop(self, run_id: str, reason: StopReason) -> StopRequest | None:
             raise AnswerLost
 
-    ports["lease_store"] = Failing(storage.tables, storage.bell.ring)
+    ports["lease_store"] = Failing(storage.tables, storage.bell.notify)
     async with storage.workers(False, **ports) as (runs,):
         with acting(ALICE):
             _, stream = await runs.create_and_stream(a_spec("r1"))

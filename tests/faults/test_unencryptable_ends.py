@@ -22,7 +22,7 @@ class Unencryptable(InMemoryLeaseStore):
     """Refuses every outcome with a value to encrypt."""
 
     def __init__(self, storage: Storage, cause: Exception) -> None:
-        super().__init__(storage.tables, storage.bell.ring)
+        super().__init__(storage.tables, storage.bell.notify)
         self._cause, self.refused, self.refuses = cause, asyncio.Event(), True
 
     async def settle(self, lease: Lease, outcome: Outcome) -> Settled:

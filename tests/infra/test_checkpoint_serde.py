@@ -15,7 +15,7 @@ from langgraph.types import Interrupt, Send
 from pydantic import BaseModel
 
 from runstead.infra.checkpoints.serde import CheckpointSerializer
-from runstead.infra.checkpoints.unkept_values import ValueNotKept
+from runstead.infra.checkpoints.unkept_values import UnstorableValue
 from runstead.runtime.serialization import encode
 
 
@@ -213,7 +213,7 @@ TOO_LARGE = "a value of type int of more than 64 bits cannot be kept in a checkp
 def test_unserializable_value_error_names_path_type_and_remedies(value: Any, said: str, pickles: bool) -> None:
     # A lock, which pickle does not accept either.
     whole = [value, LOCK] if pickles else value
-    with pytest.raises(ValueNotKept) as refused:
+    with pytest.raises(UnstorableValue) as refused:
         CheckpointSerializer(pickle_fallback=pickles).dumps_typed(whole)
     assert str(refused.value).removeprefix("[0].").startswith(said)
     assert str(refused.value).endswith(
@@ -226,6 +226,6 @@ def test_value_that_is_nested_too_deeply_is_named_as_such() -> None:
     for _ in range(200):
         deep = [deep]
     with pytest.raises(
-        ValueNotKept, match=r"x\[0\].*\.\.\.: a value of type dict of more than 100 levels cannot be kept"
+        UnstorableValue, match=r"x\[0\].*\.\.\.: a value of type dict of more than 100 levels cannot be kept"
     ):
         CheckpointSerializer().dumps_typed({"x": deep})

@@ -9,7 +9,7 @@ import pytest
 from runstead.infra.dispatch.fair_jobs import FairJobs
 from runstead.infra.dispatch.local import LocalDispatcher
 from runstead.infra.dispatch.procrastinate import ProcrastinateDispatcher
-from runstead.infra.dispatch.wakeup import Bell
+from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_create import SqlRunCreateStore
@@ -55,30 +55,30 @@ class Runs:
 
 class TestLocalTurnsInMemory(FairDispatcherConformance):
     @pytest.fixture
-    def bell(self) -> Bell:
-        return Bell()
+    def bell(self) -> WakeupSignal:
+        return WakeupSignal()
 
     @pytest.fixture
-    def waiting(self, bell: Bell, clock: HandClock) -> Runs:
+    def waiting(self, bell: WakeupSignal, clock: HandClock) -> Runs:
         tables = InMemoryTables(SystemClock())
-        return Runs(InMemoryRunStore(tables, bell.ring), InMemoryLeaseStore(tables, bell.ring, by_turns=True))
+        return Runs(InMemoryRunStore(tables, bell.notify), InMemoryLeaseStore(tables, bell.notify, by_turns=True))
 
     @pytest.fixture
-    def dispatcher(self, waiting: Runs, bell: Bell, clock: HandClock) -> LocalDispatcher:
+    def dispatcher(self, waiting: Runs, bell: WakeupSignal, clock: HandClock) -> LocalDispatcher:
         return LocalDispatcher(waiting.leases, bell, clock)
 
 
 class TestLocalTurnsOverEitherDatabase(FairDispatcherConformance):
     @pytest.fixture
-    def bell(self) -> Bell:
-        return Bell()
+    def bell(self) -> WakeupSignal:
+        return WakeupSignal()
 
     @pytest.fixture
-    def waiting(self, database: Database, bell: Bell) -> Runs:
-        return over(database, SystemClock(), bell.ring)
+    def waiting(self, database: Database, bell: WakeupSignal) -> Runs:
+        return over(database, SystemClock(), bell.notify)
 
     @pytest.fixture
-    def dispatcher(self, waiting: Runs, bell: Bell, clock: HandClock) -> LocalDispatcher:
+    def dispatcher(self, waiting: Runs, bell: WakeupSignal, clock: HandClock) -> LocalDispatcher:
         return LocalDispatcher(waiting.leases, bell, clock)
 
 

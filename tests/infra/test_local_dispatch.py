@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from runstead.infra.dispatch.local import LocalDispatcher, LocalDispatchSettings
-from runstead.infra.dispatch.wakeup import Bell
+from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.runtime.clock import SystemClock
 from runstead.runtime.runs.types import RunId
 from runstead.testing.clock import HandClock, turn
@@ -23,7 +23,7 @@ from runstead.testing.conformance.dispatcher import (
 class Rows:
     """The pending runs of a lease store, in a dict; counts its queries, and fails on request."""
 
-    def __init__(self, clock: HandClock | SystemClock, bell: Bell) -> None:
+    def __init__(self, clock: HandClock | SystemClock, bell: WakeupSignal) -> None:
         self.looks = 0
         self.failing = False
         self.slow = 0
@@ -33,7 +33,7 @@ class Rows:
 
     async def add(self, run_id: RunId, *, due_in: float = 0) -> None:
         self._due[run_id] = self._clock.now() + timedelta(seconds=due_in)
-        self._bell.ring()
+        self._bell.notify()
 
     async def take(self, run_id: RunId) -> bool:
         await asyncio.sleep(0)
@@ -59,17 +59,17 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def bell() -> Bell:
-    return Bell()
+def bell() -> WakeupSignal:
+    return WakeupSignal()
 
 
 @pytest.fixture
-def waiting(clock: HandClock, bell: Bell) -> Rows:
+def waiting(clock: HandClock, bell: WakeupSignal) -> Rows:
     return Rows(clock, bell)
 
 
 @pytest.fixture
-def dispatcher(waiting: Rows, bell: Bell, clock: HandClock) -> LocalDispatcher:
+def dispatcher(waiting: Rows, bell: WakeupSignal, clock: HandClock) -> LocalDispatcher:
     return LocalDispatcher(waiting, bell, clock)
 
 
@@ -100,7 +100,7 @@ async def test_burst_of_wake_ups_causes_one_query(dispatcher: LocalDispatcher, w
     async with serving(dispatcher, RecordingWorker(waiting)):
         looks = waiting.looks
         for _ in range(1_000):
-            dispatcher.ring()
+            dispatcher.notify()
         await turn()
         assert waiting.looks - looks == 1
 
@@ -110,7 +110,7 @@ async def test_wake_up_during_a_query_is_not_lost(dispatcher: LocalDispatcher, w
     async with serving(dispatcher, worker):
         waiting.slow = 5
         waiting.looking.clear()
-        dispatcher.ring()
+        dispatcher.notify()
         await waiting.looking.wait()
         # The rows were read before this run existed, and the dispatcher has not received them yet.
         waiting.slow = 0
@@ -127,7 +127,7 @@ async def test_run_is_not_delivered_again_during_its_launch(
         await waiting.add("run-1")
         await eventually(clock, worker.offered, 1)
         for _ in range(5):
-            dispatcher.ring()
+            dispatcher.notify()
             await turn()
         assert worker.offered == ["run-1"]
         worker.hold.set()
@@ -157,7 +157,7 @@ async def test_slow_launch_does_not_delay_the_others(
         task.cancel()
 
 
-async def test_launches_run_together_up_to_the_bound(waiting: Rows, bell: Bell, clock: HandClock) -> None:
+async def test_launches_run_together_up_to_the_bound(waiting: Rows, bell: WakeupSignal, clock: HandClock) -> None:
     dispatcher = LocalDispatcher(waiting, bell, clock, LocalDispatchSettings(parallel_launches=8))
     worker = RecordingWorker(waiting, slots=50)
     for number in range(50):
@@ -182,7 +182,7 @@ async def test_capacity_is_respected_while_a_claim_is_pending(
         await waiting.add(f"run-{number}")
     async with serving(dispatcher, worker):
         for _ in range(3):
-            dispatcher.ring()
+            dispatcher.notify()
             await turn()
             assert len(worker.offered) <= 4
         worker.hold.set()
@@ -191,7 +191,7 @@ async def test_capacity_is_respected_while_a_claim_is_pending(
         assert len(worker.offered) == 4
 
 
-async def test_reserved_slot_is_kept_during_launches(bell: Bell, clock: HandClock) -> None:
+async def test_reserved_slot_is_kept_during_launches(bell: WakeupSignal, clock: HandClock) -> None:
     class OneGroup(Rows):
         """All runs are of one group; launches progress, and wake-ups arrive, while they are read."""
 
@@ -199,7 +199,7 @@ async def test_reserved_slot_is_kept_during_launches(bell: Bell, clock: HandCloc
             for _ in range(20):
                 await asyncio.sleep(0)
             found = await super().list_claimable(limit)
-            bell.ring()
+            bell.notify()
             return found[:shared]
 
     rows = OneGroup(clock, bell)
@@ -209,7 +209,7 @@ async def test_reserved_slot_is_kept_during_launches(bell: Bell, clock: HandCloc
     async with serving(LocalDispatcher(rows, bell, clock), worker):
         await eventually(clock, worker.launched, 4)
         for _ in range(5):
-            bell.ring()
+            bell.notify()
             await clock.forward(1)
     assert len(worker.launched) == 4
 
@@ -223,7 +223,7 @@ async def test_failing_store_is_retried_with_back_off_and_delivery_resumes(
         await waiting.add("run-1")
         looks = waiting.looks
         for _ in range(60):
-            dispatcher.ring()
+            dispatcher.notify()
             await clock.forward(1)
         # 0.1 + 0.2 + ... + 6.4 s, then every 10 s: wake-ups do not increase the rate.
         assert 8 <= waiting.looks - looks <= 14
@@ -278,7 +278,7 @@ async def test_run_claimed_by_another_worker_is_retried_with_back_off(
     assert 5 <= len(worker.offered) <= 15
 
 
-async def test_due_time_in_the_past_does_not_cause_a_busy_loop(bell: Bell, clock: HandClock) -> None:
+async def test_due_time_in_the_past_does_not_cause_a_busy_loop(bell: WakeupSignal, clock: HandClock) -> None:
     class Sloppy(Rows):
         async def next_due(self) -> datetime | None:
             return self._clock.now() - timedelta(hours=1)
@@ -291,7 +291,7 @@ async def test_due_time_in_the_past_does_not_cause_a_busy_loop(bell: Bell, clock
 
 
 async def test_wake_up_is_thread_safe() -> None:
-    clock, bell = SystemClock(), Bell()
+    clock, bell = SystemClock(), WakeupSignal()
     rows = Rows(clock, bell)
     dispatcher = LocalDispatcher(rows, bell, clock)
 
@@ -308,7 +308,7 @@ async def test_wake_up_is_thread_safe() -> None:
 
     def commit(number: int) -> None:
         rows._due[f"run-{number}"] = clock.now()
-        dispatcher.ring()
+        dispatcher.notify()
 
     async with serving(dispatcher, worker):
         threads = [threading.Thread(target=commit, args=(number,)) for number in range(100)]
@@ -322,8 +322,8 @@ async def test_wake_up_is_thread_safe() -> None:
 
 
 async def test_wake_up_without_listeners_is_ignored() -> None:
-    bell = Bell()
-    bell.ring()
+    bell = WakeupSignal()
+    bell.notify()
 
     async def listen() -> None:
         with bell.listener():
@@ -335,7 +335,7 @@ async def test_wake_up_without_listeners_is_ignored() -> None:
     loop.call_soon(lambda: loop.call_soon(loop.stop))
     await asyncio.get_running_loop().run_in_executor(None, loop.run_forever)
     loop.close()
-    bell.ring()
+    bell.notify()
     del task
 
 
@@ -353,7 +353,7 @@ async def test_stop_notice_reaches_other_workers_when_one_fails(
     assert "not listening" in caplog.text
 
 
-async def test_stop_reaches_a_worker_on_another_loop(waiting: Rows, bell: Bell, clock: HandClock) -> None:
+async def test_stop_reaches_a_worker_on_another_loop(waiting: Rows, bell: WakeupSignal, clock: HandClock) -> None:
     dispatcher = LocalDispatcher(waiting, bell, clock)
     serving_now = threading.Event()
 

@@ -28,7 +28,7 @@ class SlowForOne(InMemoryLeaseStore):
 
 async def test_slow_renewal_does_not_delay_other_renewals() -> None:
     storage = Storage()
-    leases = SlowForOne(storage.tables, storage.bell.ring)
+    leases = SlowForOne(storage.tables, storage.bell.notify)
     leases.renewed = Counter()
     limits = RunLimits(lease_term=timedelta(seconds=3), stop_grace=5.0)
     async with storage.worker(lease_store=leases, limits=limits) as runs:

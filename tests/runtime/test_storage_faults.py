@@ -103,7 +103,7 @@ class UnreadableEnd(InMemoryLeaseStore):
     """The row of a run needs a missing key by the time that the run ends, or starts."""
 
     def __init__(self, storage: Storage, *, at: str) -> None:
-        super().__init__(storage.tables, storage.bell.ring)
+        super().__init__(storage.tables, storage.bell.notify)
         self._at, self.calls = at, 0
 
     async def claim(self, run_id: RunId, worker: WorkerId, term: timedelta) -> Lease | None:

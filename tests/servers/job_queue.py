@@ -50,8 +50,8 @@ class Cluster:
         self.schema, self.database = schema, database
         clock = SystemClock()
         self.jobs = RunJobs(database, clock, routing)
-        self.runs = SqlRunCreateStore(database, clock, lambda: None, self.jobs.announce)
-        self.leases = SqlRunLeaseStore(database, clock, lambda: None, self.jobs.announce)
+        self.runs = SqlRunCreateStore(database, clock, lambda: None, self.jobs.enqueue)
+        self.leases = SqlRunLeaseStore(database, clock, lambda: None, self.jobs.enqueue)
         self.clock = clock
 
     def dispatcher(self, *, fair: bool = False, **settings: object) -> ProcrastinateDispatcher:

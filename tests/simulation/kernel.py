@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 from runstead.infra.dispatch.local import LocalDispatcher, LocalDispatchSettings
-from runstead.infra.dispatch.wakeup import Bell
+from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.runs.agent_loop import InlineAgentLoops
@@ -108,10 +108,10 @@ class Kernel:
             awaiting_retention=climate.awaiting_retention,
         )
         self._memory = MemoryStreamBridge(settings, process.clock)
-        bell = Bell()
-        runs = self._remote(OneLifeRunStore(durable, bell.ring), "runs")
+        bell = WakeupSignal()
+        runs = self._remote(OneLifeRunStore(durable, bell.notify), "runs")
         leases = self._remote(
-            InMemoryLeaseStore(durable.tables, bell.ring),
+            InMemoryLeaseStore(durable.tables, bell.notify),
             "leases",
             ("list_expired", "list_ended_before", "list_claimable", "next_due"),
         )
@@ -270,7 +270,9 @@ class WitnessedBridge(StreamBridge):
 class ForgetfulDispatcher(LocalDispatcher):
     """Loses some of the stop notices."""
 
-    def __init__(self, leases: Any, bell: Bell, process: Process, lost: float, settings: LocalDispatchSettings) -> None:
+    def __init__(
+        self, leases: Any, bell: WakeupSignal, process: Process, lost: float, settings: LocalDispatchSettings
+    ) -> None:
         super().__init__(leases, bell, process.clock, settings)
         self._lost, self._chance = lost, process.world.chance
 

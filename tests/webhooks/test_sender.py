@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runstead.infra.dispatch.wakeup import Bell
+from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.infra.webhooks.client import Reply, Unanswered
 from runstead.infra.webhooks.retry_policy import Patience
@@ -53,7 +53,7 @@ SETTINGS = SenderSettings(patience=Patience(max_attempts=3, first=10, longest=10
 
 
 class Play:
-    def __init__(self, storage: RunStorage, deliveries: SqlDeliveryStore, posts: Posts, bell: Bell) -> None:
+    def __init__(self, storage: RunStorage, deliveries: SqlDeliveryStore, posts: Posts, bell: WakeupSignal) -> None:
         self.storage, self.deliveries, self.posts, self.bell = storage, deliveries, posts, bell
 
     async def until(self, look: Callable[[DeliveryRecord], bool]) -> DeliveryRecord:
@@ -90,7 +90,7 @@ class Play:
 async def sending(
     storage: RunStorage, deliveries: SqlDeliveryStore, *answers: Reply | Exception, settings: SenderSettings = SETTINGS
 ) -> AsyncIterator[Play]:
-    posts, bell = Posts(*answers), Bell()
+    posts, bell = Posts(*answers), WakeupSignal()
     sender = WebhookSender(deliveries, posts, WebhookSigner(), bell, storage.clock, settings, chance=lambda: 0)
     async with sender.running(grace=0.2):
         yield Play(storage, deliveries, posts, bell)
@@ -178,7 +178,7 @@ async def test_unexpected_error_counts_as_an_attempt(storage: RunStorage, delive
 
 
 async def test_ended_run_wakes_the_sender(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
-    posts, bell = Posts(Reply(200)), Bell()
+    posts, bell = Posts(Reply(200)), WakeupSignal()
     sender = WebhookSender(deliveries, posts, WebhookSigner(), bell, storage.clock, SETTINGS)
     with bell.listener() as heard:
         for kind in RunLifecycleEventType:
@@ -189,8 +189,8 @@ async def test_ended_run_wakes_the_sender(storage: RunStorage, deliveries: SqlDe
 
 async def test_retry_request_wakes_the_sender(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
     await owed_by(storage)
-    bell = Bell()
-    rung = SqlDeliveryStore(deliveries._database, storage.clock, bell.ring)
+    bell = WakeupSignal()
+    rung = SqlDeliveryStore(deliveries._database, storage.clock, bell.notify)
     posts = Posts(Reply(200))
     sender = WebhookSender(rung, posts, WebhookSigner(), bell, storage.clock, SETTINGS)
     async with sender.running():

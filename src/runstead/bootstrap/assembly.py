@@ -225,15 +225,15 @@ def _runtime(
     database, clock = profile.database, profile.clock
     handled, ttl = parts.handled, thread_ttl(configuration)
     leases = handled.run_leases(
-        SqlRunLeaseStore(database, clock, queue.ring, queue.announce, by_turns=scheduler is not None),
+        SqlRunLeaseStore(database, clock, queue.notify, queue.enqueue, by_turns=scheduler is not None),
         SqlThreadStore(database, clock),
     )
     return RunsRuntime(
         create_store=handled.run_creation(
-            SqlRunCreateStore(database, clock, queue.ring, queue.announce, default_ttl=ttl)
+            SqlRunCreateStore(database, clock, queue.notify, queue.enqueue, default_ttl=ttl)
         ),
         query_store=handled.run_queries(SqlRunQueryStore(database)),
-        delete_store=SqlRunDeleteStore(database, clock, queue.ring, queue.announce),
+        delete_store=SqlRunDeleteStore(database, clock, queue.notify, queue.enqueue),
         lease_store=leases,
         event_store=profile.events,
         checkpoints=profile.checkpoints,
@@ -288,7 +288,7 @@ def _services(
         items=parts.store,
         webhooks=parts.webhooks.addresses,
         deliveries=parts.webhooks.deliveries,
-        crons=handled.crons(SqlCronStore(profile.database, profile.clock, parts.cron_bell.ring)),
+        crons=handled.crons(SqlCronStore(profile.database, profile.clock, parts.cron_bell.notify)),
         clock=profile.clock,
         ready=Readiness((profile.database, *profile.others), closing).reason,
         options=_gateway_options(parts, settings, configuration),

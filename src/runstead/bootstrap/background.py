@@ -15,7 +15,7 @@ from runstead.gateway.auth.authorization import authorize_run
 from runstead.gateway.services import Services
 from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.crons.scheduler import CronScheduler, CronSettings
-from runstead.infra.dispatch.wakeup import Bell
+from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.resources.crons import CronRecord
@@ -105,7 +105,7 @@ async def sweep_items_regularly(items: SqlItemStore, clock: Clock, every: float)
         yield
 
 
-def cron_scheduler(services: Services, access: RunAccessCheck, bell: Bell, settings: Settings) -> CronScheduler:
+def cron_scheduler(services: Services, access: RunAccessCheck, bell: WakeupSignal, settings: Settings) -> CronScheduler:
     """Return a scheduler that is not running yet. ``bell`` is notified when this process creates or changes a cron."""
 
     async def granted(cron: CronRecord, run: RunCreate) -> RunCreate:

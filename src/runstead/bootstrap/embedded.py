@@ -12,7 +12,7 @@ from runstead.infra.cache.memory import MemoryCache
 from runstead.infra.checkpoints.identity import check_pair
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.dispatch.local import LocalDispatcher
-from runstead.infra.dispatch.wakeup import Bell
+from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.keyless import NO_KEYS
 from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE, own_data_dir
@@ -63,14 +63,14 @@ async def open_embedded(
     bridge = await stack.enter_async_context(MemoryStreamBridge.running(stream_settings(settings), clock, spill))
     events = await stack.enter_async_context(event_store(settings, database, data_dir, cipher))
     # The stores notify it when a run may have become claimable, and the dispatcher waits for it.
-    bell = Bell()
+    bell = WakeupSignal()
     return Profile(
         database=database,
         checkpoints=checkpoints,
         bridge=bridge,
         events=events,
         notices=LocalThreadNotices(),
-        queue=Queue(lambda leases, by_turns: LocalDispatcher(leases, bell, clock), ring=bell.ring),
+        queue=Queue(lambda leases, by_turns: LocalDispatcher(leases, bell, clock), notify=bell.notify),
         cache=MemoryCache(clock),
         clock=clock,
         is_shared=False,

@@ -13,7 +13,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.registry import GraphRegistry
 from runstead.handlers.encryption import LangGraphEncryption
-from runstead.infra.dispatch.wakeup import Bell
+from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.replacements import SqlReplacements
@@ -48,7 +48,7 @@ class Parts:
     loops: AgentLoops
     graphs: GraphRegistry
     webhooks: Webhooks
-    cron_bell: Bell
+    cron_bell: WakeupSignal
     handled: HandledStores
     encrypts_values: bool
     """True if values of threads cannot be searched, or only in part."""
@@ -108,4 +108,4 @@ async def open_parts(
         open_webhooks(settings, configuration, database, clock, user_loop, handled.deliveries)
     )
     encrypts_values = cipher is not None or (handlers is not None and handlers.encrypts_json)
-    return Parts(profile, store, graph_store, loops, code.graphs, webhooks, Bell(), handled, encrypts_values)
+    return Parts(profile, store, graph_store, loops, code.graphs, webhooks, WakeupSignal(), handled, encrypts_values)

@@ -43,8 +43,8 @@ class Queue:
     """
 
     dispatcher: Callable[[RunLeaseStore, bool], RunDispatcher]
-    ring: Callable[[], None] = _nobody_listens
-    announce: Announce = the_rows_are_the_queue
+    notify: Callable[[], None] = _nobody_listens
+    enqueue: Announce = the_rows_are_the_queue
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ async def open_scaled(
         # Never files: each node would have its own.
         events=SqlRunEventStore(database),
         notices=stack.enter_context(RedisThreadNotices.heard_in(notices)),
-        queue=Queue(dispatcher, announce=jobs.announce),
+        queue=Queue(dispatcher, enqueue=jobs.enqueue),
         cache=RedisCache(redis, schema, cipher),
         clock=clock,
         item_vectors=partial(vectors_in, database),

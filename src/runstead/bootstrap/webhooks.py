@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from runstead.graphs.configuration import GraphConfiguration
-from runstead.infra.dispatch.wakeup import Bell
+from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.infra.webhooks.client import WebhookClient
@@ -64,14 +64,14 @@ async def open_webhooks(
 
     Raises UnsupportedConfiguration.
     """
-    sending, signer, bell = _sender_settings(settings, configuration), _signer(settings), Bell()
+    sending, signer, bell = _sender_settings(settings, configuration), _signer(settings), WakeupSignal()
     resolver = SystemResolver()
     try:
         addresses = WebhookAddresses(url_policy(settings, configuration), resolver)
         async with WebhookClient.running(
             addresses, timeout=settings.webhook_timeout_seconds, own_routes=own_routes(user_loop)
         ) as client:
-            deliveries = around(SqlDeliveryStore(database, clock, bell.ring))
+            deliveries = around(SqlDeliveryStore(database, clock, bell.notify))
             yield Webhooks(addresses, deliveries, WebhookSender(deliveries, client, signer, bell, clock, sending))
     finally:
         resolver.close()

@@ -57,7 +57,7 @@ class StoredValues(SerializerProtocol):
         return Stored(kind, bytes(stored))
 
 
-class HandledValues:
+class HandlerEncryptedValues:
     """Encryption by handlers of the checkpoint values that ``serde`` reads and writes."""
 
     def __init__(self, cipher: FieldCipher, serde: SerializerProtocol) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from runstead.runtime.runs.types import RunId, ThreadId
 
 from .driver import REPLACING_CHECKPOINT, REPLACING_WRITE, Driver
-from .rollback import forget_all
+from .rollback import discard_all
 
 _TABLES: Final = ("checkpoints", "writes")
 _CHECKPOINT: Final = "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, run_id, position"
@@ -40,7 +40,7 @@ def delete_thread(driver: Driver, thread_id: ThreadId) -> None:
     """Delete all checkpoints and writes of a thread, and its undo records."""
     for table in _TABLES:
         driver.execute(f"DELETE FROM {table} WHERE thread_id = ?", (thread_id,))
-    forget_all(driver, thread_id)
+    discard_all(driver, thread_id)
 
 
 def delete_for_runs(driver: Driver, run_ids: Sequence[RunId]) -> None:

@@ -43,7 +43,7 @@ class PostgresCheckpoints(SqlCheckpoints):
         def work(connection: Connection) -> str | None:
             driver = driver_of(connection)
             _line_up(driver, thread_id)
-            return rollback.mark(driver, thread_id, run_id)
+            return rollback.begin_undo_log(driver, thread_id, run_id)
 
         return await self._database.write(work)
 

@@ -87,7 +87,7 @@ _OVER: Final = """
 _TABLES: Final = (("marks", "run_id"), ("mark_checkpoints", "mark_run_id"), ("mark_writes", "mark_run_id"))
 
 
-def mark(driver: Driver, thread_id: ThreadId, run_id: RunId) -> str | None:
+def begin_undo_log(driver: Driver, thread_id: ThreadId, run_id: RunId) -> str | None:
     """Begin to record the run's changes, unless that has begun before.
 
     Returns the thread's latest root checkpoint at that time.
@@ -105,37 +105,37 @@ def mark(driver: Driver, thread_id: ThreadId, run_id: RunId) -> str | None:
     return latest
 
 
-def is_marked(driver: Driver, thread_id: ThreadId) -> bool:
+def has_undo_log(driver: Driver, thread_id: ThreadId) -> bool:
     """Return whether some run of the thread could still be undone."""
     return driver.execute(_MARKED, (thread_id,)).fetchone() is not None
 
 
-def keep_writes(
+def record_writes(
     driver: Driver, thread_id: ThreadId, namespace: str, checkpoint_id: str, keys: Iterable[tuple[str, int]]
 ) -> None:
     """Save the pending writes ``keys`` (task id and index) of a checkpoint before they change."""
-    if not is_marked(driver, thread_id):
+    if not has_undo_log(driver, thread_id):
         return
     place = {"thread": thread_id, "ns": namespace, "checkpoint": checkpoint_id}
     driver.executemany(_KEEP_WRITE, [{**place, "task": task_id, "idx": index} for task_id, index in keys])
 
 
-def keep_checkpoint(driver: Driver, thread_id: ThreadId, namespace: str, checkpoint_id: str) -> None:
+def record_checkpoint(driver: Driver, thread_id: ThreadId, namespace: str, checkpoint_id: str) -> None:
     """Save an older checkpoint with this id, and its writes, before a checkpoint is written over it."""
     kept = driver.execute(_KEEP_CHECKPOINT, (namespace, checkpoint_id, thread_id)).rowcount
     if kept > 0:
         keys = driver.execute(_WRITES_OF, (thread_id, namespace, checkpoint_id)).fetchall()
-        keep_writes(driver, thread_id, namespace, checkpoint_id, keys)
+        record_writes(driver, thread_id, namespace, checkpoint_id, keys)
 
 
 def undo(driver: Driver, thread_id: ThreadId, run_id: RunId) -> None:
     """Undo all writes of the run."""
     for statement in _UNDO:
         driver.execute(statement, {"thread": thread_id, "run": run_id})
-    forget(driver, thread_id, run_id)
+    discard(driver, thread_id, run_id)
 
 
-def forget(driver: Driver, thread_id: ThreadId, run_id: RunId) -> None:
+def discard(driver: Driver, thread_id: ThreadId, run_id: RunId) -> None:
     """Delete this run's undo records, and any older ones of the thread that a crash has left."""
     over = driver.execute(_OVER, (thread_id, thread_id, run_id)).fetchall()
     for table, run in _TABLES:
@@ -144,7 +144,7 @@ def forget(driver: Driver, thread_id: ThreadId, run_id: RunId) -> None:
         )
 
 
-def forget_all(driver: Driver, thread_id: ThreadId) -> None:
+def discard_all(driver: Driver, thread_id: ThreadId) -> None:
     """Delete all undo records of a thread that is being deleted."""
     for table, _ in _TABLES:
         driver.execute(f"DELETE FROM {table} WHERE thread_id = ?", (thread_id,))

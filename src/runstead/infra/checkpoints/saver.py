@@ -37,10 +37,10 @@ from runstead.runtime.serialization import written_out
 from . import maintenance, queries
 from .driver import REPLACING_CHECKPOINT, REPLACING_WRITE, Driver, driver_of
 from .encrypted import metadata_text
-from .handler_encryption import HandledValues
-from .rollback import keep_checkpoint, keep_writes
+from .handler_encryption import HandlerEncryptedValues
+from .rollback import record_checkpoint, record_writes
 from .serde import CheckpointSerializer
-from .unkept_values import ValueNotKept
+from .unkept_values import UnstorableValue
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         field_cipher: FieldCipher | None = None,
     ) -> None:
         super().__init__(serde=serde or CheckpointSerializer())
-        self._handled = None if field_cipher is None else HandledValues(field_cipher, self.serde)
+        self._handled = None if field_cipher is None else HandlerEncryptedValues(field_cipher, self.serde)
         self.read_with: SerializerProtocol = self.serde if self._handled is None else self._handled.stored
         self._database = database
         self._near, self._hold, self._durable = near, hold, durable
@@ -154,7 +154,9 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         plain = await self._unsealed(handled, found)
         return [one for one in plain if queries.has_all(one.metadata, filter or {})], after
 
-    async def _unsealed(self, handled: HandledValues, found: Sequence[CheckpointTuple]) -> Sequence[CheckpointTuple]:
+    async def _unsealed(
+        self, handled: HandlerEncryptedValues, found: Sequence[CheckpointTuple]
+    ) -> Sequence[CheckpointTuple]:
         plain, replaced = await handled.unsealed(found)
         if replaced:
 
@@ -163,7 +165,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
                     handled.replace(driver_of(connection), self.serde, one, replacements)
 
             # On behalf of the reader: this does not change any value, so no run's fence applies.
-            await self._patiently(lambda: self._database.write(work, durable=self._durable))
+            await self._with_retries(lambda: self._database.write(work, durable=self._durable))
         return plain
 
     async def aput(
@@ -194,7 +196,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         )
 
         def work(driver: Driver) -> None:
-            keep_checkpoint(driver, thread_id, namespace, checkpoint_id)
+            record_checkpoint(driver, thread_id, namespace, checkpoint_id)
             driver.execute(_PUT, row)
 
         await self._write(work)
@@ -223,7 +225,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         put = _LATEST if all(channel in WRITES_IDX_MAP for channel, _ in writes) else _ONCE
 
         def work(driver: Driver) -> None:
-            keep_writes(driver, *key, [(task_id, index) for index, _, _ in indexed])
+            record_writes(driver, *key, [(task_id, index) for index, _, _ in indexed])
             driver.executemany(put, rows)
 
         await self._write(work)
@@ -234,7 +236,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
             value = written_out(value, _LONGEST_ERROR)
         try:
             return self._dumps(value)
-        except ValueNotKept:
+        except UnstorableValue:
             # Again, for an error that also names the channel.
             return self._dumps({channel: value})
 
@@ -325,7 +327,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
     async def _read(self, work: Callable[[Driver], T]) -> T:
         # An agent's loop reads by itself: it waits for the result anyway. The server's loop must not block.
         here = self._near and asyncio.get_running_loop() is not self._loop
-        return await self._patiently(
+        return await self._with_retries(
             lambda: self._database.read(lambda connection: work(driver_of(connection)), quick=here)
         )
 
@@ -339,9 +341,9 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
                 self._check()
             return work(driver_of(connection))
 
-        return await self._patiently(lambda: self._database.write(checked, durable=self._durable))
+        return await self._with_retries(lambda: self._database.write(checked, durable=self._durable))
 
-    async def _patiently(self, do: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _with_retries(self, do: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Repeat ``do`` for an attempt of a run while the storage is unavailable: that must not fail the run.
 
         ``do`` must be idempotent. Ends when the storage is available again, or with the attempt.

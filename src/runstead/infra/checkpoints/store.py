@@ -37,13 +37,13 @@ class SqlCheckpoints:
         return self._saver
 
     async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:
-        return await self._write(lambda driver: rollback.mark(driver, thread_id, run_id))
+        return await self._write(lambda driver: rollback.begin_undo_log(driver, thread_id, run_id))
 
     async def undo(self, thread_id: ThreadId, run_id: RunId) -> None:
         await self._write(lambda driver: rollback.undo(driver, thread_id, run_id))
 
     async def forget_mark(self, thread_id: ThreadId, run_id: RunId) -> None:
-        await self._write(lambda driver: rollback.forget(driver, thread_id, run_id))
+        await self._write(lambda driver: rollback.discard(driver, thread_id, run_id))
 
     async def delete_thread(self, thread_id: ThreadId) -> None:
         await self._write(lambda driver: maintenance.delete_thread(driver, thread_id))
@@ -75,7 +75,7 @@ class SqlCheckpoints:
 
 def keep_latest(driver: Driver, thread_id: ThreadId) -> bool:
     """Prune the thread unless one of its runs could still be undone; return whether it was pruned."""
-    if rollback.is_marked(driver, thread_id):
+    if rollback.has_undo_log(driver, thread_id):
         return False
     maintenance.prune(driver, [thread_id], "keep_latest")
     return True

@@ -15,28 +15,28 @@ _LONGEST_KEY: Final = 100
 _PICKLE: Final = 'set {"checkpointer": {"serde": {"pickle_fallback": true}}} in langgraph.json'
 
 
-class ValueNotKept(TypeError):
+class UnstorableValue(TypeError):
     """A value that a checkpoint cannot store; the text names its path, its type and the remedies."""
 
     def __init__(self, path: str, what: str, instead: str = "keep plain data in it") -> None:
         super().__init__(f"{path or 'the state'}: {what} cannot be kept in a checkpoint; {instead}, or {_PICKLE}")
 
 
-def not_kept(value: Any, pack: Callable[[Any], object]) -> ValueNotKept:
+def not_kept(value: Any, pack: Callable[[Any], object]) -> UnstorableValue:
     """Return the error for a ``value`` that ``pack`` refuses. It names the innermost part that ``pack`` refuses."""
     path, around = "", [value]
     while len(around) <= _DEEPEST:
         whole = around[-1]
         found = next(((step, part) for step, part in _parts(whole) if not _is_kept(part, pack)), None)
         if found is None:
-            return ValueNotKept(path, *_said_of(whole, pack))
+            return UnstorableValue(path, *_said_of(whole, pack))
         step, part = found
         path = f"{path}{step}".removeprefix(".")
         if any(part is each for each in around):
-            return ValueNotKept(path, f"a value of type {_kind(part)} that contains itself", "refer to it by an id")
+            return UnstorableValue(path, f"a value of type {_kind(part)} that contains itself", "refer to it by an id")
         around.append(part)
     short = f"{path[:_LONGEST_KEY]}..."
-    return ValueNotKept(short, f"a value of type {_kind(value)} of more than {_DEEPEST} levels", "keep it flatter")
+    return UnstorableValue(short, f"a value of type {_kind(value)} of more than {_DEEPEST} levels", "keep it flatter")
 
 
 def _said_of(value: Any, pack: Callable[[Any], object]) -> tuple[str, str]:

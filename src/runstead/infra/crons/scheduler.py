@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol, TypeAlias
 
-from runstead.infra.dispatch.wakeup import Bell
+from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.resources.assistant_lookup import AssistantDirectory
 from runstead.resources.crons import CronRecord, CronStore
 from runstead.resources.schedules import Schedule
@@ -64,7 +64,7 @@ class CronScheduler:
         runs: RunCreator,
         assistants: AssistantDirectory,
         threads: ThreadStore,
-        bell: Bell,
+        bell: WakeupSignal,
         clock: Clock,
         settings: CronSettings | None = None,
         grant: Grant | None = None,

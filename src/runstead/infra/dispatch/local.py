@@ -15,10 +15,10 @@ from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.runs.dispatch import RunWorker
 from runstead.runtime.runs.types import RunId
 
-from .poller import Deliveries, LocalDispatchSettings, WaitingRows
-from .wakeup import Bell
+from .poller import ClaimableRuns, LocalDispatchSettings, RunPoller
+from .wakeup import WakeupSignal
 
-__all__ = ["LocalDispatchSettings", "LocalDispatcher", "WaitingRows"]
+__all__ = ["ClaimableRuns", "LocalDispatchSettings", "LocalDispatcher"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,27 +31,27 @@ class LocalDispatcher:
 
     def __init__(
         self,
-        rows: WaitingRows,
-        bell: Bell | None = None,
+        rows: ClaimableRuns,
+        bell: WakeupSignal | None = None,
         clock: Clock | None = None,
         settings: LocalDispatchSettings | None = None,
     ) -> None:
         self._rows = rows
-        self._bell = bell or Bell()
+        self._bell = bell or WakeupSignal()
         self._clock: Clock = clock or SystemClock()
         self._settings = settings or LocalDispatchSettings()
         self._serving: list[tuple[RunWorker, asyncio.AbstractEventLoop]] = []
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Signal that a run may have become claimable. Stores call it after their commits, from any thread."""
-        self._bell.ring()
+        self._bell.notify()
 
     async def serve(self, worker: RunWorker) -> None:
         place = (worker, asyncio.get_running_loop())
         self._serving.append(place)
         try:
             with self._bell.listener() as heard:
-                await Deliveries(self._rows, worker, heard, self._clock, self._settings).run()
+                await RunPoller(self._rows, worker, heard, self._clock, self._settings).run()
         finally:
             self._serving.remove(place)
 

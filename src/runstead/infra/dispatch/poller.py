@@ -24,7 +24,7 @@ loop.
 _log = logging.getLogger(__name__)
 
 
-class WaitingRows(Protocol):
+class ClaimableRuns(Protocol):
     """The part of a RunLeaseStore that a dispatcher reads."""
 
     async def list_claimable(self, limit: int, shared: int | None = None) -> Sequence[RunId]: ...
@@ -59,19 +59,19 @@ class LocalDispatchSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rest:
+class _Backoff:
     """The back-off of a waiting run that could not be launched; ``until`` is a monotonic time in seconds."""
 
     failures: int
     until: float
 
 
-class Deliveries:
+class RunPoller:
     """Polls for one worker. ``heard`` is set when a run may have become claimable; it is cleared before each read."""
 
     def __init__(
         self,
-        rows: WaitingRows,
+        rows: ClaimableRuns,
         worker: RunWorker,
         heard: asyncio.Event,
         clock: Clock,
@@ -80,7 +80,7 @@ class Deliveries:
         self._rows, self._worker, self._heard = rows, worker, heard
         self._clock, self._settings = clock, settings
         self._launching: dict[RunId, asyncio.Task[None]] = {}
-        self._resting: dict[RunId, _Rest] = {}
+        self._resting: dict[RunId, _Backoff] = {}
         self._more_wait = False
         self._held_back_at: int | None = None
         """Number of free slots above which the next read may find runs that were held back; None if none were."""
@@ -117,30 +117,30 @@ class Deliveries:
     async def _wait(self, seconds: float) -> None:
         freed = None
         if self._held_back_at is not None:
-            freed = asyncio.create_task(self._hear_of_room(self._held_back_at), name="room for runs held back")
+            freed = asyncio.create_task(self._wait_for_capacity(self._held_back_at), name="room for runs held back")
         try:
             await self._clock.wait(self._heard, seconds)
         finally:
             if freed is not None:
                 freed.cancel()
 
-    async def _hear_of_room(self, more_than: int) -> None:
+    async def _wait_for_capacity(self, more_than: int) -> None:
         await self._worker.wait_free(more_than)
         self._heard.set()
 
     async def _deliver(self) -> float:
         """Launch as many runs as possible; return the seconds until the next read if there is no wake-up before."""
-        if self._room() <= 0:
+        if self._capacity() <= 0:
             # A launch that ends triggers the next read.
             self._more_wait, self._held_back_at = True, None
             return self._settings.recheck if self._launching else _SHORTEST_WAIT
-        limit = self._room() + len(self._launching) + len(self._resting)
+        limit = self._capacity() + len(self._launching) + len(self._resting)
         free, shared = self._worker.free, self._shared()
         waiting = await self._rows.list_claimable(limit, shared)
         now = self._clock.monotonic()
         self._resting = {run_id: rest for run_id, rest in self._resting.items() if run_id in waiting}
-        ready = [run_id for run_id in waiting if run_id not in self._launching and not self._rests(run_id, now)]
-        begun = ready[: max(self._room(), 0)]
+        ready = [run_id for run_id in waiting if run_id not in self._launching and not self._backoffs(run_id, now)]
+        begun = ready[: max(self._capacity(), 0)]
         for run_id in begun:
             self._launching[run_id] = asyncio.create_task(self._launch(run_id), name=f"launch-{run_id}")
         self._more_wait = len(waiting) >= limit or len(begun) < len(ready)
@@ -162,11 +162,11 @@ class Deliveries:
                 # Another worker has it, or the launch failed: the next read finds out, and there is no hurry.
                 failures = self._resting[run_id].failures + 1 if run_id in self._resting else 1
                 until = self._clock.monotonic() + self._settings.patience(failures)
-                self._resting[run_id] = _Rest(failures, until)
+                self._resting[run_id] = _Backoff(failures, until)
             if self._more_wait or self._held_back_at is not None or not begun:
                 self._heard.set()
 
-    def _room(self) -> int:
+    def _capacity(self) -> int:
         # A launch under way may not be subtracted from ``free`` yet; assuming that it is not never yields too many.
         return min(self._worker.free, self._settings.parallel_launches) - len(self._launching)
 
@@ -178,7 +178,7 @@ class Deliveries:
         # Assuming both never gives a reserved slot away; the end of the launch triggers another read.
         return max(self._worker.free - len(self._launching) - self._worker.reserved, 0) + len(self._resting)
 
-    def _rests(self, run_id: RunId, now: float) -> bool:
+    def _backoffs(self, run_id: RunId, now: float) -> bool:
         rest = self._resting.get(run_id)
         return rest is not None and rest.until > now
 

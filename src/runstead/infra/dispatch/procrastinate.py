@@ -22,7 +22,7 @@ from runstead.runtime.runs.types import RunId
 
 from .fair_jobs import FairJobs
 from .procrastinate_jobs import TASK, RunJobs
-from .procrastinate_worker import JobsForRoom, Life
+from .procrastinate_worker import CapacityJobManager, FailFastWorker
 
 _log = logging.getLogger(__name__)
 
@@ -90,12 +90,12 @@ class ProcrastinateDispatcher:
         with self._notices.brought_to(worker.check_stop_request):
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._restore_regularly(), name="lost jobs")
-                group.create_task(self._deliver_for_ever(worker), name="deliveries")
+                group.create_task(self._serve_with_restarts(worker), name="deliveries")
 
     async def request_stop(self, run_id: RunId) -> None:
         await self._notices.request_stop(run_id)
 
-    async def _deliver_for_ever(self, worker: RunWorker) -> None:
+    async def _serve_with_restarts(self, worker: RunWorker) -> None:
         while True:
             deliveries = _Deliveries(worker, self._jobs, self._settings.schema, self._fair)
             try:
@@ -123,7 +123,7 @@ class _Deliveries:
 
     def __init__(self, worker: RunWorker, jobs: RunJobs, schema: str, fair: FairJobs | None) -> None:
         self._worker, self._jobs, self._schema, self._fair = worker, jobs, schema, fair
-        self._fetching: JobsForRoom | None = None
+        self._fetching: CapacityJobManager | None = None
         self._counted = asyncio.Event()
         self._counted.set()
         self._launching: set[asyncio.Task[bool]] = set()
@@ -140,11 +140,11 @@ class _Deliveries:
             configure=self._configure,
         )
         app = App(connector=connector)
-        self._fetching = fetching = JobsForRoom(app.job_manager, self._worker, self._counted, self._fair)
+        self._fetching = fetching = CapacityJobManager(app.job_manager, self._worker, self._counted, self._fair)
         app.job_manager = fetching
         app.task(name=TASK, retry=_FEW_TIMES)(self._deliver)
         async with app.open_async():
-            life = Life(
+            life = FailFastWorker(
                 app,
                 self._worker,
                 fetching,
@@ -159,7 +159,7 @@ class _Deliveries:
                 # A job only waits for its run here; the lease holder drains runs.
                 shutdown_graceful_timeout=0,
             )
-            await _until_told_to_stop(life.run(), settings.farewell)
+            await _until_cancelled(life.run(), settings.farewell)
 
     async def _configure(self, connection: AsyncConnection[Any]) -> None:
         await connection.execute("SELECT set_config('search_path', %s, false)", (f'"{self._schema}", public',))
@@ -179,7 +179,7 @@ class _Deliveries:
                 self._fetching.heard.set()
         else:
             # Another worker has it, or it was not due yet by our clock.
-            await self._jobs.look_again(run_id)
+            await self._jobs.reschedule(run_id)
 
     def _launched(self, launch: asyncio.Task[bool]) -> None:
         self._launching.discard(launch)
@@ -193,7 +193,7 @@ class _Deliveries:
         return await self._worker.launch(run_id)
 
 
-async def _until_told_to_stop(work: Coroutine[Any, Any, None], farewell: float) -> None:
+async def _until_cancelled(work: Coroutine[Any, Any, None], farewell: float) -> None:
     """Await ``work``; when cancelled, stop it within a time limit, and do not fail.
 
     The limit also applies if the database is unavailable.

@@ -74,11 +74,11 @@ class RunJobs:
         self._clock = clock
         self._owed_on = _deferring(_owed(routing or JobRouting()).where(runs.c.thread_id == bindparam("the_thread")))
 
-    def announce(self, connection: Connection, thread_id: ThreadId) -> None:
+    def enqueue(self, connection: Connection, thread_id: ThreadId) -> None:
         """Create the missing jobs of the thread's runs. The transaction must hold the lock of the thread."""
         connection.execute(self._owed_on, {"the_thread": thread_id, "now": self._clock.now()})
 
-    async def look_again(self, run_id: RunId) -> None:
+    async def reschedule(self, run_id: RunId) -> None:
         """Create a missing job of the run, or of the next run of its thread, after a job had no effect."""
 
         def work(connection: Connection) -> None:
@@ -103,7 +103,7 @@ class RunJobs:
 
     def _locked(self, connection: Connection, thread_id: ThreadId) -> None:
         lock_thread(connection, threads, thread_id)
-        self.announce(connection, thread_id)
+        self.enqueue(connection, thread_id)
 
 
 def _threads_owed(connection: Connection, now: datetime) -> Sequence[ThreadId]:

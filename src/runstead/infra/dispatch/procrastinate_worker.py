@@ -22,7 +22,7 @@ _COUNTED_WITHIN: Final = 1.0
 """Maximum seconds from fetching a job to the first step of its launch."""
 
 
-class JobsForRoom(JobManager):
+class CapacityJobManager(JobManager):
     """Fetches no job while the worker has no free slot for its run.
 
     ``counted`` is clear while a fetched run does not occupy a slot of the worker yet. ``fair`` holds the jobs of
@@ -65,13 +65,13 @@ class JobsForRoom(JobManager):
         return job
 
 
-class Life(Worker):
+class FailFastWorker(Worker):
     """A worker that ends when one of its side tasks ends.
 
     Otherwise it would miss new jobs, or count as dead, unnoticed.
     """
 
-    def __init__(self, app: App, worker: RunWorker, jobs: JobsForRoom, **options: Any) -> None:
+    def __init__(self, app: App, worker: RunWorker, jobs: CapacityJobManager, **options: Any) -> None:
         super().__init__(app, **options)
         self._worker = worker
         jobs.heard = self._new_job_event

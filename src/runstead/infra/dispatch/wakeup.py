@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from threading import Lock
 
 
-class Bell:
+class WakeupSignal:
     """Wakes all listeners. Several rings before a listener reads count as one."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._listeners: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake every listener. Quick, never blocks, never fails; safe in any thread and in a commit's callback."""
         with self._lock:
             listeners = list(self._listeners.items())

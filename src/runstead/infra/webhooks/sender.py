@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Protocol
 
-from runstead.infra.dispatch.wakeup import Bell
+from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.resources.webhooks import DeliveryAttempt, DeliveryStore, DueDelivery, WebhookRefused
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock
@@ -65,7 +65,7 @@ class WebhookSender:
         deliveries: DeliveryStore,
         client: Poster,
         signer: WebhookSigner,
-        bell: Bell,
+        bell: WakeupSignal,
         clock: Clock,
         settings: SenderSettings | None = None,
         chance: Callable[[], float] = random.random,
@@ -78,7 +78,7 @@ class WebhookSender:
     async def on_event(self, event: RunLifecycleEvent) -> None:
         """Wake the sender when a run ends; see RunObserver."""
         if event.event_type in _ENDS:
-            self._bell.ring()
+            self._bell.notify()
 
     @asynccontextmanager
     async def running(self, grace: float = 5.0) -> AsyncIterator[None]:
