@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.items.legacy_import import take_over
+from runstead.infra.storage.items.legacy_import import import_legacy_items
 from runstead.infra.storage.items.store import SqlItemStore
 from runstead.resources.items import ActorScopedStore
 from runstead.runtime.actor_context import ActorContext, acting
@@ -44,8 +44,8 @@ def before(tmp_path: Path) -> Path:
 async def test_taken_over_items_exist_once_for_their_owners(before: Path, database: Database) -> None:
     clock = HandClock()
     store = ActorScopedStore(SqlItemStore(database, clock))
-    assert await take_over(before, database) == 3
-    assert await take_over(before, database) == 0
+    assert await import_legacy_items(before, database) == 3
+    assert await import_legacy_items(before, database) == 0
     with acting(ActorContext("alice")):
         found = await store.aget(("notes",), "stays")
         assert found is not None
@@ -61,7 +61,7 @@ async def test_item_written_since_is_not_overwritten(before: Path, database: Dat
     store = ActorScopedStore(SqlItemStore(database, HandClock()))
     with acting(ActorContext("alice")):
         await store.aput(("notes",), "stays", {"x": "new"})
-        assert await take_over(before, database) == 2
+        assert await import_legacy_items(before, database) == 2
         found = await store.aget(("notes",), "stays")
         assert found is not None
         assert found.value == {"x": "new"}

@@ -17,7 +17,7 @@ from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.keyless import NO_KEYS
 from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE, own_data_dir
 from runstead.infra.storage.encryption_keys import check_encryption_keys
-from runstead.infra.storage.items.legacy_import import take_over
+from runstead.infra.storage.items.legacy_import import import_legacy_items
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.infra.stream_bridge.memory.spilling import SpillSettings
@@ -55,7 +55,7 @@ async def open_embedded(
         open_checkpoints(data_dir / CHECKPOINTS_FILE, serde=serde, field_cipher=field_cipher)
     )
     await check_pair(database, checkpoints.database, data_dir / CHECKPOINTS_FILE)
-    if taken := await take_over(data_dir / "items.db", database):
+    if taken := await import_legacy_items(data_dir / "items.db", database):
         _log.info("imported %d items of an earlier version", taken)
     spill = SpillSettings(
         settings.stream_memory_bytes, settings.stream_disk_bytes, Spool(data_dir / "streams", cipher=cipher)

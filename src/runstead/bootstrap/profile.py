@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runstead.infra.checkpoints.store import SqlCheckpoints
-from runstead.infra.storage.database import Announce, ObservedDatabase, the_rows_are_the_queue
+from runstead.infra.storage.database import EnqueueHook, ObservedDatabase, no_enqueue
 from runstead.infra.storage.items.vectors import ItemVectors, VectorsComparedHere
 from runstead.resources.cache import Cache
 from runstead.resources.thread_notices import ThreadNotices
@@ -44,7 +44,7 @@ class Queue:
 
     dispatcher: Callable[[RunLeaseStore, bool], RunDispatcher]
     notify: Callable[[], None] = _nobody_listens
-    enqueue: Announce = the_rows_are_the_queue
+    enqueue: EnqueueHook = no_enqueue
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ async def open_scaled(
     ``serde`` serializes the values of checkpoints. ``cipher`` encrypts stored data; ``field_cipher`` encrypts
     checkpoints before that. Raises StorageError.
     """
-    url, schema = _shown(settings.database_url), settings.database_schema
+    url, schema = _reveal(settings.database_url), settings.database_schema
     storage = open_postgres_storage(
         url, postgres_options(settings), migrating=settings.database_migrate_on_start, cipher=cipher or NO_KEYS
     )
@@ -56,7 +56,7 @@ async def open_scaled(
     await stack.enter_async_context(announced_keys(database, clock, (cipher or NO_KEYS).key_ids))
     place = f"schema {schema} of {database.place}"
     await check_encryption_keys(database, cipher, place, has_handlers=field_cipher is not None)
-    redis = await stack.enter_async_context(open_redis(_shown(settings.redis_url)))
+    redis = await stack.enter_async_context(open_redis(_reveal(settings.redis_url)))
     bridge = await stack.enter_async_context(RedisStreamBridge.running(redis, redis_streams(settings), clock, cipher))
     notices = await stack.enter_async_context(RedisNotices.running(redis, schema))
     jobs = RunJobs(database, clock, JobRouting(settings.graph_queues, settings.graph_priorities))
@@ -91,6 +91,6 @@ def redis_streams(settings: Settings) -> RedisStreamSettings:
     )
 
 
-def _shown(secret: SecretStr | None) -> str:
+def _reveal(secret: SecretStr | None) -> str:
     assert secret is not None, "only a cluster is opened here"
     return secret.get_secret_value()

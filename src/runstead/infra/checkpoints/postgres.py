@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.prepared import Prepared
-from runstead.infra.storage.run_predicates import hold_on
+from runstead.infra.storage.run_predicates import lock_attempt
 from runstead.infra.storage.schema import runs
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.types import RunId, ThreadId
@@ -37,7 +37,9 @@ class PostgresCheckpoints(SqlCheckpoints):
         serde: SerializerProtocol | None = None,
         field_cipher: FieldCipher | None = None,
     ) -> None:
-        super().__init__(database, SqlCheckpointSaver(database, serde=serde, hold=hold_on, field_cipher=field_cipher))
+        super().__init__(
+            database, SqlCheckpointSaver(database, serde=serde, hold=lock_attempt, field_cipher=field_cipher)
+        )
 
     async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:
         def work(connection: Connection) -> str | None:

@@ -52,7 +52,7 @@ class FairJobs:
         self._database, self._clock = database, clock
         served = () if queues is None else (or_(*(_jobs.c.queue_name == literal(queue) for queue in queues)),)
         is_job = exists().where(_jobs.c.queueing_lock == runs.c.run_id, _jobs.c.status == text("'todo'"), *served)
-        self._queue = FairQueue.of(is_job)
+        self._queue = FairQueue.for_groups(is_job)
 
     async def take(self, worker_id: int, shared: int) -> Job | None:
         """Fetch the job of the next run in fair order; return None if there is none.

@@ -14,7 +14,7 @@ from .dialect import metadata_matches
 from .schema import assistants, crons, runs, threads, webhook_deliveries
 
 
-def reached_by(table: Table, actor: ActorContext) -> ColumnElement[bool]:
+def access_predicate(table: Table, actor: ActorContext) -> ColumnElement[bool]:
     """Return the condition that the actor has access to a row of ``table``.
 
     For threads, runs, webhook deliveries, assistants and crons.
@@ -38,7 +38,7 @@ def reached_by(table: Table, actor: ActorContext) -> ColumnElement[bool]:
 
 
 def reaches_thread(actor: ActorContext, thread_id: str, tenant_id: str, user_id: str, metadata: str) -> bool:
-    """Return whether `reached_by` holds for a thread whose columns are at hand."""
+    """Return whether `access_predicate` holds for a thread whose columns are at hand."""
     if tenant_id != actor.tenant_id:
         return False
     if thread_id in actor.access_scope.thread_ids:
@@ -47,7 +47,7 @@ def reaches_thread(actor: ActorContext, thread_id: str, tenant_id: str, user_id:
     return user_id == actor.user_id if wanted is None else matches_metadata(json_text.load(metadata), wanted)
 
 
-def only_own(actor: ActorContext) -> bool:
+def ownership_predicate(actor: ActorContext) -> bool:
     """Return whether the actor only has access to their own rows, for which there are faster prepared statements."""
     return actor.access_scope == OWN_ONLY
 

@@ -26,13 +26,13 @@ from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 from runstead.runtime.page_budget import page_budget
 
-from .access_predicates import is_storable, only_own, reached_by
+from .access_predicates import access_predicate, is_storable, ownership_predicate
 from .assistant_rows import RECORD, SAID, VERSION, register, said_row, to_record, to_version, version_row
 from .database import Database
 from .dialect import add_unless_there, containing, lowered
 from .page_rows import rows_of_page
 from .prepared import Prepared
-from .run_queries import within
+from .run_queries import clamp_limit
 from .schema import assistant_versions, assistants
 
 _VISIBLE: Final = and_(
@@ -142,8 +142,8 @@ class SqlAssistantStore:
             select(*RECORD)
             .where(_matching(where, actor))
             .order_by(column.desc() if sort_order == "desc" else column.asc(), assistants.c.assistant_id)
-            .limit(within(limit))
-            .offset(within(offset))
+            .limit(clamp_limit(limit))
+            .offset(clamp_limit(offset))
         )
         budget = page_budget()
         return await self._database.read(
@@ -165,7 +165,7 @@ class SqlAssistantStore:
             return []
         conditions: list[ColumnElement[bool]] = [
             assistants.c.assistant_id == assistant_id,
-            reached_by(assistants, actor),
+            access_predicate(assistants, actor),
         ]
         if metadata:
             conditions.append(containing(assistant_versions.c.metadata, metadata))
@@ -174,8 +174,8 @@ class SqlAssistantStore:
             .join(assistants, assistants.c.assistant_id == assistant_versions.c.assistant_id)
             .where(*conditions)
             .order_by(assistant_versions.c.version.desc())
-            .limit(within(limit))
-            .offset(within(offset))
+            .limit(clamp_limit(limit))
+            .offset(clamp_limit(offset))
         )
         budget = page_budget()
         return await self._database.read(
@@ -194,7 +194,7 @@ class SqlAssistantStore:
             if _found(connection, assistant_id, actor, lock=True) is None:
                 return None
             # Our version numbers never exceed the limit of any engine; a larger number does not exist.
-            row = connection.execute(asked_for).first() if within(version) == version else None
+            row = connection.execute(asked_for).first() if clamp_limit(version) == version else None
             if row is None:
                 raise VersionNotFound(assistant_id, version)
             said = dict(zip(SAID, row, strict=True))
@@ -213,10 +213,10 @@ def _found(
 ) -> AssistantRecord | None:
     """Return an assistant that the actor has access to. With ``lock``, the row is locked until the transaction ends."""
     row: Any
-    if only_own(actor):
+    if ownership_predicate(actor):
         row = (_LOCKED if lock else _ONE).first(connection, _wanted(assistant_id, actor))
     else:
-        reached = select(*RECORD).where(assistants.c.assistant_id == assistant_id, reached_by(assistants, actor))
+        reached = select(*RECORD).where(assistants.c.assistant_id == assistant_id, access_predicate(assistants, actor))
         row = connection.execute(reached.with_for_update() if lock else reached).first()
     return None if row is None else to_record(row)
 
@@ -243,7 +243,7 @@ def _can_match(where: AssistantFilter) -> bool:
 
 
 def _matching(where: AssistantFilter, actor: ActorContext) -> ColumnElement[bool]:
-    conditions: list[ColumnElement[Any]] = [reached_by(assistants, actor)]
+    conditions: list[ColumnElement[Any]] = [access_predicate(assistants, actor)]
     if where.graph_id is not None:
         conditions.append(assistants.c.graph_id == where.graph_id)
     if where.name:

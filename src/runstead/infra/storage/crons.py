@@ -17,11 +17,11 @@ from runstead.runtime.runs.exceptions import CronMoved, ThreadNotFound
 from runstead.runtime.runs.types import CronTick, RunId
 
 from . import json_text
-from .access_predicates import is_storable, reached_by
+from .access_predicates import access_predicate, is_storable
 from .database import Database
 from .dialect import containing
 from .page_rows import rows_of_page
-from .run_queries import within
+from .run_queries import clamp_limit
 from .schema import crons, threads
 
 _FIELDS: Final = (
@@ -47,7 +47,7 @@ class SqlCronStore:
         def work(connection: Connection) -> CronRecord:
             if cron.thread_id is not None:
                 # Locked until the end, so that the thread cannot be deleted meanwhile and leave the cron behind.
-                mine = and_(threads.c.thread_id == cron.thread_id, reached_by(threads, actor))
+                mine = and_(threads.c.thread_id == cron.thread_id, access_predicate(threads, actor))
                 if connection.execute(select(threads.c.thread_id).where(mine).with_for_update()).first() is None:
                     raise ThreadNotFound(cron.thread_id)
             connection.execute(insert(crons).values(_new_row(cron, actor)))
@@ -78,8 +78,8 @@ class SqlCronStore:
             select(crons)
             .where(_matching(where, actor))
             .order_by(column.is_(None), column.desc() if sort_order == "desc" else column.asc(), crons.c.cron_id)
-            .limit(within(limit))
-            .offset(within(offset))
+            .limit(clamp_limit(limit))
+            .offset(clamp_limit(offset))
         )
         budget = page_budget()
         return await self._database.read(
@@ -127,7 +127,7 @@ class SqlCronStore:
                 select(crons)
                 .where(_ENABLED, crons.c.next_run_date <= self._clock.now())
                 .order_by(crons.c.next_run_date, crons.c.cron_id)
-                .limit(within(limit))
+                .limit(clamp_limit(limit))
             )
             return [_to_record(row) for row in connection.execute(statement)]
 
@@ -180,7 +180,7 @@ def _new_row(cron: CronRecord, actor: ActorContext) -> dict[str, Any]:
 
 
 def _mine(actor: ActorContext, cron_id: str) -> ColumnElement[bool]:
-    return and_(crons.c.cron_id == cron_id, reached_by(crons, actor))
+    return and_(crons.c.cron_id == cron_id, access_predicate(crons, actor))
 
 
 def _find(connection: Connection, condition: ColumnElement[bool], *, for_update: bool = False) -> CronRecord | None:
@@ -194,7 +194,7 @@ def _can_match(where: CronFilter) -> bool:
 
 
 def _matching(where: CronFilter, actor: ActorContext) -> ColumnElement[bool]:
-    conditions = [reached_by(crons, actor)]
+    conditions = [access_predicate(crons, actor)]
     if where.assistant_id is not None:
         conditions.append(crons.c.assistant_id == where.assistant_id)
     if where.thread_id is not None:

@@ -51,9 +51,9 @@ class ObservedDatabase(Database, Protocol):
         ...
 
 
-Announce: TypeAlias = Callable[[Connection, ThreadId], None]
+EnqueueHook: TypeAlias = Callable[[Connection, ThreadId], None]
 """Called with the open transaction, which holds the thread's lock, after all its writes to the thread's runs."""
 
 
-def the_rows_are_the_queue(connection: Connection, thread_id: ThreadId) -> None:
+def no_enqueue(connection: Connection, thread_id: ThreadId) -> None:
     """Write nothing: workers poll the rows."""

@@ -71,7 +71,7 @@ def _contains_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     return f"(runstead_json({text}) @> runstead_json({compiler.process(wanted, **options)}))"
 
 
-class mentions(FunctionElement[bool]):  # noqa: N801
+class text_contains_any(FunctionElement[bool]):  # noqa: N801
     """SQL condition: a column of JSON text contains a piece of text.
 
     It is TRUE on engines where the condition beside it is as fast without it.
@@ -81,12 +81,12 @@ class mentions(FunctionElement[bool]):  # noqa: N801
     inherit_cache = True
 
 
-@compiles(mentions, "sqlite")
+@compiles(text_contains_any, "sqlite")
 def _mentions_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
     return f"(instr({compiler.process(element.clauses, **options)}) > 0)"
 
 
-@compiles(mentions, "postgresql")
+@compiles(text_contains_any, "postgresql")
 def _mentions_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     return "TRUE"
 
@@ -130,7 +130,7 @@ def _lowered_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
 def containing(column: ColumnElement[Any], wanted: Mapping[str, Any]) -> ColumnElement[bool]:
     """Return the condition that ``column`` contains every pair of ``wanted``."""
     # SQLite's own functions release the GIL; ours hold it, and parse every value that they examine.
-    marks = [mentions(column, literal(mark)) for mark in islice(_marks(wanted), _MOST_MARKS)]
+    marks = [text_contains_any(column, literal(mark)) for mark in islice(_marks(wanted), _MOST_MARKS)]
     return and_(*marks, contains(column, literal(json_text.dump(wanted))))
 
 

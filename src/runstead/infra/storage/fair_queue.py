@@ -66,7 +66,7 @@ class FairQueue:
     statement: Prepared
 
     @classmethod
-    def of(cls, *condition: ColumnElement[bool]) -> FairQueue:
+    def for_groups(cls, *condition: ColumnElement[bool]) -> FairQueue:
         return cls(
             Prepared(
                 select(runs.c.run_id, runs.c.due_at)

@@ -36,15 +36,15 @@ from runstead.runtime.runs.types import (
 from . import json_text
 from .access_predicates import is_storable, reaches_thread
 from .crons import tick
-from .database import Announce, Database, the_rows_are_the_queue
+from .database import Database, EnqueueHook, no_enqueue
 from .dialect import line_up
 from .prepared import Prepared, PreparedInsert
 from .run_rows import NEW, RECORD, new_row, to_record
 from .run_stop import stop
 from .schema import idempotency_keys, runs, threads
 from .thread_priorities import turn_of
-from .thread_rows import ADD_THREAD, give, new_thread
-from .thread_status import described, rest
+from .thread_rows import ADD_THREAD, new_thread, set_ttl
+from .thread_status import derive_status, described
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _THREAD: Final = Prepared(
@@ -77,7 +77,7 @@ class SqlRunCreateStore:
         database: Database,
         clock: Clock,
         on_waiting: Callable[[], None],
-        announce: Announce = the_rows_are_the_queue,
+        announce: EnqueueHook = no_enqueue,
         *,
         default_ttl: ThreadTtl | None = None,
     ) -> None:
@@ -127,7 +127,7 @@ class SqlRunCreateStore:
         stored = dataclasses.replace(spec, thread_config=None, scheduling=None)
         record = _insert(connection, stored, run_id, thread_id, actor, now, due_at, turn)
         if before is None and not spec.scope.is_temporary:
-            give(connection, thread_id, self._default_ttl, now)
+            set_ttl(connection, thread_id, self._default_ttl, now)
         if before is not None:
             values = {
                 "the_thread": thread_id,
@@ -137,7 +137,7 @@ class SqlRunCreateStore:
             }
             _TOUCH.rows(connection, values)
             if ended:
-                rest(connection, thread_id, now)
+                derive_status(connection, thread_id, now)
         return CreatedRun(record, stopping, ended)
 
 

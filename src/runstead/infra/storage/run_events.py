@@ -17,8 +17,8 @@ from runstead.runtime.serialization import encode
 from .access_predicates import is_storable
 from .database import Database
 from .prepared import Prepared, PreparedInsert
-from .run_predicates import hold_on
-from .run_queries import within
+from .run_predicates import lock_attempt
+from .run_queries import clamp_limit
 from .schema import run_event_threads, run_events, threads
 
 _THREAD: Final[BindParameter[str]] = bindparam("the_thread")
@@ -69,7 +69,7 @@ class SqlRunEventStore:
 
         def work(connection: Connection) -> list[StoredRunEvent]:
             if holder is not None:
-                hold_on(connection, holder)
+                lock_attempt(connection, holder)
             last = _take_numbers(connection, thread_id, actor, len(rows))
             _INSERT.run_all(connection, [{**row, "seq": seq} for seq, row in enumerate(rows, start=last + 1)])
             return [StoredRunEvent(seq, event) for seq, event in enumerate(events, start=last + 1)]
@@ -98,7 +98,7 @@ class SqlRunEventStore:
             conditions.append(run_events.c.seq < before)
         # From the end, unless a start position is given.
         order = run_events.c.seq.asc() if after is not None else run_events.c.seq.desc()
-        statement = select(*_RECORD).where(*conditions).order_by(order).limit(within(limit))
+        statement = select(*_RECORD).where(*conditions).order_by(order).limit(clamp_limit(limit))
 
         def work(connection: Connection) -> list[StoredRunEvent]:
             found = [_to_stored(row) for row in connection.execute(statement)]

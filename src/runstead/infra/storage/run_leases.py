@@ -15,7 +15,7 @@ from runstead.runtime.runs.store import Recovery, Settled, StopRequest
 from runstead.runtime.runs.types import Lease, Outcome, RunId, RunRecord, RunStatus, StopReason, WorkerId
 
 from . import json_text
-from .database import Announce, Database, the_rows_are_the_queue
+from .database import Database, EnqueueHook, no_enqueue
 from .dialect import lock_thread, lock_thread_of
 from .fair_queue import FairQueue, held_by_group
 from .prepared import Prepared
@@ -24,8 +24,8 @@ from .run_recovery import abandon_all, ended, lapsed, recover, release_all, retr
 from .run_rows import PROGRESS, RECORD, completion_text, ended_actor, to_progress, to_record
 from .run_stop import stop
 from .schema import runs, threads
-from .thread_status import describe_by_last_run, hold, leave, rest, status_of
-from .webhook_outbox import owe
+from .thread_status import apply_outcome, derive_status, mark_busy, restore_graph_metadata, status_of
+from .webhook_outbox import enqueue_delivery
 
 _DEADLINE: Final = bindparam("deadline", type_=runs.c.lease_until.type)
 _PENDING: Final = RunStatus.PENDING.value
@@ -98,7 +98,7 @@ _WAITING: Final = Prepared(
     .order_by(runs.c.due_at, runs.c.queue_seq)
     .limit(bindparam("the_limit"))
 )
-_IN_TURN: Final = FairQueue.of(IS_HEAD)
+_IN_TURN: Final = FairQueue.for_groups(IS_HEAD)
 _NEXT_DUE: Final = Prepared(select(func.min(runs.c.due_at)).where(WAITS, runs.c.due_at > NOW))
 
 
@@ -113,7 +113,7 @@ class SqlRunLeaseStore:
         database: Database,
         clock: Clock,
         on_waiting: Callable[[], None],
-        announce: Announce = the_rows_are_the_queue,
+        announce: EnqueueHook = no_enqueue,
         *,
         by_turns: bool = False,
     ) -> None:
@@ -132,7 +132,7 @@ class SqlRunLeaseStore:
             if row is None:
                 return None
             run = to_record(row)
-            hold(connection, run.thread_id, now)
+            mark_busy(connection, run.thread_id, now)
             return Lease(run, worker, run.attempt, now + term)
 
         # A claim has no visible effect before `begin` makes it durable: if a power cut loses it, it never happened.
@@ -182,8 +182,8 @@ class SqlRunLeaseStore:
             stopped = stop(connection, run_id, reason, now)
             if stopped is not None and stopped.effect == "ended":
                 if reason.rolls_back:
-                    describe_by_last_run(connection, stopped.record.thread_id)
-                status = rest(connection, stopped.record.thread_id, now)
+                    restore_graph_metadata(connection, stopped.record.thread_id)
+                status = derive_status(connection, stopped.record.thread_id, now)
                 stopped = dataclasses.replace(stopped, thread_status=status or "idle")
                 self._announce(connection, stopped.record.thread_id)
             return stopped
@@ -265,12 +265,12 @@ def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetim
         record = _settled_before(connection, lease, outcome)
         return Settled(record, status_of(connection, lease.thread_id) or outcome.thread.status)
     record = dataclasses.replace(lease.run, **to_progress(row))
-    owe(connection, record, now, outcome)
+    enqueue_delivery(connection, record, now, outcome)
     record = dataclasses.replace(record, actor=record.actor.with_kept_claims())
     if outcome.rolled_back:
         _UNDO.rows(connection, {"the_run": lease.run_id})
-        describe_by_last_run(connection, lease.thread_id)
-    status = leave(connection, lease.thread_id, outcome.thread, now, title=outcome.title)
+        restore_graph_metadata(connection, lease.thread_id)
+    status = apply_outcome(connection, lease.thread_id, outcome.thread, now, title=outcome.title)
     return Settled(record, status or outcome.thread.status)
 
 

@@ -52,7 +52,7 @@ _HELD: Final = Prepared(
 )
 
 
-def hold_on(connection: Connection, holder: Holder) -> None:
+def lock_attempt(connection: Connection, holder: Holder) -> None:
     """Lock the attempt's lease until the transaction ends. Raises LeaseLost if the attempt no longer holds the run."""
     if _HELD.first(connection, {"the_run": holder.run_id, "the_attempt": holder.attempt}) is None:
         raise LeaseLost(holder.run_id, holder.attempt)

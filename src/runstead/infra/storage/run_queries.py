@@ -13,14 +13,14 @@ from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
 
-from .access_predicates import is_storable, only_own, reached_by
-from .database import Announce, Database, the_rows_are_the_queue
+from .access_predicates import access_predicate, is_storable, ownership_predicate
+from .database import Database, EnqueueHook, no_enqueue
 from .dialect import containing, lock_thread
 from .page_rows import rows_of_page
 from .prepared import Prepared
 from .run_rows import RECORD, to_record
 from .schema import runs, threads
-from .thread_status import rest
+from .thread_status import derive_status
 
 _RUN: Final = Prepared(
     select(*RECORD).where(
@@ -57,10 +57,10 @@ class SqlRunQueryStore:
         wanted = {"the_run": run_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
 
         def work(connection: Connection) -> RunRecord | None:
-            if only_own(actor):
+            if ownership_predicate(actor):
                 row = _RUN.first(connection, wanted)
             else:
-                reached = select(*RECORD).where(runs.c.run_id == run_id, reached_by(runs, actor))
+                reached = select(*RECORD).where(runs.c.run_id == run_id, access_predicate(runs, actor))
                 row = connection.execute(reached).first()
             return None if row is None else to_record(row)
 
@@ -73,12 +73,12 @@ class SqlRunQueryStore:
         wanted = {"the_thread": thread_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
 
         def work(connection: Connection) -> RunRecord | None:
-            if only_own(actor):
+            if ownership_predicate(actor):
                 row = _LATEST.first(connection, wanted)
             else:
                 reached = (
                     select(*RECORD)
-                    .where(runs.c.thread_id == thread_id, runs.c.attempt > 0, reached_by(runs, actor))
+                    .where(runs.c.thread_id == thread_id, runs.c.attempt > 0, access_predicate(runs, actor))
                     .order_by(runs.c.queue_seq.desc())
                     .limit(1)
                 )
@@ -95,8 +95,8 @@ class SqlRunQueryStore:
             select(*RECORD)
             .where(_matching(where, actor))
             .order_by(runs.c.queue_seq.desc())
-            .limit(within(limit))
-            .offset(within(offset))
+            .limit(clamp_limit(limit))
+            .offset(clamp_limit(offset))
         )
         budget = page_budget()
         return await self._database.read(
@@ -111,7 +111,7 @@ class SqlRunQueryStore:
         return await self._database.read(lambda connection: connection.execute(statement).scalar_one())
 
 
-def within(number: int) -> int:
+def clamp_limit(number: int) -> int:
     """Return a limit or offset that every engine accepts; for some engines a negative one means "all"."""
     return max(0, min(number, MANY))
 
@@ -122,7 +122,7 @@ def _can_match(where: RunFilter) -> bool:
 
 
 def _matching(where: RunFilter, actor: ActorContext) -> ColumnElement[bool]:
-    conditions: list[ColumnElement[Any]] = [reached_by(runs, actor)]
+    conditions: list[ColumnElement[Any]] = [access_predicate(runs, actor)]
     if where.thread_id is not None:
         conditions.append(runs.c.thread_id == where.thread_id)
     if where.statuses:
@@ -144,7 +144,7 @@ class SqlRunDeleteStore:
         database: Database,
         clock: Clock,
         on_waiting: Callable[[], None],
-        announce: Announce = the_rows_are_the_queue,
+        announce: EnqueueHook = no_enqueue,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -155,7 +155,9 @@ class SqlRunDeleteStore:
         actor = require_actor_context("deleting a run")
         if not is_storable(run_id):
             return False
-        wanted = select(runs.c.thread_id, runs.c.lease_until).where(runs.c.run_id == run_id, reached_by(runs, actor))
+        wanted = select(runs.c.thread_id, runs.c.lease_until).where(
+            runs.c.run_id == run_id, access_predicate(runs, actor)
+        )
 
         def work(connection: Connection) -> bool:
             found = connection.execute(wanted).first()
@@ -168,7 +170,7 @@ class SqlRunDeleteStore:
             if row.lease_until is not None:
                 raise ThreadBusy([run_id])
             connection.execute(delete(runs).where(runs.c.run_id == run_id))
-            rest(connection, row.thread_id, self._clock.now())
+            derive_status(connection, row.thread_id, self._clock.now())
             self._announce(connection, row.thread_id)
             return True
 

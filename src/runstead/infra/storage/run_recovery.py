@@ -17,8 +17,8 @@ from . import json_text
 from .prepared import Prepared
 from .run_rows import RECORD, to_record
 from .schema import runs
-from .thread_status import fail, hold
-from .webhook_outbox import owe
+from .thread_status import mark_busy, mark_failed
+from .webhook_outbox import enqueue_delivery
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _RUN: Final = runs.c.run_id == bindparam("the_run")
@@ -86,7 +86,7 @@ def recover(connection: Connection, run_id: RunId, max_attempts: int, now: datet
     limit = max_attempts if run.spec.max_attempts is None else run.spec.max_attempts
     if run.lapses < limit or run.stop_requested is not None:
         return Recovery("waiting", run)
-    return Recovery("dead", _bury(connection, run, now))
+    return Recovery("dead", _mark_dead_letter(connection, run, now))
 
 
 def abandon_all(connection: Connection, now: datetime) -> int:
@@ -110,7 +110,7 @@ def retry(connection: Connection, run_id: RunId, now: datetime) -> RunRecord | N
     if busy_with := _IN_FLIGHT.rows(connection, {"the_thread": run.thread_id}):
         raise ThreadBusy([other for (other,) in busy_with])
     _RETRY.rows(connection, {"the_run": run_id, "now": now})
-    hold(connection, run.thread_id, now)
+    mark_busy(connection, run.thread_id, now)
     return dataclasses.replace(
         run,
         status=RunStatus.PENDING,
@@ -122,16 +122,16 @@ def retry(connection: Connection, run_id: RunId, now: datetime) -> RunRecord | N
     )
 
 
-def _bury(connection: Connection, run: RunRecord, now: datetime) -> RunRecord:
+def _mark_dead_letter(connection: Connection, run: RunRecord, now: datetime) -> RunRecord:
     failure = RunFailure(
         "AttemptsExhausted",
         f"the worker was lost {run.lapses} times while executing this run; it can be retried by hand",
     )
     text = json_text.dump(failure.to_json())
     _BURY.rows(connection, {"the_run": run.run_id, "the_failure": text, "now": now})
-    fail(connection, run.thread_id, failure, now)
+    mark_failed(connection, run.thread_id, failure, now)
     buried = dataclasses.replace(
         run, status=RunStatus.ERROR, dead_letter=True, ended_at=now, failure=failure, updated_at=now
     )
-    owe(connection, buried, now)
+    enqueue_delivery(connection, buried, now)
     return buried

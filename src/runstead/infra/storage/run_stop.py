@@ -14,7 +14,7 @@ from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, StopReason
 from .prepared import Prepared
 from .run_rows import RECORD, ended_actor, to_record
 from .schema import runs
-from .webhook_outbox import owe
+from .webhook_outbox import enqueue_delivery
 
 _RUN: Final = Prepared(select(*RECORD).where(runs.c.run_id == bindparam("the_run")).with_for_update())
 _FLAG: Final = Prepared(
@@ -72,5 +72,5 @@ def _end(connection: Connection, run: RunRecord, reason: StopReason, now: dateti
         actor = ended_actor(run.actor)
         _END.rows(connection, {"the_run": run.run_id, "reason": reason.value, "the_actor": actor, "now": now})
     ended = dataclasses.replace(run, status=RunStatus.INTERRUPTED, stop_requested=reason, ended_at=now, updated_at=now)
-    owe(connection, ended, now)
+    enqueue_delivery(connection, ended, now)
     return dataclasses.replace(ended, actor=ended.actor.with_kept_claims())

@@ -22,7 +22,7 @@ from . import json_text
 from .database import Database
 from .prepared import Prepared
 from .schema import runs, thread_ttls, threads, webhook_deliveries
-from .thread_rows import look_again
+from .thread_rows import reschedule_expiry
 from .thread_status import forget_thread
 from .webhook_deliveries import forget_deliveries
 
@@ -86,10 +86,10 @@ def _judged(connection: Connection, row: Any, now: datetime) -> ExpiredThread | 
         return ExpiredThread(thread_id, _hidden_owner(user_id), "delete")
     ttl = ThreadTtl(minutes, strategy)
     if _TO_COME.first(connection, {"the_thread": thread_id}) is not None:
-        look_again(connection, thread_id, ttl.over_at(now))
+        reschedule_expiry(connection, thread_id, ttl.over_at(now))
         return None
     if ttl.over_at(last_used) > now:
-        look_again(connection, thread_id, ttl.over_at(last_used))
+        reschedule_expiry(connection, thread_id, ttl.over_at(last_used))
         return None
     if strategy == "delete":
         owner = json_text.dump([tenant_id, user_id])
@@ -108,7 +108,7 @@ def _finish(connection: Connection, expired: ExpiredThread, now: datetime) -> li
             select(thread_ttls.c.minutes).where(thread_ttls.c.thread_id == expired.thread_id)
         ).first()
         if row is not None:
-            look_again(connection, expired.thread_id, ThreadTtl(row.minutes).over_at(now))
+            reschedule_expiry(connection, expired.thread_id, ThreadTtl(row.minutes).over_at(now))
         return []
     if _HIDDEN.first(connection, {"the_thread": expired.thread_id}) is None:
         return []

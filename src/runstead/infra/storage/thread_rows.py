@@ -67,7 +67,7 @@ _LOOK_AGAIN: Final = Prepared(
 )
 
 
-def give(connection: Connection, thread_id: ThreadId, ttl: ThreadTtl | None, now: datetime) -> None:
+def set_ttl(connection: Connection, thread_id: ThreadId, ttl: ThreadTtl | None, now: datetime) -> None:
     """Set the thread to expire ``ttl`` after now; None changes nothing."""
     if ttl is None:
         return
@@ -82,6 +82,6 @@ def ttl_of(connection: Connection, thread_id: ThreadId) -> ThreadTtl | None:
     return None if row is None else ThreadTtl(row.minutes, row.strategy)
 
 
-def look_again(connection: Connection, thread_id: ThreadId, then: datetime) -> None:
+def reschedule_expiry(connection: Connection, thread_id: ThreadId, then: datetime) -> None:
     """Postpone the next expiry check of the thread to ``then``."""
     _LOOK_AGAIN.rows(connection, {"the_thread": thread_id, "then": then})

@@ -84,7 +84,7 @@ _FORGET_PRIORITY: Final = Prepared(delete(thread_priorities).where(thread_priori
 TITLE_LENGTH: Final = 200
 
 
-def hold(connection: Connection, thread_id: ThreadId, now: datetime) -> None:
+def mark_busy(connection: Connection, thread_id: ThreadId, now: datetime) -> None:
     """Mark the thread busy, since one of its runs is being started."""
     _HOLD.rows(connection, {"the_thread": thread_id, "now": now})
 
@@ -95,13 +95,13 @@ def status_of(connection: Connection, thread_id: ThreadId) -> ThreadStatus | Non
     return None if row is None else row[0]
 
 
-def rest(connection: Connection, thread_id: ThreadId, now: datetime) -> ThreadStatus | None:
+def derive_status(connection: Connection, thread_id: ThreadId, now: datetime) -> ThreadStatus | None:
     """Derive the status after a run has gone without a result. Return it; None if the thread is deleted."""
     row = _REST.first(connection, {"the_thread": thread_id, "now": now})
     return _settled(connection, thread_id, row, {})
 
 
-def leave(
+def apply_outcome(
     connection: Connection, thread_id: ThreadId, after: ThreadOutcome, now: datetime, *, title: str | None = None
 ) -> ThreadStatus | None:
     """Write the result of a run or of a state update. Return the status after that; None if the thread is deleted."""
@@ -129,13 +129,13 @@ def _new_title(connection: Connection, thread_id: ThreadId, values: bytes | None
     return changed_title(None if row is None else row[0], values)
 
 
-def fail(connection: Connection, thread_id: ThreadId, failure: RunFailure, now: datetime) -> None:
+def mark_failed(connection: Connection, thread_id: ThreadId, failure: RunFailure, now: datetime) -> None:
     """Set the status to ``error`` after a run was given up; the thread's state stays."""
     text = json_text.dump(failure.to_json())
     _FAIL.rows(connection, {"the_thread": thread_id, "error": text, "now": now})
 
 
-def describe(connection: Connection, thread_id: ThreadId, metadata: str, more: Mapping[str, Any]) -> None:
+def set_title(connection: Connection, thread_id: ThreadId, metadata: str, more: Mapping[str, Any]) -> None:
     """Merge ``more`` into the thread's metadata, whose current text is ``metadata``."""
     text = json_text.dump({**json_text.load(metadata), **more})
     _DESCRIBED.rows(connection, {"the_thread": thread_id, "the_metadata": text})
@@ -146,7 +146,7 @@ def described(metadata: str, graph_id: str, assistant_id: str) -> str:
     return json_text.dump({**json_text.load(metadata), "graph_id": graph_id, "assistant_id": assistant_id})
 
 
-def describe_by_last_run(connection: Connection, thread_id: ThreadId) -> None:
+def restore_graph_metadata(connection: Connection, thread_id: ThreadId) -> None:
     """Restore the previous run's graph and assistant after a rollback: the state is read through that graph."""
     last = _LAST_SPEC.first(connection, {"the_thread": thread_id})
     thread = _METADATA.first(connection, {"the_thread": thread_id})
@@ -185,6 +185,6 @@ def _settled(connection: Connection, thread_id: ThreadId, row: Any, more: Mappin
     if temporary and forget_temporary(connection, thread_id):
         return None
     if more:
-        describe(connection, thread_id, metadata, more)
+        set_title(connection, thread_id, metadata, more)
     left: ThreadStatus = status
     return left

@@ -24,14 +24,14 @@ from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import ThreadId, ThreadOutcome
 
 from . import json_text
-from .access_predicates import is_storable, only_own, reached_by
+from .access_predicates import access_predicate, is_storable, ownership_predicate
 from .database import Database
 from .dialect import containing
 from .prepared import Prepared
-from .run_queries import within
+from .run_queries import clamp_limit
 from .schema import runs, threads, webhook_deliveries
-from .thread_rows import ADD_THREAD, give, new_thread, ttl_of
-from .thread_status import TITLE_LENGTH, describe, forget_thread, leave
+from .thread_rows import ADD_THREAD, new_thread, set_ttl, ttl_of
+from .thread_status import TITLE_LENGTH, apply_outcome, forget_thread, set_title
 from .webhook_deliveries import forget_deliveries
 
 RECORD: Final = (
@@ -101,7 +101,7 @@ class SqlThreadStore:
             row = new_thread(thread_id, actor, now, described, config=configured)
             is_new = bool(ADD_THREAD.rows(connection, row))
             if is_new:
-                give(connection, thread_id, ttl or self._default_ttl, now)
+                set_ttl(connection, thread_id, ttl or self._default_ttl, now)
             if is_new:
                 return _record_of(connection, thread_id)
             found = _found(connection, thread_id, actor) if if_exists == "do_nothing" else None
@@ -146,7 +146,7 @@ class SqlThreadStore:
             merged = json_text.dump({**json_text.load(row[0]), **metadata})
             now = self._clock.now()
             _DESCRIBE.rows(connection, {"the_thread": thread_id, "the_metadata": merged, "now": now})
-            give(connection, thread_id, ttl, now)
+            set_ttl(connection, thread_id, ttl, now)
             # Returned in its new state, even if the change has removed the actor's access to it.
             return _record_of(connection, thread_id)
 
@@ -184,8 +184,8 @@ class SqlThreadStore:
             select(*(RECORD if values_bytes is None else _MEASURED))
             .where(_matching(where, actor))
             .order_by(*_order(sort_by, sort_order))
-            .limit(within(limit))
-            .offset(within(offset))
+            .limit(clamp_limit(limit))
+            .offset(clamp_limit(offset))
         )
 
         def work(connection: Connection) -> Sequence[ThreadRecord]:
@@ -210,7 +210,7 @@ class SqlThreadStore:
 
         def work(connection: Connection) -> None:
             if _locked(connection, thread_id, actor) is not None:
-                leave(connection, thread_id, after, self._clock.now())
+                apply_outcome(connection, thread_id, after, self._clock.now())
 
         await self._database.write(work)
 
@@ -222,7 +222,7 @@ class SqlThreadStore:
         def work(connection: Connection) -> None:
             row = _locked(connection, thread_id, actor)
             if row is not None:
-                describe(connection, thread_id, row[0], {"title": title[:TITLE_LENGTH]})
+                set_title(connection, thread_id, row[0], {"title": title[:TITLE_LENGTH]})
 
         await self._database.write(work)
 
@@ -233,18 +233,18 @@ def _wanted(thread_id: ThreadId, actor: ActorContext) -> dict[str, str]:
 
 def _found(connection: Connection, thread_id: ThreadId, actor: ActorContext) -> Any:
     """Return the row of a thread that the actor has access to."""
-    if only_own(actor):
+    if ownership_predicate(actor):
         return _THREAD.first(connection, _wanted(thread_id, actor))
     return connection.execute(
-        select(*RECORD).where(_ONE, reached_by(threads, actor)), {"the_thread": thread_id}
+        select(*RECORD).where(_ONE, access_predicate(threads, actor)), {"the_thread": thread_id}
     ).first()
 
 
 def _locked(connection: Connection, thread_id: ThreadId, actor: ActorContext) -> Any:
     """Return the metadata of a thread that the actor has access to, locked until the transaction ends."""
-    if only_own(actor):
+    if ownership_predicate(actor):
         return _LOCKED.first(connection, _wanted(thread_id, actor))
-    reached = select(threads.c.metadata).where(_ONE, reached_by(threads, actor)).with_for_update()
+    reached = select(threads.c.metadata).where(_ONE, access_predicate(threads, actor)).with_for_update()
     return connection.execute(reached, {"the_thread": thread_id}).first()
 
 
@@ -256,7 +256,7 @@ def _record_of(connection: Connection, thread_id: ThreadId) -> ThreadRecord:
 
 
 def _matching(where: ThreadFilter, actor: ActorContext) -> ColumnElement[bool]:
-    conditions: list[ColumnElement[Any]] = [reached_by(threads, actor)]
+    conditions: list[ColumnElement[Any]] = [access_predicate(threads, actor)]
     if where.ids is not None:
         ids = [thread_id for thread_id in where.ids if is_storable(thread_id)]
         conditions.append(threads.c.thread_id.in_(ids) if ids else false())

@@ -13,10 +13,10 @@ from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 
 from . import json_text
-from .access_predicates import is_storable, reached_by
+from .access_predicates import access_predicate, is_storable
 from .database import Database
 from .dialect import containing
-from .run_queries import within
+from .run_queries import clamp_limit
 from .schema import webhook_attempts as attempts
 from .schema import webhook_deliveries as deliveries
 
@@ -60,8 +60,8 @@ class SqlDeliveryStore:
             select(*_RECORD)
             .where(_matching(where, actor))
             .order_by(deliveries.c.created_at.desc(), deliveries.c.delivery_id.desc())
-            .limit(within(limit))
-            .offset(within(offset))
+            .limit(clamp_limit(limit))
+            .offset(clamp_limit(offset))
         )
         return await self._database.read(lambda connection: [_to_record(row) for row in connection.execute(statement)])
 
@@ -198,7 +198,7 @@ def _claim(connection: Connection, ids: Sequence[str], until: datetime) -> Seque
 
 
 def _mine(actor: ActorContext, delivery_id: str) -> ColumnElement[bool]:
-    return and_(deliveries.c.delivery_id == delivery_id, reached_by(deliveries, actor))
+    return and_(deliveries.c.delivery_id == delivery_id, access_predicate(deliveries, actor))
 
 
 def _find(connection: Connection, condition: ColumnElement[bool]) -> DeliveryRecord | None:
@@ -211,7 +211,7 @@ def _can_match(where: DeliveryFilter) -> bool:
 
 
 def _matching(where: DeliveryFilter, actor: ActorContext) -> ColumnElement[bool]:
-    conditions = [reached_by(deliveries, actor)]
+    conditions = [access_predicate(deliveries, actor)]
     for column, value in (
         (deliveries.c.run_id, where.run_id),
         (deliveries.c.thread_id, where.thread_id),

@@ -14,7 +14,7 @@ from . import json_text
 from .schema import webhook_deliveries
 
 
-def owe(connection: Connection, ended: RunRecord, now: datetime, outcome: Outcome | None = None) -> None:
+def enqueue_delivery(connection: Connection, ended: RunRecord, now: datetime, outcome: Outcome | None = None) -> None:
     """Write the delivery for ``ended``, the record of the run at its end.
 
     ``outcome`` is the run's result; None if it never got so far.

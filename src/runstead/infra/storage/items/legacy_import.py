@@ -17,7 +17,7 @@ from ..dialect import add_unless_there
 from ..schema import items
 
 
-async def take_over(path: Path, database: Database) -> int:
+async def import_legacy_items(path: Path, database: Database) -> int:
     """Copy the items of langgraph's own store in ``path`` into ``database``; return their number.
 
     The file is kept under another name, so that this happens once. If there is no such file, nothing happens.

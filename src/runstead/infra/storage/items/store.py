@@ -35,7 +35,7 @@ from runstead.runtime.runs.types import Holder
 
 from ..database import Database
 from ..dialect import put_row
-from ..run_predicates import hold_on
+from ..run_predicates import lock_attempt
 from ..schema import item_vectors, items
 from .index import ItemIndex, texts_at
 from .queries import ITEM, Place, alive, at, by_words, check_labels, found, labels_of, namespaces, ranked, text_of
@@ -194,7 +194,7 @@ class SqlItemStore(BaseStore):
 
         def work(connection: Connection) -> None:
             if self._holder is not None:
-                hold_on(connection, self._holder)
+                lock_attempt(connection, self._holder)
             if self._check is not None:
                 self._check()
             # In order: two batches that lock the same rows in different orders would deadlock.
