@@ -18,13 +18,13 @@ import pytest
 
 from runstead.auth.none import LOCAL_ACTOR
 from runstead.bootstrap.application import Application
-from runstead.cli.doctor import examine, findings, look_at_port, look_at_python, look_at_sqlite
+from runstead.cli.doctor import check_port, check_python, check_sqlite, examine, run_checks
 from runstead.cli.output import Output
 from runstead.cli.request import ServeRequest
 from runstead.graphs.configuration import configuration_of
 from runstead.infra.encryption.keyring import key_id_of_key
 from runstead.infra.engines.data_dir import own_data_dir
-from runstead.resources.health_checks import Finding
+from runstead.resources.health_checks import HealthCheck
 from runstead.runtime import RunScope, RunSpec, acting
 from runstead.settings import Settings, load_settings
 from tests.servers.postgres import a_schema
@@ -33,12 +33,12 @@ from tests.servers.valkey import own_valkey
 from .processes import Done
 
 
-def look(directory: Path, targets: tuple[str, ...] = (), **flags: Any) -> dict[str, Finding]:
+def look(directory: Path, targets: tuple[str, ...] = (), **flags: Any) -> dict[str, HealthCheck]:
     """Return the findings by subject; the worst of several for one subject."""
     request = ServeRequest(flags={"port": 0, "data_dir": directory / "data", **flags}, targets=targets)
     order = ("ok", "warning", "failed")
-    found: dict[str, Finding] = {}
-    for finding in findings(request):
+    found: dict[str, HealthCheck] = {}
+    for finding in run_checks(request):
         before = found.get(finding.subject)
         if before is None or order.index(finding.state) > order.index(before.state):
             found[finding.subject] = finding
@@ -98,9 +98,9 @@ def test_blocking_user_code_is_reported_with_a_remedy(place: Path, blocks: int, 
     if blocks:
         assert "2 times" in found.detail
         assert "2.5 s" in found.detail
-        assert found.way_out is not None
-        assert '"agent_isolation": "run"' in found.way_out
-        assert "plain `def`" in found.way_out
+        assert found.remedy is not None
+        assert '"agent_isolation": "run"' in found.remedy
+        assert "plain `def`" in found.remedy
 
 
 def test_app_and_embedder_are_checked(place: Path) -> None:
@@ -151,7 +151,7 @@ def test_unreadable_env_file_is_a_failure(place: Path) -> None:
 def test_missing_configuration_names_both_remedies(place: Path) -> None:
     found = look(place, config=place / "langgraph.json")["configuration"]
     assert "runstead dev file.py:graph" in found.detail
-    assert found.way_out == (
+    assert found.remedy == (
         'write {"graphs": {"agent": "./agent.py:graph"}}, or name a graph: runstead doctor agent.py:graph'
     )
 
@@ -159,23 +159,23 @@ def test_missing_configuration_names_both_remedies(place: Path) -> None:
 def test_non_loopback_address_without_authentication_is_reported(place: Path) -> None:
     host = look(place, config=configure(place), host="0.0.0.0")["host"]
     assert host.state == "failed"
-    assert host.way_out
-    assert "--allow-unauthenticated" in host.way_out
+    assert host.remedy
+    assert "--allow-unauthenticated" in host.remedy
 
 
 def test_taken_port_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        finding = look_at_port(Settings(port=port, data_dir=tmp_path))
-    assert (finding.state, finding.way_out) == (
+        finding = check_port(Settings(port=port, data_dir=tmp_path))
+    assert (finding.state, finding.remedy) == (
         "failed",
         "choose another with --port, or end the process that has it",
     )
-    assert look_at_port(Settings(port=port, data_dir=tmp_path)).state == "ok"
+    assert check_port(Settings(port=port, data_dir=tmp_path)).state == "ok"
 
 
 def test_port_taken_by_an_agent_server_is_not_a_failure(server: str, tmp_path: Path) -> None:
-    finding = look_at_port(Settings(port=int(server.rpartition(":")[2]), data_dir=tmp_path))
+    finding = check_port(Settings(port=int(server.rpartition(":")[2]), data_dir=tmp_path))
     assert finding.state == "warning"
     assert f"an agent server that answers at {server}" in finding.detail
 
@@ -196,9 +196,9 @@ def test_data_directory_below_a_file_is_a_failure(place: Path) -> None:
 
 
 def test_outdated_versions_are_reported() -> None:
-    assert look_at_python((3, 10, 2)) == Finding("python", "failed", "3.10.2 is too old", "use Python 3.11 or newer")
-    assert look_at_python((3, 13, 0)).state == "ok"
-    assert look_at_sqlite((3, 34, 1)).state == "failed"
+    assert check_python((3, 10, 2)) == HealthCheck("python", "failed", "3.10.2 is too old", "use Python 3.11 or newer")
+    assert check_python((3, 13, 0)).state == "ok"
+    assert check_sqlite((3, 34, 1)).state == "failed"
 
 
 def test_misspelt_variable_is_reported(place: Path, runstead: Callable[..., Done]) -> None:
@@ -238,7 +238,7 @@ def test_cluster_servers_are_checked(place: Path, postgres_url: str, tmp_path: P
     # A test server: it does not sync to disk.
     assert found["postgres durability"].state in ("failed", "warning")
     assert found["schema"].state in ("ok", "warning")
-    assert (found["redis policy"].state, found["redis policy"].way_out is None) == ("warning", False)
+    assert (found["redis policy"].state, found["redis policy"].remedy is None) == ("warning", False)
 
 
 @pytest.mark.parametrize(
@@ -251,9 +251,9 @@ def test_missing_schema_is_reported_with_the_migrating_command(
     how: dict[str, Any] = {"database_schema": a_schema(), "database_migrate_on_start": migrating}
     schema = look(place, config=configure(place), **urls, **how)["schema"]
     assert (schema.state, schema.detail) == (state, "not created yet")
-    assert schema.way_out
-    assert said in schema.way_out
-    assert "`runstead migrate`" in schema.way_out
+    assert schema.remedy
+    assert said in schema.remedy
+    assert "`runstead migrate`" in schema.remedy
 
 
 def test_unreachable_servers_are_reported_without_passwords(place: Path) -> None:
@@ -312,8 +312,8 @@ def test_corrupt_database_is_reported_by_name(place: Path, name: str, damage: st
     found = look(place, config=configure(place))["database"]
     assert found.state == "failed"
     assert str(file) in found.detail
-    assert found.way_out is not None
-    assert "backup" in found.way_out
+    assert found.remedy is not None
+    assert "backup" in found.remedy
 
 
 def test_checkpoint_file_of_another_server_is_reported(place: Path) -> None:
@@ -332,7 +332,7 @@ def test_database_of_a_later_version_is_reported(place: Path) -> None:
     with sqlite3.connect(data / "runstead.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     found = look(place, config=configure(place))["database"]
-    assert (found.state, found.way_out) == ("failed", "install the version that wrote it")
+    assert (found.state, found.remedy) == ("failed", "install the version that wrote it")
 
 
 def test_encryption_keys_are_checked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from runstead.infra.engines.cancellation import end_all
+from runstead.infra.engines.cancellation import cancel_and_wait
 
 
 async def test_task_that_swallows_cancellation_is_cancelled_again() -> None:
@@ -21,7 +21,7 @@ async def test_task_that_swallows_cancellation_is_cancelled_again() -> None:
     task = asyncio.create_task(forgetful())
     await asyncio.sleep(0)
     async with asyncio.timeout(60):
-        await end_all([task])
+        await cancel_and_wait([task])
     assert task.cancelled()
     assert forgot == 2
 
@@ -38,6 +38,6 @@ async def test_ended_or_failing_tasks_are_tolerated() -> None:
 
     tasks = [asyncio.create_task(fail()), asyncio.create_task(end())]
     await asyncio.sleep(0)
-    await end_all(tasks)
+    await cancel_and_wait(tasks)
     assert all(task.done() for task in tasks)
     assert isinstance(tasks[0].exception(), OSError)

@@ -117,7 +117,7 @@ async def test_check_warns_about_settings_that_lose_streams(tmp_path: Path) -> N
         found = {finding.subject: finding for finding in await check_redis(server.url)}
     assert found["redis"].state == found["redis role"].state == "ok"
     assert [found[f"redis {name}"].state for name in ("memory", "policy", "persistence")] == ["warning"] * 3
-    assert all(found[f"redis {name}"].way_out for name in ("memory", "policy", "persistence"))
+    assert all(found[f"redis {name}"].remedy for name in ("memory", "policy", "persistence"))
     # Snapshots may restore some of them.
     assert "may be lost" in found["redis persistence"].detail
 

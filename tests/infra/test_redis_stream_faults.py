@@ -294,7 +294,7 @@ async def test_full_server_is_logged_and_the_run_continues(
         await asyncio.sleep(0.3)
         [memory] = [found for found in await check_redis(server.url) if found.subject == "redis memory"]
         assert memory.state == "failed"
-        assert "raise its maxmemory" in (memory.way_out or "")
+        assert "raise its maxmemory" in (memory.remedy or "")
         assert "raise its maxmemory" in caplog.text
         assert len(reading.ids) == 10
     finally:

@@ -11,7 +11,7 @@ from runstead.settings import Settings
 
 if TYPE_CHECKING:
     from runstead.resources.api_keys import ApiKeyStore
-    from runstead.resources.health_checks import Finding
+    from runstead.resources.health_checks import HealthCheck
 
 __all__ = ["check_servers", "open_api_keys", "own_data_dir"]
 
@@ -27,7 +27,7 @@ async def open_api_keys(settings: Settings) -> AsyncIterator[ApiKeyStore]:
         yield SqlApiKeyStore(database)
 
 
-async def check_servers(settings: Settings) -> list[Finding]:
+async def check_servers(settings: Settings) -> list[HealthCheck]:
     """Check PostgreSQL and Redis of a cluster; the first check is whether PostgreSQL can be reached.
 
     Raises ImportError where the extras of a cluster are not installed.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE
-from runstead.resources.health_checks import Finding
+from runstead.resources.health_checks import HealthCheck
 
 _WITHIN: Final = 60.0
 """Maximum seconds to read one file; larger files are read in part."""
@@ -19,7 +19,7 @@ _STEPS: Final = 100_000
 _WAY_OUT: Final = "restore it from a backup, or move it away"
 
 
-def look_at_databases(data_dir: Path) -> Iterator[Finding]:
+def check_databases(data_dir: Path) -> Iterator[HealthCheck]:
     """Yield a finding for each existing database, and one for the pair. Nothing is changed; a server may be running."""
     from runstead.infra.checkpoints.identity import EXPECTED, FOUND, WITH_STATE, mismatch
     from runstead.infra.storage.migrations import HEAD
@@ -34,15 +34,15 @@ def look_at_databases(data_dir: Path) -> Iterator[Finding]:
     revision = _one(runs, "SELECT version_num FROM alembic_version")
     if revision is not None and revision > HEAD:
         text = f"{runs} is at schema revision {revision}, which this version does not support"
-        yield Finding("database", "failed", text, "install the version that wrote it")
+        yield HealthCheck("database", "failed", text, "install the version that wrote it")
         return
     identity = _one(checkpoints, FOUND) if checkpoints.exists() else None
     problem = mismatch(_one(runs, EXPECTED), identity, _one(runs, WITH_STATE) or 0, runs, checkpoints)
     if problem is not None:
-        yield Finding("database", "failed", problem)
+        yield HealthCheck("database", "failed", problem)
 
 
-def _look_at(file: Path) -> Finding:
+def _look_at(file: Path) -> HealthCheck:
     until = time.monotonic() + _WITHIN
     try:
         with closing(_opened(file)) as connection:
@@ -51,13 +51,13 @@ def _look_at(file: Path) -> Finding:
     except sqlite3.OperationalError as error:
         if str(error) == "interrupted":
             text = f"{file} is large; nothing is wrong in what was read in {_WITHIN:.0f} s"
-            return Finding("database", "warning", text, "run `PRAGMA quick_check` on a copy to read all of it")
-        return Finding("database", "failed", f"{file} cannot be read: {error}", "check its rights, and the disk")
+            return HealthCheck("database", "warning", text, "run `PRAGMA quick_check` on a copy to read all of it")
+        return HealthCheck("database", "failed", f"{file} cannot be read: {error}", "check its rights, and the disk")
     except sqlite3.DatabaseError as error:
-        return Finding("database", "failed", f"{file} is not a sound SQLite database: {error}", _WAY_OUT)
+        return HealthCheck("database", "failed", f"{file} is not a sound SQLite database: {error}", _WAY_OUT)
     if wrong:
-        return Finding("database", "failed", f"{file} is not a sound SQLite database: {wrong[0].strip()}", _WAY_OUT)
-    return Finding("database", "ok", f"{file} is sound")
+        return HealthCheck("database", "failed", f"{file} is not a sound SQLite database: {wrong[0].strip()}", _WAY_OUT)
+    return HealthCheck("database", "ok", f"{file} is sound")
 
 
 def _one(file: Path, statement: str) -> Any:

@@ -11,14 +11,14 @@ from runstead.infra.engines.data_dir import RUNS_FILE
 from runstead.infra.storage.encryption_keys import HANDLERS as HANDLERS
 from runstead.infra.storage.encryption_keys import keys_problem as keys_problem
 from runstead.infra.storage.encryption_keys import needs_of as needs_of
-from runstead.resources.health_checks import Finding
+from runstead.resources.health_checks import HealthCheck
 from runstead.settings import Settings
 
 if TYPE_CHECKING:
     from runstead.infra.encryption.cipher import Cipher
 
 
-def look_at_keys(settings: Settings, cipher: Cipher | None, *, has_handlers: bool) -> Finding | None:
+def check_keys(settings: Settings, cipher: Cipher | None, *, has_handlers: bool) -> HealthCheck | None:
     """Return whether a server would start on the data with these keys; None if no finding is needed."""
     from runstead.infra.storage.encryption_keys import keys_problem
     from runstead.resources.storage_errors import StorageError
@@ -29,12 +29,12 @@ def look_at_keys(settings: Settings, cipher: Cipher | None, *, has_handlers: boo
         # The check of the database itself has already reported this.
         recorded = frozenset()
     if problem := keys_problem(recorded, cipher, place_of(settings), has_handlers=has_handlers):
-        return Finding("encryption", "failed", problem)
+        return HealthCheck("encryption", "failed", problem)
     if cipher is None:
         return None
     is_new = recorded and cipher.key_id not in recorded
     more = "; nothing is encrypted with it yet, `runstead encryption rewrite` does that" if is_new else ""
-    return Finding("encryption", "ok", f"{len(cipher.key_ids)} keys; {cipher.key_id} encrypts{more}")
+    return HealthCheck("encryption", "ok", f"{len(cipher.key_ids)} keys; {cipher.key_id} encrypts{more}")
 
 
 def place_of(settings: Settings) -> str:

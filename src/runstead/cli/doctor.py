@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from runstead.bootstrap.database_check import look_at_databases
-from runstead.bootstrap.key_check import look_at_keys
-from runstead.resources.health_checks import Finding
-from runstead.runtime.user_code.watchdog import way_out
+from runstead.bootstrap.database_check import check_databases
+from runstead.bootstrap.key_check import check_keys
+from runstead.resources.health_checks import HealthCheck
+from runstead.runtime.user_code.watchdog import remedy_for
 from runstead.settings import Settings, unknown_variables
 
 from .output import FAILED, CommandError, Output
@@ -46,51 +46,51 @@ _MB: Final = 1024 * 1024
 def examine(request: ServeRequest, output: Output) -> int:
     """Print each finding as it is made. Return 1 if a problem would keep a server from working."""
     failed = warned = 0
-    for finding in findings(request):
+    for finding in run_checks(request):
         failed += finding.state == "failed"
         warned += finding.state == "warning"
         output.line(
-            "finding", subject=finding.subject, state=finding.state, detail=finding.detail, way_out=finding.way_out
+            "finding", subject=finding.subject, state=finding.state, detail=finding.detail, way_out=finding.remedy
         )
         mark, style = _MARKS[finding.state]
         output.say(mark, style=style, end="")
         output.say(f"  {finding.subject}: {finding.detail}")
-        if finding.way_out:
-            output.say(f"      {finding.way_out}", style="dim")
+        if finding.remedy:
+            output.say(f"      {finding.remedy}", style="dim")
     output.line("examined", failed=failed, warnings=warned)
     output.say()
     output.say(f"errors: {failed}, warnings: {warned}" if failed or warned else "No problems found.", style="bold")
     return FAILED if failed else 0
 
 
-def findings(request: ServeRequest) -> Iterator[Finding]:
+def run_checks(request: ServeRequest) -> Iterator[HealthCheck]:
     """Yield all findings, in the order in which a start would encounter the problems."""
-    yield look_at_python(sys.version_info[:3])
-    yield look_at_sqlite(sqlite3.sqlite_version_info)
+    yield check_python(sys.version_info[:3])
+    yield check_sqlite(sqlite3.sqlite_version_info)
     try:
         settings = request.settings()
     except CommandError as error:
-        yield Finding("settings", "failed", error.problem, "correct it, or leave it out to get the default")
+        yield HealthCheck("settings", "failed", error.problem, "correct it, or leave it out to get the default")
         return
     for name in unknown_variables():
-        yield Finding("settings", "warning", f"no setting is called {name}", "correct the spelling, or unset it")
-    yield look_at_port(settings)
-    yield from look_at_user_code(settings)
+        yield HealthCheck("settings", "warning", f"no setting is called {name}", "correct the spelling, or unset it")
+    yield check_port(settings)
+    yield from check_user_code(settings)
     if settings.is_cluster:
-        yield from look_at_cluster(settings)
+        yield from check_cluster(settings)
     else:
-        yield from look_at_data_dir(settings.data_dir)
+        yield from check_data_dir(settings.data_dir)
     try:
         configuration = request.configuration(settings)
     except CommandError as error:
-        yield Finding("configuration", "failed", error.problem, _CONFIGURATION)
+        yield HealthCheck("configuration", "failed", error.problem, _CONFIGURATION)
         return
     yield _refusal("host", settings.host, lambda: refuse_strangers(configuration, settings))
-    yield from look_at_encryption(configuration, settings)
-    yield from look_at_configuration(configuration, settings)
+    yield from check_encryption(configuration, settings)
+    yield from check_configuration_file(configuration, settings)
 
 
-def look_at_encryption(configuration: GraphConfiguration, settings: Settings) -> Iterator[Finding]:
+def check_encryption(configuration: GraphConfiguration, settings: Settings) -> Iterator[HealthCheck]:
     """Check that the encryption keys can be read, that handlers can be loaded, and that both match the data."""
     from runstead.bootstrap.encryption import load_cipher
     from runstead.graphs.configuration import ConfigurationError
@@ -104,32 +104,32 @@ def look_at_encryption(configuration: GraphConfiguration, settings: Settings) ->
             apply_environment(configuration, environ)
         cipher = load_cipher(settings, environ)
     except StorageError as error:
-        yield Finding("encryption", "failed", str(error))
+        yield HealthCheck("encryption", "failed", str(error))
         return
-    if (found := look_at_keys(settings, cipher, has_handlers=configuration.encryption is not None)) is not None:
+    if (found := check_keys(settings, cipher, has_handlers=configuration.encryption is not None)) is not None:
         yield found
 
 
-def look_at_python(version: tuple[int, ...]) -> Finding:
+def check_python(version: tuple[int, ...]) -> HealthCheck:
     text = ".".join(map(str, version))
     if version < (3, 11):
-        return Finding("python", "failed", f"{text} is too old", "use Python 3.11 or newer")
-    return Finding("python", "ok", text)
+        return HealthCheck("python", "failed", f"{text} is too old", "use Python 3.11 or newer")
+    return HealthCheck("python", "ok", text)
 
 
-def look_at_sqlite(version: tuple[int, ...]) -> Finding:
+def check_sqlite(version: tuple[int, ...]) -> HealthCheck:
     text = ".".join(map(str, version))
     if version < _SQLITE:
         wanted = ".".join(map(str, _SQLITE))
-        return Finding("sqlite", "failed", f"{text} is too old", f"use a Python with SQLite {wanted} or newer")
-    return Finding("sqlite", "ok", text)
+        return HealthCheck("sqlite", "failed", f"{text} is too old", f"use a Python with SQLite {wanted} or newer")
+    return HealthCheck("sqlite", "ok", text)
 
 
-def look_at_port(settings: Settings) -> Finding:
+def check_port(settings: Settings) -> HealthCheck:
     """Check that the port is free, or used by an agent server, or used by another process."""
     place = f"{settings.host}:{settings.port}"
     if settings.port == 0:
-        return Finding("port", "ok", "any free one")
+        return HealthCheck("port", "ok", "any free one")
     try:
         family, kind, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
@@ -138,13 +138,13 @@ def look_at_port(settings: Settings) -> Finding:
             probe.bind(address)
     except OSError as error:
         if _answers(settings.url):
-            return Finding("port", "warning", f"{place} is taken by an agent server that answers at {settings.url}")
+            return HealthCheck("port", "warning", f"{place} is taken by an agent server that answers at {settings.url}")
         way_out = "choose another with --port, or end the process that has it"
-        return Finding("port", "failed", f"cannot listen on {place}: {error.strerror or error}", way_out)
-    return Finding("port", "ok", f"{place} is free")
+        return HealthCheck("port", "failed", f"cannot listen on {place}: {error.strerror or error}", way_out)
+    return HealthCheck("port", "ok", f"{place} is free")
 
 
-def look_at_user_code(settings: Settings) -> Iterator[Finding]:
+def check_user_code(settings: Settings) -> Iterator[HealthCheck]:
     """Check whether user code of the server that runs here has blocked its event loop. No finding if none runs."""
     import httpx
 
@@ -154,41 +154,41 @@ def look_at_user_code(settings: Settings) -> Iterator[Finding]:
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return
     if blocks == 0:
-        yield Finding("user code", "ok", f"has not blocked its event loop at {settings.url}")
+        yield HealthCheck("user code", "ok", f"has not blocked its event loop at {settings.url}")
         return
-    yield Finding(
+    yield HealthCheck(
         "user code",
         "warning",
         f"blocked its event loop {blocks} times at {settings.url}, {seconds:.1f} s in all; everything else waited",
-        f'the log names each place; {way_out(None)}, or set "agent_isolation": "run" for its graph',
+        f'the log names each place; {remedy_for(None)}, or set "agent_isolation": "run" for its graph',
     )
 
 
-def look_at_data_dir(path: Path) -> Iterator[Finding]:
+def check_data_dir(path: Path) -> Iterator[HealthCheck]:
     """Check that the directory is writable, not used by another server, suitable for SQLite, and has free space."""
     exists = path.is_dir()
     place = _nearest(path)
     if not place.is_dir():
-        yield Finding("data", "failed", f"{place} is not a directory", "choose another place with --data-dir")
+        yield HealthCheck("data", "failed", f"{place} is not a directory", "choose another place with --data-dir")
         return
     if not os.access(place, os.W_OK | os.X_OK):
-        yield Finding("data", "failed", f"{place} cannot be written to", "choose another place with --data-dir")
+        yield HealthCheck("data", "failed", f"{place} cannot be written to", "choose another place with --data-dir")
         return
-    yield Finding("data", "ok", str(path) if exists else f"{path} (will be created)")
+    yield HealthCheck("data", "ok", str(path) if exists else f"{path} (will be created)")
     if exists:
         yield _owner(path)
-        yield from look_at_databases(path)
+        yield from check_databases(path)
     yield _wal(place)
     free = shutil.disk_usage(place).free // _MB
     if free < 100:
-        yield Finding("disk", "failed", f"{free} MB are free", "make room, or choose another place with --data-dir")
+        yield HealthCheck("disk", "failed", f"{free} MB are free", "make room, or choose another place with --data-dir")
     elif free < 1024:
-        yield Finding("disk", "warning", f"{free} MB are free", "runs keep their checkpoints here; make room soon")
+        yield HealthCheck("disk", "warning", f"{free} MB are free", "runs keep their checkpoints here; make room soon")
     else:
-        yield Finding("disk", "ok", f"{free // 1024} GB are free")
+        yield HealthCheck("disk", "ok", f"{free // 1024} GB are free")
 
 
-def look_at_cluster(settings: Settings) -> Iterator[Finding]:
+def check_cluster(settings: Settings) -> Iterator[HealthCheck]:
     """Check both servers, and that the schema is that of this version."""
     try:
         from runstead.bootstrap.admin import check_servers
@@ -198,7 +198,7 @@ def look_at_cluster(settings: Settings) -> Iterator[Finding]:
         checks = asyncio.run(check_servers(settings))
     except ImportError as error:
         way_out = "pip install 'runstead[postgres,redis]'"
-        yield Finding("cluster", "failed", f"a package of it is missing: {error.name}", way_out)
+        yield HealthCheck("cluster", "failed", f"a package of it is missing: {error.name}", way_out)
         return
     yield from checks
     if checks[0].state == "failed":
@@ -206,19 +206,19 @@ def look_at_cluster(settings: Settings) -> Iterator[Finding]:
     try:
         schema = asyncio.run(look_at_schema(settings))
     except StorageError as error:
-        yield Finding("schema", "failed", str(error))
+        yield HealthCheck("schema", "failed", str(error))
         return
     if schema.is_current:
-        yield Finding("schema", "ok", f"revision {schema.after}")
+        yield HealthCheck("schema", "ok", f"revision {schema.after}")
         return
     behind = f"revision {schema.before}" if schema.before else "not created yet"
     if settings.database_migrate_on_start:
-        yield Finding("schema", "warning", behind, "the next start migrates it, or run `runstead migrate` now")
+        yield HealthCheck("schema", "warning", behind, "the next start migrates it, or run `runstead migrate` now")
     else:
-        yield Finding("schema", "failed", behind, "run `runstead migrate`; servers refuse to start until then")
+        yield HealthCheck("schema", "failed", behind, "run `runstead migrate`; servers refuse to start until then")
 
 
-def look_at_configuration(configuration: GraphConfiguration, settings: Settings) -> Iterator[Finding]:
+def check_configuration_file(configuration: GraphConfiguration, settings: Settings) -> Iterator[HealthCheck]:
     """Check the file, its requirements, and that every graph can be imported."""
     from runstead.bootstrap.unsupported import auth_mode, without_effect
     from runstead.graphs.configuration import ConfigurationError
@@ -229,20 +229,20 @@ def look_at_configuration(configuration: GraphConfiguration, settings: Settings)
     where = str(configuration.file or configuration.directory)
     yield _refusal("configuration", where, lambda: refuse_unprotected(configuration, settings))
     for warning in (*configuration.warnings, *without_effect(configuration, settings)):
-        yield Finding("configuration", "warning", warning)
+        yield HealthCheck("configuration", "warning", warning)
     try:
         apply_environment(configuration, os.environ)
     except ConfigurationError as error:
-        yield Finding("configuration", "failed", str(error), "correct the file, or remove the key")
+        yield HealthCheck("configuration", "failed", str(error), "correct the file, or remove the key")
     extend_search_path(configuration.search_paths)
     registry = GraphRegistry(configuration)
     for source in configuration.graphs:
         try:
             registry.resolve(source.graph_id).load()
         except GraphLoadError as error:
-            yield Finding("graph", "failed", str(error), "correct the line named above, or install what is missing")
+            yield HealthCheck("graph", "failed", str(error), "correct the line named above, or install what is missing")
         else:
-            yield Finding("graph", "ok", f"{source.graph_id} ({source.target})")
+            yield HealthCheck("graph", "ok", f"{source.graph_id} ({source.target})")
     yield _refusal("auth", auth_mode(settings, configuration), lambda: load_handlers(configuration, settings))
     if (index := configuration.store.index) is not None:
         yield _refusal("embedder", index.embed, lambda: load_embeddings(configuration))
@@ -255,12 +255,12 @@ def look_at_configuration(configuration: GraphConfiguration, settings: Settings)
         yield _refusal("app", configuration.http.app, lambda: load_app(configuration))
 
 
-def _refusal(subject: str, detail: str, check: Callable[[], None]) -> Finding:
+def _refusal(subject: str, detail: str, check: Callable[[], None]) -> HealthCheck:
     try:
         check()
     except CommandError as error:
-        return Finding(subject, "failed", error.problem, error.way_out)
-    return Finding(subject, "ok", detail)
+        return HealthCheck(subject, "failed", error.problem, error.way_out)
+    return HealthCheck(subject, "ok", detail)
 
 
 def _answers(url: str) -> bool:
@@ -272,18 +272,18 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _owner(path: Path) -> Finding:
+def _owner(path: Path) -> HealthCheck:
     from runstead.bootstrap.admin import own_data_dir
     from runstead.resources.storage_errors import DataDirInUse
 
     try:
         with own_data_dir(path):
-            return Finding("owner", "ok", "no server is using it")
+            return HealthCheck("owner", "ok", "no server is using it")
     except DataDirInUse as error:
-        return Finding("owner", "warning", str(error), "a second server on it will be refused")
+        return HealthCheck("owner", "warning", str(error), "a second server on it will be refused")
 
 
-def _wal(place: Path) -> Finding:
+def _wal(place: Path) -> HealthCheck:
     """Check that SQLite's write-ahead log works here; some file systems, mostly network ones, do not support it."""
     way_out = "choose a local disk with --data-dir"
     try:
@@ -296,13 +296,13 @@ def _wal(place: Path) -> Finding:
             finally:
                 connection.close()
     except (sqlite3.Error, OSError) as error:
-        return Finding(
+        return HealthCheck(
             "wal", "failed", f"SQLite cannot work in {place}: {error}", "choose a local disk with --data-dir"
         )
     if mode != "wal":
         way_out = "choose a local disk with --data-dir"
-        return Finding("wal", "failed", f"SQLite has no write-ahead log in {place}, only {mode}", way_out)
-    return Finding("wal", "ok", "SQLite can keep its write-ahead log here")
+        return HealthCheck("wal", "failed", f"SQLite has no write-ahead log in {place}, only {mode}", way_out)
+    return HealthCheck("wal", "ok", "SQLite can keep its write-ahead log here")
 
 
 def _nearest(path: Path) -> Path:

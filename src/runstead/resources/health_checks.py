@@ -7,10 +7,10 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class HealthCheck:
     """The result of one check; ``way_out`` is the remedy if something is wrong."""
 
     subject: str
     state: Literal["ok", "warning", "failed"]
     detail: str
-    way_out: str | None = None
+    remedy: str | None = None

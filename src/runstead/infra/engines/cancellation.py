@@ -10,7 +10,7 @@ _AGAIN: Final = 0.1
 """Seconds until a task that has not ended is cancelled again."""
 
 
-async def end_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel the tasks, and return when all have ended, whatever their result.
 
     One cancellation may not be enough: before Python 3.12, asyncio.wait_for, which client libraries use to write to

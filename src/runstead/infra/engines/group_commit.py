@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from .work_item import Job, tell
+from .work_item import WorkItem, resolve_all
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class GroupWriter:
         self._driver = driver
         self._translate = translate
         self._syncs = self._syncing = syncs
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[WorkItem | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
         # A daemon thread: a process that forgot to close must still be able to exit. Acknowledged writes are on disk.
@@ -55,7 +55,7 @@ class GroupWriter:
     ) -> asyncio.Future[Any] | None:
         """Queue work; return a future that is resolved after the commit. Return None if the writer is closed."""
         loop = asyncio.get_running_loop()
-        job = Job(work, committed, durable, loop.create_future(), loop)
+        job = WorkItem(work, committed, durable, loop.create_future(), loop)
         with self._gate:
             if self._closed:
                 return None
@@ -80,9 +80,9 @@ class GroupWriter:
                 self._commit(jobs)
         self._connection.close()
 
-    def _take(self) -> tuple[list[Job], bool]:
+    def _take(self) -> tuple[list[WorkItem], bool]:
         """Return all queued work, at least one unit, and whether it was the last."""
-        jobs: list[Job] = []
+        jobs: list[WorkItem] = []
         job = self._jobs.get()
         while job is not None:
             jobs.append(job)
@@ -94,7 +94,7 @@ class GroupWriter:
                 return jobs, False
         return jobs, True
 
-    def _commit(self, jobs: Sequence[Job]) -> None:
+    def _commit(self, jobs: Sequence[WorkItem]) -> None:
         began = False
         try:
             self._sync(any(job.durable for job in jobs))
@@ -118,7 +118,7 @@ class GroupWriter:
             reason = error.__cause__ if isinstance(error, _TransactionLost) and error.__cause__ else error
             for job in jobs:
                 job.failure = self._translate(reason)
-        tell(jobs)
+        resolve_all(jobs)
 
     def _sync(self, durable: bool) -> None:
         """Set whether the next commit waits for the disk.
@@ -130,7 +130,7 @@ class GroupWriter:
             self._driver.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
             self._syncing = wanted
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: WorkItem) -> None:
         self._driver.execute("SAVEPOINT work")
         try:
             job.result = job.work(self._connection)

@@ -17,7 +17,7 @@ _TIME_TO_ANSWER: Final = 1.0
 """Minimum number of seconds that a server has for an answer, however short the patience is."""
 
 
-class AnswerWatch:
+class LivenessCheck:
     """Records the time of the latest answer. Thread-safe.
 
     ``probe`` contacts the server, blocks, and returns whether it answered. ``patience``: seconds of silence after

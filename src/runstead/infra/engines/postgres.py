@@ -23,7 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from runstead.resources.storage_errors import StorageBusy, StorageClosed, StorageError, StorageUnavailable
 
-from .liveness import CHECKS, AnswerWatch
+from .liveness import CHECKS, LivenessCheck
 from .postgres_errors import is_collision, is_read_only, of_driver, translate, was_cut_off_before
 from .postgres_pool import (
     PostgresOptions,
@@ -36,8 +36,8 @@ from .postgres_pool import (
     place_of,
     probe_of,
 )
-from .slow_queries import TOO_MANY_SEARCHES, LaneFull, SlowLane
-from .work_item import Job, tell
+from .slow_queries import TOO_MANY_SEARCHES, SlowQueryPool, TooManySlowQueries
+from .work_item import WorkItem, resolve_all
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -62,13 +62,13 @@ class PostgresDatabase:
         self._engine = engine
         self._writers = ThreadPoolExecutor(options.writers, thread_name_prefix="postgres-write")
         self._readers = ThreadPoolExecutor(options.readers, thread_name_prefix="postgres-read")
-        self._slow = SlowLane(self._readers, max(1, options.readers // 2))
+        self._slow = SlowQueryPool(self._readers, max(1, options.readers // 2))
         self._closing = threading.Event()
         self.fault: StorageError | None = None
         """The reason why the latest write failed, if it was a fault of the storage as a whole."""
         # The reason why the server could not be reached at the last attempt; None if it could.
         self._away: str | None = None
-        self._watch = AnswerWatch(options.patience, probe)
+        self._watch = LivenessCheck(options.patience, probe)
         self._in_use: set[psycopg.Connection[Any]] = set()
 
     @property
@@ -86,7 +86,7 @@ class PostgresDatabase:
         """
         begin = None if quick else _READ
         lane = self._slow if slow else self._readers
-        result: T = await self._submit(lane, Job(work, None, False, *_caller()), begin)
+        result: T = await self._submit(lane, WorkItem(work, None, False, *_caller()), begin)
         return result
 
     async def write(
@@ -104,7 +104,7 @@ class PostgresDatabase:
         write, until the next durable one. After StorageUnavailable from a write, it is unknown whether the write was
         committed. Other errors: see `read`.
         """
-        job = Job(work, committed, durable, *_caller())
+        job = WorkItem(work, committed, durable, *_caller())
         try:
             result: T = await self._submit(self._writers, job, _WRITE if durable else _WRITE_SOON)
         except StorageError as error:
@@ -137,22 +137,24 @@ class PostgresDatabase:
         """Connect once and check the server. Blocks. Raises StorageError."""
         self._done(lambda connection: check_server(driver_of(connection), self.place), None)
 
-    def _submit(self, lane: ThreadPoolExecutor | SlowLane, job: Job, begin: str | None) -> asyncio.Future[Any]:
+    def _submit(
+        self, lane: ThreadPoolExecutor | SlowQueryPool, job: WorkItem, begin: str | None
+    ) -> asyncio.Future[Any]:
         asked = time.monotonic()
         try:
             lane.submit(self._serve, job, begin, asked)
-        except LaneFull as error:
+        except TooManySlowQueries as error:
             raise StorageBusy(self.place, TOO_MANY_SEARCHES) from error
         except RuntimeError as error:
             raise StorageClosed(self.place) from error
         self._look_later(job, asked)
         return job.future
 
-    def _look_later(self, job: Job, asked: float) -> None:
+    def _look_later(self, job: WorkItem, asked: float) -> None:
         looking = job.loop.call_later(self.options.patience / CHECKS, self._look, job, asked)
         job.future.add_done_callback(lambda _: looking.cancel())
 
-    def _look(self, job: Job, asked: float) -> None:
+    def _look(self, job: WorkItem, asked: float) -> None:
         """Fail work that has waited too long: for a free thread, or for a server that does not answer."""
         if job.future.done():
             return
@@ -162,7 +164,7 @@ class PostgresDatabase:
         else:
             self._look_later(job, asked)
 
-    def _serve(self, job: Job, begin: str | None, asked: float) -> None:
+    def _serve(self, job: WorkItem, begin: str | None, asked: float) -> None:
         # Work whose caller was cancelled before it began is skipped: its result would have no owner.
         if job.future.done():
             return
@@ -176,7 +178,7 @@ class PostgresDatabase:
             job.failure = error
         if not isinstance(job.failure, StorageUnavailable):
             self._watch.heard()
-        tell([job])
+        resolve_all([job])
 
     def _why_it_waited(self) -> StorageUnavailable | StorageBusy:
         if self._away is not None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from runstead.resources.health_checks import Finding
+from runstead.resources.health_checks import HealthCheck
 from runstead.resources.storage_errors import StorageError
 
 from .postgres import open_postgres
@@ -30,17 +30,17 @@ _ABOUT: Final = text(
 )
 
 
-async def check_postgres(url: str, options: PostgresOptions) -> list[Finding]:
+async def check_postgres(url: str, options: PostgresOptions) -> list[HealthCheck]:
     """Return all findings. A server that cannot be reached or used yields a single finding; nothing is raised."""
     try:
         async with open_postgres(url, replace(options, patience=_PATIENCE)) as database:
             about = await database.read(_about)
             place = database.place
     except StorageError as error:
-        return [Finding("postgres", "failed", str(error), "correct RUNSTEAD_DATABASE_URL, or start the server")]
+        return [HealthCheck("postgres", "failed", str(error), "correct RUNSTEAD_DATABASE_URL, or start the server")]
     version, most, fsync, commit, pages, connected, vectors, now = about
     return [
-        Finding("postgres", "ok", f"{version} at {place}"),
+        HealthCheck("postgres", "ok", f"{version} at {place}"),
         _connections(most, connected, options.pool_size + _LISTENERS),
         *_durability({"fsync": fsync, "full_page_writes": pages, "synchronous_commit": commit}),
         _clock(float(now) - time.time()),
@@ -52,38 +52,38 @@ def _about(connection: Connection) -> tuple[Any, ...]:
     return tuple(connection.execute(_ABOUT).one())
 
 
-def _connections(most: int, connected: int, needed: int) -> Finding:
+def _connections(most: int, connected: int, needed: int) -> HealthCheck:
     told = f"{connected} of {most} connections are used, each server and worker takes up to {needed}"
     if most - connected < needed:
         way_out = "raise its max_connections, or lower database_pool_size"
-        return Finding("postgres connections", "failed", told, way_out)
+        return HealthCheck("postgres connections", "failed", told, way_out)
     if most - connected < 3 * needed:
         way_out = "raise its max_connections before you start more of them"
-        return Finding("postgres connections", "warning", told, way_out)
-    return Finding("postgres connections", "ok", told)
+        return HealthCheck("postgres connections", "warning", told, way_out)
+    return HealthCheck("postgres connections", "ok", told)
 
 
-def _durability(settings: dict[str, str]) -> Iterator[Finding]:
+def _durability(settings: dict[str, str]) -> Iterator[HealthCheck]:
     off = [name for name, value in settings.items() if value == "off"]
     for name in off:
-        yield Finding(
+        yield HealthCheck(
             "postgres durability",
             "failed" if name == "fsync" else "warning",
             f"{name} is off: a crash of its machine may lose runs that were accepted",
             f"set {name} to on",
         )
     if not off:
-        yield Finding("postgres durability", "ok", "committed data is on disk")
+        yield HealthCheck("postgres durability", "ok", "committed data is on disk")
 
 
-def _clock(ahead: float) -> Finding:
+def _clock(ahead: float) -> HealthCheck:
     if abs(ahead) > _SKEW:
         told = f"its clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
-        return Finding("postgres clock", "warning", told, "runs use its clock; log times use this machine's")
-    return Finding("postgres clock", "ok", "this machine's clock agrees with it")
+        return HealthCheck("postgres clock", "warning", told, "runs use its clock; log times use this machine's")
+    return HealthCheck("postgres clock", "ok", "this machine's clock agrees with it")
 
 
-def _vectors(are_there: bool) -> Finding:
+def _vectors(are_there: bool) -> HealthCheck:
     if are_there:
-        return Finding("postgres vectors", "ok", "pgvector can compare vectors of items in the database")
-    return Finding("postgres vectors", "ok", "no pgvector: Runstead compares vectors of items itself")
+        return HealthCheck("postgres vectors", "ok", "pgvector can compare vectors of items in the database")
+    return HealthCheck("postgres vectors", "ok", "no pgvector: Runstead compares vectors of items itself")

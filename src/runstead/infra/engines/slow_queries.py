@@ -16,11 +16,11 @@ TOO_MANY_SEARCHES: Final = (
 _Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
-class LaneFull(Exception):
+class TooManySlowQueries(Exception):
     """The queue of slow reads is full."""
 
 
-class SlowLane:
+class SlowQueryPool:
     """Passes calls to ``executor``, at most ``at_once`` of them at a time; the others wait in order."""
 
     def __init__(self, executor: Executor, at_once: int) -> None:
@@ -30,11 +30,11 @@ class SlowLane:
         self._waiting: deque[_Call] = deque()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call ``function`` soon, in a thread. Raises LaneFull, or RuntimeError if the executor is closed."""
+        """Call ``function`` soon, in a thread. Raises TooManySlowQueries, or RuntimeError if the executor is closed."""
         with self._lock:
             if self._running >= self._at_once:
                 if len(self._waiting) >= MOST_WAITING:
-                    raise LaneFull
+                    raise TooManySlowQueries
                 self._waiting.append((function, arguments))
                 return
             self._running += 1

@@ -32,9 +32,9 @@ from runstead.resources.storage_errors import (
 )
 
 from .group_commit import GroupWriter
-from .slow_queries import TOO_MANY_SEARCHES, LaneFull, SlowLane
+from .slow_queries import TOO_MANY_SEARCHES, SlowQueryPool, TooManySlowQueries
 from .sqlite_time_limit import SLOWEST, within
-from .work_item import Job, tell
+from .work_item import WorkItem, resolve_all
 
 T = TypeVar("T")
 Synchronous: TypeAlias = Literal["FULL", "NORMAL"]
@@ -54,7 +54,7 @@ class SqliteDatabase:
         self._home = home
         self._readers: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix=f"read-{path.stem}")
-        self._slow = SlowLane(self._pool, 1)
+        self._slow = SlowQueryPool(self._pool, 1)
         self._closed = False
         writer = engine.connect()
         try:
@@ -95,17 +95,17 @@ class SqliteDatabase:
 
     async def _read_slowly(self, work: Callable[[Connection], T]) -> T:
         loop = asyncio.get_running_loop()
-        job = Job(within(SLOWEST, work), None, False, loop.create_future(), loop)
+        job = WorkItem(within(SLOWEST, work), None, False, loop.create_future(), loop)
         try:
             self._slow.submit(self._serve_slowly, job)
-        except LaneFull as error:
+        except TooManySlowQueries as error:
             raise StorageBusy(self.path, TOO_MANY_SEARCHES) from error
         except RuntimeError as error:
             raise StorageClosed(self.path) from error
         result: T = await job.future
         return result
 
-    def _serve_slowly(self, job: Job) -> None:
+    def _serve_slowly(self, job: WorkItem) -> None:
         if job.future.done():
             # Its caller was cancelled.
             return
@@ -113,7 +113,7 @@ class SqliteDatabase:
             job.result = self._read(job.work)
         except BaseException as error:
             job.failure = error
-        tell([job])
+        resolve_all([job])
 
     async def write(
         self,

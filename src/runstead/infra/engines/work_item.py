@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class WorkItem:
     """Work to do in a transaction, its caller, and its result."""
 
     work: Callable[[Connection], Any]
@@ -47,9 +47,9 @@ class Job:
             self.future.set_exception(self.failure)
 
 
-def tell(jobs: Sequence[Job]) -> None:
+def resolve_all(jobs: Sequence[WorkItem]) -> None:
     """Deliver the results to all callers, waking each of their loops once."""
-    by_loop: defaultdict[asyncio.AbstractEventLoop, list[Job]] = defaultdict(list)
+    by_loop: defaultdict[asyncio.AbstractEventLoop, list[WorkItem]] = defaultdict(list)
     for job in jobs:
         by_loop[job.loop].append(job)
     for loop, done in by_loop.items():
@@ -59,6 +59,6 @@ def tell(jobs: Sequence[Job]) -> None:
             _log.debug("%d pieces of work were done after their event loop had closed", len(done))
 
 
-def _deliver(jobs: Sequence[Job]) -> None:
+def _deliver(jobs: Sequence[WorkItem]) -> None:
     for job in jobs:
         job.deliver()

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Final, Literal, TypeAlias
 
-from runstead.infra.engines.cancellation import end_all
+from runstead.infra.engines.cancellation import cancel_and_wait
 from runstead.infra.engines.redis import RedisConnections, RedisLine
 from runstead.resources.storage_errors import StorageError
 
@@ -75,7 +75,7 @@ class RedisNotices:
         try:
             yield notices
         finally:
-            await end_all(tasks)
+            await cancel_and_wait(tasks)
 
     def tell(self, topic: Topic, said: str) -> None:
         """Send a notice to all processes; listeners in this process get it at once.

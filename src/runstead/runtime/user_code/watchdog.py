@@ -183,7 +183,7 @@ class LoopWatchdog:
             "user code blocked its event loop for %.2f s: %s; other runs, http.app and auth handlers waited; %s",
             seconds,
             block,
-            way_out(block.work.graph_id),
+            remedy_for(block.work.graph_id),
         )
 
     def _block(self, handle: Handle, frame: FrameType, seconds: float) -> Block:
@@ -200,7 +200,7 @@ class LoopWatchdog:
         return f"{found.f_code.co_filename}:{found.f_lineno} in {found.f_code.co_qualname}"
 
 
-def way_out(graph_id: str | None) -> str:
+def remedy_for(graph_id: str | None) -> str:
     """Return advice for the author of code that blocks."""
     ways = "await an asynchronous client, or make it a plain `def`, which gets a thread"
     return ways if graph_id is None else f'{ways}, or set "agent_isolation": "run" for graph {graph_id!r}'

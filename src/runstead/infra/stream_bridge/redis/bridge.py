@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.engines.cancellation import end_all
+from runstead.infra.engines.cancellation import cancel_and_wait
 from runstead.infra.engines.redis import RedisConnections
 from runstead.resources.storage_errors import StorageError
 from runstead.runtime.clock import Clock, SystemClock
@@ -171,7 +171,7 @@ class RedisStreamBridge:
         await self._follower.close(BridgeClosed)
         for subscription in list(self._subscriptions):
             subscription.shut(BridgeClosed)
-        await end_all(self._tasks)
+        await cancel_and_wait(self._tasks)
 
     async def open(self, run_id: str, attempt: int = 1) -> None:
         self._check()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from runstead.infra.encryption.cipher import Cipher
-from runstead.infra.engines.cancellation import end_all
+from runstead.infra.engines.cancellation import cancel_and_wait
 from runstead.infra.engines.redis import RedisConnections
 from runstead.runtime.stream_bridge import StreamBridgeError
 
@@ -89,7 +89,7 @@ class Follower:
         self._closed = gone
         for place in self._places.values():
             place.tail.shut(gone)
-        await end_all(task for shards in self._shards.values() for _, task in shards)
+        await cancel_and_wait(task for shards in self._shards.values() for _, task in shards)
         await asyncio.gather(*self._leaving)
 
     def _shard(self, group: int) -> Shard:
@@ -111,6 +111,6 @@ class Follower:
             for entry in shards[1:]:
                 if entry[0] is place.shard:
                     shards.remove(entry)
-                    leaving = asyncio.create_task(end_all([entry[1]]), name="stream-shard-leaves")
+                    leaving = asyncio.create_task(cancel_and_wait([entry[1]]), name="stream-shard-leaves")
                     self._leaving.add(leaving)
                     leaving.add_done_callback(self._leaving.discard)
