@@ -11,7 +11,7 @@ import pytest
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
 from runstead.infra.stream_bridge.memory.log import RunLog
 from runstead.infra.stream_bridge.memory.log_reader import LogReader
-from runstead.infra.stream_bridge.timers import Alarms
+from runstead.infra.stream_bridge.timers import DeadlineScheduler
 from runstead.runtime.stream_bridge import (
     HEARTBEAT_SENTINEL,
     BridgeClosed,
@@ -84,7 +84,7 @@ async def test_thousand_idle_readers_share_one_timer_and_get_heartbeats(clock: H
 
 
 async def test_busy_reader_postpones_its_heartbeat_with_one_deadline(clock: HandClock) -> None:
-    alarms = Alarms(clock)
+    alarms = DeadlineScheduler(clock)
     log = RunLog(RUN, 1, max_events=10, max_bytes=1_000)
     reader = LogReader(log, None, 5, clock, alarms)
     for _ in range(100):
@@ -335,7 +335,7 @@ async def test_call_from_another_event_loop_is_refused(clock: HandClock) -> None
 async def test_deadline_that_fails_is_logged_and_the_others_are_kept(
     clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    alarms = Alarms(clock)
+    alarms = DeadlineScheduler(clock)
     called: list[float] = []
     serving = asyncio.create_task(alarms.run())
     alarms.call_at(2, lambda: called.append(1 // 0))

@@ -16,12 +16,12 @@ import pytest
 from runstead.infra.engines.redis import open_redis
 from runstead.infra.stream_bridge.redis.blocking_reader import BLOCK
 from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
-from runstead.infra.stream_bridge.redis.flusher import hear
+from runstead.infra.stream_bridge.redis.flusher import apply_reply
 from runstead.infra.stream_bridge.redis.keys import KeySpace
 from runstead.infra.stream_bridge.redis.pages import PAGE_EVENTS
-from runstead.infra.stream_bridge.redis.scripts import Applied, Standing
-from runstead.infra.stream_bridge.redis.tail_buffer import MOST_EVENTS, Tail, TailBudget
-from runstead.infra.stream_bridge.redis.write_buffer import Order, Outbox
+from runstead.infra.stream_bridge.redis.scripts import ApplyResult, StreamState
+from runstead.infra.stream_bridge.redis.tail_buffer import MOST_EVENTS, TailBudget, TailBuffer
+from runstead.infra.stream_bridge.redis.write_buffer import WriteBuffer, WriteCommand
 from runstead.runtime.stream_bridge import (
     HEARTBEAT_SENTINEL,
     LIVE,
@@ -462,12 +462,12 @@ def test_invalid_settings_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_full_write_buffer_drops_oldest_events_of_the_longest_queue() -> None:
-    outbox = Outbox(KeySpace("test"), bound=100_000)
+    outbox = WriteBuffer(KeySpace("test"), bound=100_000)
     small, large = outbox.writer("small"), outbox.writer("large")
-    outbox.put(small, Order("event", 1, 1, "values", b"x" * 100))
-    outbox.put(large, Order("open", 1))
+    outbox.put(small, WriteCommand("event", 1, 1, "values", b"x" * 100))
+    outbox.put(large, WriteCommand("open", 1))
     for seq in range(1, 1_001):
-        outbox.put(large, Order("event", 1, seq, "values", b"x" * 1_000))
+        outbox.put(large, WriteCommand("event", 1, seq, "values", b"x" * 1_000))
         assert outbox.cost <= 101_300
     assert len(small.orders) == 1
     assert large.orders[0].kind == "open"
@@ -478,36 +478,36 @@ def test_full_write_buffer_drops_oldest_events_of_the_longest_queue() -> None:
 
 def test_run_ended_by_another_process_leaves_no_buffered_writes() -> None:
     """A worker that was frozen wakes up, and publishes for a run that another one has ended by now."""
-    outbox = Outbox(KeySpace("test"), bound=100_000)
+    outbox = WriteBuffer(KeySpace("test"), bound=100_000)
     writer = outbox.writer(RUN)
-    writer.learn(Standing(1, 1, 1, "1:0", asked=False, terminal=None))
-    said = [Order("event", 1, writer.number_event(1), "values", b"1") for _ in range(3)]
+    writer.learn(StreamState(1, 1, 1, "1:0", asked=False, terminal=None))
+    said = [WriteCommand("event", 1, writer.number_event(1), "values", b"1") for _ in range(3)]
     for order in said:
         outbox.put(writer, order)
-    ended = Standing(2, 2, 2, "1:0,2:1", asked=False, terminal="2-2")
-    answered = hear(outbox, writer, said[:2], Applied("terminated", 0, ended))
+    ended = StreamState(2, 2, 2, "1:0,2:1", asked=False, terminal="2-2")
+    answered = apply_reply(outbox, writer, said[:2], ApplyResult("terminated", 0, ended))
     assert answered == said
     assert len(outbox) == 0
     assert outbox.cost == 0
 
 
 def test_status_query_for_a_run_ended_elsewhere_is_answered() -> None:
-    outbox = Outbox(KeySpace("test"), bound=100_000)
+    outbox = WriteBuffer(KeySpace("test"), bound=100_000)
     writer = outbox.writer(RUN)
-    writer.learn(Standing(1, 1, 1, "1:0", asked=False, terminal=None))
-    event, look = Order("event", 1, writer.number_event(1), "values", b"1"), Order("look", 1)
+    writer.learn(StreamState(1, 1, 1, "1:0", asked=False, terminal=None))
+    event, look = WriteCommand("event", 1, writer.number_event(1), "values", b"1"), WriteCommand("look", 1)
     outbox.put(writer, event)
     outbox.put(writer, look)
-    ended = Standing(2, 2, 2, "1:0,2:1", asked=False, terminal="2-2")
-    assert hear(outbox, writer, [event, look], Applied("terminated", 0, ended)) == [event]
+    ended = StreamState(2, 2, 2, "1:0,2:1", asked=False, terminal="2-2")
+    assert apply_reply(outbox, writer, [event, look], ApplyResult("terminated", 0, ended)) == [event]
     assert list(writer.orders) == [look]
-    assert hear(outbox, writer, [look], Applied("ok", 1, ended)) == [look]
+    assert apply_reply(outbox, writer, [look], ApplyResult("ok", 1, ended)) == [look]
     assert len(outbox) == 0
 
 
 def test_tail_restarts_after_a_hole_and_drops_old_events() -> None:
     budget = TailBudget(10_000_000)
-    tail = Tail(RUN, KeySpace("test").of(RUN), 1, 0, budget)
+    tail = TailBuffer(RUN, KeySpace("test").of(RUN), 1, 0, budget)
     for seq in range(1, MOST_EVENTS + 11):
         tail.add(StreamEvent(f"1-{seq}", "values", b"x"))
     assert tail.since(1, 10, 5) is not None

@@ -1,7 +1,7 @@
 """Map event ids to positions in a log, and find the start position of a reader that returns with an id.
 
 A position (place) is the number of events published before it, so that it stays valid while the window moves. Pure:
-the adapter that fills a `LogShape` decides where events are kept.
+the adapter that fills a `LogOffsets` decides where events are kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def most_events(window_events: int | None, window_bytes: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class LogShape:
+class LogOffsets:
     """The state of a log.
 
     The publishing attempt, the number of published events and whether the terminal event was one of them, position and

@@ -19,7 +19,7 @@ loop.
 _log = logging.getLogger(__name__)
 
 
-class Alarms:
+class DeadlineScheduler:
     """Calls actions at their time, on the event loop on which `run` runs."""
 
     def __init__(self, clock: Clock) -> None:
@@ -54,25 +54,25 @@ class Alarms:
                 _log.exception("a deadline of the stream bridge failed")
 
 
-class Pulse:
+class HeartbeatTimer:
     """For one task at a time. ``interval`` is in seconds; None for a reader without heartbeats."""
 
-    __slots__ = ("__weakref__", "_alarms", "_armed", "_clock", "_interval", "_spoken_at", "_waiter")
+    __slots__ = ("__weakref__", "_alarms", "_armed", "_clock", "_interval", "_last_sent_at", "_waiter")
 
-    def __init__(self, interval: float | None, clock: Clock, alarms: Alarms) -> None:
+    def __init__(self, interval: float | None, clock: Clock, alarms: DeadlineScheduler) -> None:
         self._interval, self._clock, self._alarms = interval, clock, alarms
-        self._spoken_at = clock.monotonic()
+        self._last_sent_at = clock.monotonic()
         self._armed = False
         self._waiter: asyncio.Future[None] | None = None
 
-    def spoke(self) -> None:
+    def reset(self) -> None:
         """Restart the heartbeat interval after the reader was given something."""
-        self._spoken_at = self._clock.monotonic()
+        self._last_sent_at = self._clock.monotonic()
 
     @property
     def is_due(self) -> bool:
         """Return whether the reader was given nothing for a whole interval."""
-        return self._interval is not None and self._clock.monotonic() >= self._spoken_at + self._interval - SLACK
+        return self._interval is not None and self._clock.monotonic() >= self._last_sent_at + self._interval - SLACK
 
     def wake(self) -> None:
         """Wake the reader, since there are new events."""
@@ -94,9 +94,9 @@ class Pulse:
         # One entry at a time: a busy reader moves its deadline without adding another one.
         if self._interval is not None and not self._armed:
             self._armed = True
-            self._alarms.call_at(self._spoken_at + self._interval, self._beat)
+            self._alarms.call_at(self._last_sent_at + self._interval, self._fire)
 
-    def _beat(self) -> None:
+    def _fire(self) -> None:
         self._armed = False
         if self._waiter is None or self._waiter.done():
             return

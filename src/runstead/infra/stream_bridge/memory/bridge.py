@@ -32,10 +32,10 @@ from runstead.runtime.stream_bridge import (
 )
 
 from ..offsets import most_events
-from ..timers import SLACK, Alarms
+from ..timers import SLACK, DeadlineScheduler
 from .log import Meter, RunLog
 from .log_reader import LogReader
-from .retention_queue import Shelf
+from .retention_queue import RetentionQueue
 from .spilling import Spilling, SpillSettings
 
 MIB = 1024 * 1024
@@ -79,9 +79,9 @@ class MemoryStreamBridge:
         self._settings = settings or MemoryStreamSettings()
         self._clock: Clock = clock or SystemClock()
         self._logs: dict[str, RunLog] = {}
-        self._ended = Shelf(self._settings.retention)
-        self._awaiting = Shelf(self._settings.awaiting_retention)
-        self._alarms = Alarms(self._clock)
+        self._ended = RetentionQueue(self._settings.retention)
+        self._awaiting = RetentionQueue(self._settings.awaiting_retention)
+        self._alarms = DeadlineScheduler(self._clock)
         self._housekeeping: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -180,7 +180,7 @@ class MemoryStreamBridge:
         if attempt != log.attempt:
             self._succeed(log, attempt)
         terminal_id = log.append_terminal(kind, data)
-        self._shelve(log)
+        self._retain(log)
         return terminal_id
 
     async def subscribe(
@@ -205,7 +205,7 @@ class MemoryStreamBridge:
             log.asked = True
             if log.terminal is None:
                 log.status = StreamStatus.AWAITING_INPUT
-            self._shelve(log)
+            self._retain(log)
 
     async def cancel(self, run_id: str, *, attempt: int = 1) -> None:
         log = self._logs.get(run_id)
@@ -246,7 +246,7 @@ class MemoryStreamBridge:
         log.take_over(attempt)
         self._awaiting.drop(log)
 
-    def _shelve(self, log: RunLog) -> None:
+    def _retain(self, log: RunLog) -> None:
         """Keep the log for the retention period of its state: ended, or waiting for human input."""
         shelf = self._awaiting if log.asked else self._ended
         self._ended.drop(log)
@@ -271,13 +271,13 @@ class MemoryStreamBridge:
 
         return self._ended.first(is_wanted) or self._awaiting.first(is_wanted)
 
-    def _arm(self, shelf: Shelf) -> None:
-        leaves_at = shelf.next_leaves_at
+    def _arm(self, shelf: RetentionQueue) -> None:
+        leaves_at = shelf.next_expiry
         if leaves_at is not None and not shelf.armed:
             shelf.armed = True
             self._alarms.call_at(leaves_at, partial(self._clear, shelf))
 
-    def _clear(self, shelf: Shelf) -> None:
+    def _clear(self, shelf: RetentionQueue) -> None:
         shelf.armed = False
         now = self._clock.monotonic()
         for log in shelf.due(now + SLACK):

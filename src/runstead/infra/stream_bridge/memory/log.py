@@ -23,7 +23,7 @@ from runstead.runtime.stream_bridge import (
     TerminalKind,
 )
 
-from ..offsets import LogShape
+from ..offsets import LogOffsets
 from .blocks import EVENT_COST, MOST_BYTES, MOST_EVENTS, Block, Blocks, cost_of
 
 _HOT_EVENTS: Final = 2_048
@@ -159,9 +159,9 @@ class RunLog:
         return self.terminal.id if self.terminal else None
 
     @property
-    def shape(self) -> LogShape:
+    def shape(self) -> LogOffsets:
         ended = self.terminal is not None
-        return LogShape(self.attempt, self._published, ended, self.first_kept, self.oldest, self._begun)
+        return LogOffsets(self.attempt, self._published, ended, self.first_kept, self.oldest, self._begun)
 
     def take_over(self, attempt: int) -> None:
         """Start a higher attempt: its ids begin with its own number, and their sequence starts at 1."""

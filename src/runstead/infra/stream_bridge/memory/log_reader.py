@@ -21,7 +21,7 @@ from runstead.runtime.stream_bridge import (
     StreamStatus,
 )
 
-from ..timers import SLACK, Alarms
+from ..timers import SLACK, DeadlineScheduler
 from .blocks import Block, Piece
 from .log import RunLog
 from .spool import Spool
@@ -77,7 +77,7 @@ class LogReader:
         last_event_id: str | None,
         interval: float | None,
         clock: Clock,
-        alarms: Alarms,
+        alarms: DeadlineScheduler,
         spool: Spool | None = None,
     ):
         self._log, self._clock, self._alarms, self._spool = log, clock, alarms, spool
@@ -227,9 +227,9 @@ class LogReader:
         # One entry at a time: a busy reader moves its deadline without adding another one.
         if not self._armed:
             self._armed = True
-            self._alarms.call_at(beat_at, self._beat)
+            self._alarms.call_at(beat_at, self._fire)
 
-    def _beat(self) -> None:
+    def _fire(self) -> None:
         self._armed = False
         if self._waiter is None or self._waiter.done() or self._interval is None:
             return

@@ -11,7 +11,7 @@ _LOG_COST = 2_500
 """Bytes of memory that a log takes in addition to its events, as measured."""
 
 
-class Shelf:
+class RetentionQueue:
     """First in, first out: with one period for all, logs expire in the order of their arrival."""
 
     def __init__(self, keep_for: float) -> None:
@@ -29,7 +29,7 @@ class Shelf:
         return self._cost
 
     @property
-    def next_leaves_at(self) -> float | None:
+    def next_expiry(self) -> float | None:
         return next((leaves_at for _, leaves_at in self._logs.values()), None)
 
     def put(self, log: RunLog, now: float) -> None:

@@ -18,7 +18,7 @@ from runstead.runtime.stream_bridge import StreamNotFound
 
 from .flusher import PAUSES
 from .scripts import event_of
-from .tail_buffer import Tail
+from .tail_buffer import TailBuffer
 
 BLOCK: Final = 5.0
 """Seconds that one command waits. A new event or a newly added stream ends the wait earlier."""
@@ -31,12 +31,12 @@ _AGAIN: Final = 0.005
 _log = logging.getLogger(__name__)
 
 
-class Shard:
+class BlockingReader:
     """Reads events for its tails until cancelled."""
 
     def __init__(self, connections: RedisConnections, cipher: Cipher | None = None) -> None:
         self._connections, self._cipher = connections, cipher
-        self._tails: dict[str, Tail] = {}
+        self._tails: dict[str, TailBuffer] = {}
         self._changed = asyncio.Event()
         self._wanted = self._served = 0
         """Version numbers of the latest set of tails, and of the set in the waiting command."""
@@ -48,7 +48,7 @@ class Shard:
     def __len__(self) -> int:
         return len(self._tails)
 
-    def add(self, tail: Tail) -> None:
+    def add(self, tail: TailBuffer) -> None:
         """Read this tail too, from now on."""
         self._tails[tail.keys.log] = tail
         self._wanted += 1
@@ -56,7 +56,7 @@ class Shard:
         if self._client_id is not None and (self._poking is None or self._poking.done()):
             self._poking = asyncio.create_task(self._poke(), name="stream-shard-poke")
 
-    def remove(self, tail: Tail) -> None:
+    def remove(self, tail: TailBuffer) -> None:
         if self._tails.get(tail.keys.log) is tail:
             del self._tails[tail.keys.log]
 
@@ -109,7 +109,7 @@ class Shard:
             raise RedisUnavailable(self._connections.place, str(answer))
         self._deliver(asked, answer or ())
 
-    def _deliver(self, asked: Mapping[str, Tail], answer: Sequence[Any]) -> None:
+    def _deliver(self, asked: Mapping[str, TailBuffer], answer: Sequence[Any]) -> None:
         size = count = 0
         for key, entries in answer:
             # The tail that was requested: a new tail of the same name may have replaced it, with another start.
@@ -124,7 +124,7 @@ class Shard:
         if count:
             self._typical += (max(size / count, 1.0) - self._typical) / 4
 
-    def _take(self, tail: Tail, event_id: bytes, fields: Sequence[bytes]) -> bool:
+    def _take(self, tail: TailBuffer, event_id: bytes, fields: Sequence[bytes]) -> bool:
         """Add an event to its tail; return False if it cannot be decrypted, which must not block the other tails."""
         kind = fields[5] if len(fields) > 5 else b""
         try:

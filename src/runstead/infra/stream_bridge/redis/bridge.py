@@ -36,23 +36,23 @@ from runstead.runtime.stream_bridge import (
     TerminalKind,
 )
 
-from ..timers import Alarms, Pulse
-from .expiry import LINGER, Forgetting
+from ..timers import DeadlineScheduler, HeartbeatTimer
+from .expiry import LINGER, StreamExpiry
 from .flusher import Flusher
-from .keepalive import Renewal
+from .keepalive import StreamKeepalive
 from .keys import KeySpace
 from .pages import Pages
-from .scripts import Applied, script
+from .scripts import ApplyResult, script
 from .settings import RedisStreamSettings
 from .stream_index import StreamIndex
-from .subscription import LogSubscription, ReadingRoom, first_page
-from .tail_registry import Follower
-from .write_buffer import Order, OrderKind, Outbox, RunWriter
+from .subscription import LogSubscription, ReaderContext, first_page
+from .tail_registry import TailRegistry
+from .write_buffer import CommandKind, StreamWriter, WriteBuffer, WriteCommand
 
 T = TypeVar("T")
 _HURRIED: Final = 0.05
 """Seconds to wait for a reply while Redis is known to be unavailable."""
-_LAST_WORDS: Final = 2.0
+_FINAL_FLUSH_SECONDS: Final = 2.0
 """Seconds to flush the buffer when the bridge is closed."""
 
 _log = logging.getLogger(__name__)
@@ -72,15 +72,15 @@ class RedisStreamBridge:
         self._settings = settings = settings or RedisStreamSettings()
         self._clock: Clock = clock or SystemClock()
         self._keys = KeySpace(settings.prefix)
-        self._alarms = Alarms(self._clock)
-        self._outbox = Outbox(self._keys, bound=settings.buffer_bytes)
+        self._alarms = DeadlineScheduler(self._clock)
+        self._outbox = WriteBuffer(self._keys, bound=settings.buffer_bytes)
         retention, awaiting = _ms(settings.retention), _ms(settings.awaiting_retention)
         unowned, linger = _ms(settings.unowned_retention), LINGER * 1000
         self._index = StreamIndex(connections, self._keys, settings.max_streams, unowned, retention, awaiting)
-        self._follower = Follower(
+        self._follower = TailRegistry(
             connections, streams_per_shard=settings.streams_per_reader, bound=settings.tail_bytes, cipher=cipher
         )
-        self._renewal = Renewal(
+        self._renewal = StreamKeepalive(
             connections,
             self._outbox,
             self._follower,
@@ -91,10 +91,10 @@ class RedisStreamBridge:
         )
         # An id of this publisher: it lets a stream distinguish a repeated write from another publisher's.
         terms = (token_hex(8), settings.most_events, settings.window_bytes, retention, awaiting, unowned, linger)
-        self._flusher = Flusher(connections, self._outbox, self._index, terms, self._renewal.ring, cipher)
-        self._room = ReadingRoom(Pages(connections, cipher), self._follower)
+        self._flusher = Flusher(connections, self._outbox, self._index, terms, self._renewal.notify, cipher)
+        self._room = ReaderContext(Pages(connections, cipher), self._follower)
         self._subscriptions: WeakSet[LogSubscription] = WeakSet()
-        self._forgetting = Forgetting(
+        self._forgetting = StreamExpiry(
             connections,
             self._keys,
             self._index,
@@ -146,7 +146,7 @@ class RedisStreamBridge:
 
     def renew_soon(self) -> None:
         """Run the periodic renewal now: keep owned and read streams alive, and tidy up."""
-        self._renewal.ring()
+        self._renewal.notify()
 
     async def start(self) -> None:
         if self._loop is None:
@@ -164,7 +164,7 @@ class RedisStreamBridge:
         self._closed = True
         if not self._flusher.failing and self._loop is not None:
             try:
-                async with asyncio.timeout(_LAST_WORDS):
+                async with asyncio.timeout(_FINAL_FLUSH_SECONDS):
                     await self._outbox.empty.wait()
             except TimeoutError:
                 _log.warning("the stream bridge was closed before Redis had taken all events of its runs")
@@ -180,7 +180,7 @@ class RedisStreamBridge:
         writer.listed = writer.listed and has_room
         # In the buffer too: if Redis is unavailable, the stream is opened when it is back, before the events published
         # by then.
-        applied = await self._said(writer, "open", attempt)
+        applied = await self._status_of(writer, "open", attempt)
         if applied is None and not writer.known:
             # No other process can have numbered events of this attempt: the lease makes it ours.
             writer.take_over(attempt)
@@ -193,7 +193,7 @@ class RedisStreamBridge:
         if writer is None or not writer.known or self._closed:
             writer = await self._looked_at(run_id)
         seq = writer.number_event(attempt)
-        self._outbox.put(writer, Order("event", attempt, seq, event, data))
+        self._outbox.put(writer, WriteCommand("event", attempt, seq, event, data))
         return f"{attempt}-{seq}"
 
     async def publish_end(self, run_id: str, *, attempt: int = 1) -> str:
@@ -203,15 +203,15 @@ class RedisStreamBridge:
         self._check()
         writer = self._outbox.writer(run_id)
         seq = writer.number_end(attempt)
-        applied = await self._said(writer, "end", attempt, seq, kind, data)
+        applied = await self._status_of(writer, "end", attempt, seq, kind, data)
         if applied is None:
             # The event stays in the buffer and is sent when Redis is back.
             if not seq:
                 raise BridgeUnavailable(self._connections.place)
             return f"{attempt}-{seq}"
-        if applied.word in ("missing", "gone"):
+        if applied.status in ("missing", "gone"):
             raise StreamNotFound(run_id)
-        if applied.word == "stale":
+        if applied.status == "stale":
             raise StaleAttempt(run_id, attempt, applied.standing.attempt)
         return applied.standing.terminal or f"{attempt}-{seq}"
 
@@ -221,13 +221,13 @@ class RedisStreamBridge:
         if heartbeat_interval is not None and heartbeat_interval <= 0:
             raise ValueError("a heartbeat interval is a positive number of seconds, or None for no heartbeats")
         self._check()
-        await self._own_word_heard(run_id)
+        await self._own_writes_applied(run_id)
         keys = self._keys.of(run_id)
         page = await self._within(self._room.pages.read(keys, first_page(last_event_id)))
         if page is not None and not page.there:
             raise StreamNotFound(run_id)
         self._check()
-        pulse = Pulse(heartbeat_interval, self._clock, self._alarms)
+        pulse = HeartbeatTimer(heartbeat_interval, self._clock, self._alarms)
         subscription = LogSubscription(run_id, keys, self._room, pulse, last_event_id, page)
         self._subscriptions.add(subscription)
         return subscription
@@ -235,7 +235,7 @@ class RedisStreamBridge:
     async def status(self, run_id: str) -> StreamStatus | None:
         if self._closed:
             return None
-        await self._own_word_heard(run_id)
+        await self._own_writes_applied(run_id)
         keys = self._keys.of(run_id)
         found = await self._within(self._connections.run(script("status"), (keys.meta, keys.log)))
         return StreamStatus(found.decode()) if found else None
@@ -246,7 +246,7 @@ class RedisStreamBridge:
     async def mark_awaiting_input(self, run_id: str) -> None:
         self._check()
         writer = self._outbox.writer(run_id)
-        self._outbox.put(writer, Order("await", writer.attempt))
+        self._outbox.put(writer, WriteCommand("await", writer.attempt))
 
     async def cancel(self, run_id: str, *, attempt: int = 1) -> None:
         try:
@@ -256,7 +256,7 @@ class RedisStreamBridge:
 
     async def cleanup(self, run_id: str, delay: float = 0) -> None:
         self._check()
-        await self._own_word_heard(run_id)
+        await self._own_writes_applied(run_id)
         if await self._within(self._forgetting.forget(run_id, delay)) is None:
             _log.warning("the stream of run %s could not be deleted now; it will expire by itself", run_id)
 
@@ -268,42 +268,42 @@ class RedisStreamBridge:
         if self._loop is not None and asyncio.get_running_loop() is not self._loop:
             raise RuntimeError("the Redis stream bridge was called from another event loop than its own")
 
-    async def _looked_at(self, run_id: str) -> RunWriter:
+    async def _looked_at(self, run_id: str) -> StreamWriter:
         """Return the writer of a run that this process has not opened."""
         self._check()
         writer = self._outbox.writer(run_id)
-        applied = await self._said(writer, "look", 0)
+        applied = await self._status_of(writer, "look", 0)
         if applied is None:
             raise BridgeUnavailable(self._connections.place)
-        if applied.word in ("missing", "gone"):
+        if applied.status in ("missing", "gone"):
             raise StreamNotFound(run_id)
         if applied.standing.terminal is not None:
             raise StreamTerminated(run_id)
         return writer
 
-    async def _said(
-        self, writer: RunWriter, kind: OrderKind, attempt: int, seq: int = 0, name: str = "", data: bytes = b""
-    ) -> Applied | None:
+    async def _status_of(
+        self, writer: StreamWriter, kind: CommandKind, attempt: int, seq: int = 0, name: str = "", data: bytes = b""
+    ) -> ApplyResult | None:
         """Return the result of an order; None if Redis does not answer for now, and the order waits."""
-        answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
-        self._outbox.put(writer, Order(kind, attempt, seq, name, data, answer))
-        await asyncio.wait([answer], timeout=self._patience)
+        answer: asyncio.Future[ApplyResult] = asyncio.get_running_loop().create_future()
+        self._outbox.put(writer, WriteCommand(kind, attempt, seq, name, data, answer))
+        await asyncio.wait([answer], timeout=self._timeout)
         return answer.result() if answer.done() else None
 
     @property
-    def _patience(self) -> float:
+    def _timeout(self) -> float:
         return min(_HURRIED, self._settings.patience) if self._flusher.failing else self._settings.patience
 
-    async def _own_word_heard(self, run_id: str) -> None:
+    async def _own_writes_applied(self, run_id: str) -> None:
         """Wait until everything published here is visible to later readers."""
         writer = self._outbox.find(run_id)
         if writer is not None and writer.orders:
-            await self._said(writer, "look", writer.attempt)
+            await self._status_of(writer, "look", writer.attempt)
 
     async def _within(self, asking: Coroutine[Any, Any, T]) -> T | None:
         """Return the result, or None if Redis does not answer in time."""
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 return await asking
         except (StorageError, TimeoutError) as error:
             _log.debug("Redis does not answer: %s", error)
@@ -312,7 +312,7 @@ class RedisStreamBridge:
     async def _make_room(self, run_id: str) -> bool:
         """Free capacity for a run; return False if streams cannot be counted now."""
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 await self._forgetting.make_room(run_id)
                 return True
         except CapacityExceeded:

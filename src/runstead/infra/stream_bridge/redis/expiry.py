@@ -9,11 +9,11 @@ from typing import Any, Final
 from runstead.infra.engines.redis import RedisConnections
 from runstead.runtime.clock import Clock
 
-from ..timers import Alarms
+from ..timers import DeadlineScheduler
 from .keys import KeySpace
 from .scripts import script
 from .stream_index import StreamIndex
-from .write_buffer import Outbox
+from .write_buffer import WriteBuffer
 
 LINGER: Final = 60
 """Seconds for which active readers can continue to read a log after it was deleted or has expired."""
@@ -21,7 +21,7 @@ _REMEMBERED: Final = 600
 """Seconds for which the deletion of a stream is remembered, so that a late event does not create it again."""
 
 
-class Forgetting:
+class StreamExpiry:
     """Deletes streams. ``later`` runs a coroutine in the background and handles its errors."""
 
     def __init__(
@@ -29,8 +29,8 @@ class Forgetting:
         connections: RedisConnections,
         keys: KeySpace,
         index: StreamIndex,
-        outbox: Outbox,
-        alarms: Alarms,
+        outbox: WriteBuffer,
+        alarms: DeadlineScheduler,
         clock: Clock,
         later: Callable[[Coroutine[Any, Any, object]], None],
     ) -> None:

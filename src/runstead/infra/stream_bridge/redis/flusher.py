@@ -18,19 +18,21 @@ from runstead.infra.engines.redis import Command, RedisConnections, RedisLine
 from runstead.infra.engines.redis_errors import RedisFull, RedisUnavailable, translate
 from runstead.resources.storage_errors import StorageError
 
-from .scripts import EVENT, Applied, script
+from .scripts import EVENT, ApplyResult, script
 from .stream_index import StreamIndex
-from .write_buffer import Order, Outbox, RunWriter
+from .write_buffer import StreamWriter, WriteBuffer, WriteCommand
 
 _NUMBERED: Final = ("event", "end")
 
 
-def hear(outbox: Outbox, writer: RunWriter, orders: Sequence[Order], applied: Applied) -> list[Order]:
+def apply_reply(
+    outbox: WriteBuffer, writer: StreamWriter, orders: Sequence[WriteCommand], applied: ApplyResult
+) -> list[WriteCommand]:
     """Update the writer after a reply; return the orders that are completed. The others are sent again."""
     done = list(orders[: applied.done])
     outbox.drop(writer, done)
     standing = applied.standing
-    match applied.word:
+    match applied.status:
         case "ok":
             writer.learn(standing)
             if standing.terminal is not None:
@@ -38,16 +40,16 @@ def hear(outbox: Outbox, writer: RunWriter, orders: Sequence[Order], applied: Ap
                 if not writer.orders:
                     outbox.forget(writer)
             return done
-        case "missing" if writer.told is not None:
+        case "missing" if writer.last_state is not None:
             # Redis restarted without it, or it expired while this process slept: continue after the last known event.
-            told = writer.told
+            told = writer.last_state
             _log.warning(
                 "the stream of run %s was lost by Redis; it continues, and its readers get a notice of the gap",
                 writer.run_id,
             )
             outbox.put_first(
                 writer,
-                Order("restore", told.attempt, told.seq, str(told.published), told.begun.encode()),
+                WriteCommand("restore", told.attempt, told.seq, str(told.published), told.begun.encode()),
             )
             return done
         case "missing" | "gone":
@@ -75,7 +77,7 @@ def hear(outbox: Outbox, writer: RunWriter, orders: Sequence[Order], applied: Ap
             assert_never(applied.word)
 
 
-Batch: TypeAlias = tuple[RunWriter, Sequence[Order]]
+Batch: TypeAlias = tuple[StreamWriter, Sequence[WriteCommand]]
 
 WRITERS_A_ROUND: Final = 128
 _DROPPED_AT_ONCE: Final = 16
@@ -98,7 +100,7 @@ class Flusher:
     def __init__(
         self,
         connections: RedisConnections,
-        outbox: Outbox,
+        outbox: WriteBuffer,
         index: StreamIndex,
         terms: Sequence[str | int],
         returned: Callable[[], None],
@@ -141,15 +143,15 @@ class Flusher:
         line = await self._connected()
         answers = await line.ask([self._command(writer, orders) for writer, orders in batches])
         trouble: StorageError | None = None
-        heard: list[tuple[str, Sequence[Order], Applied]] = []
+        heard: list[tuple[str, Sequence[WriteCommand], ApplyResult]] = []
         for (writer, orders), answer in zip(batches, answers, strict=True):
             if isinstance(answer, ResponseError):
                 trouble = self._refused(writer, answer) or trouble
             else:
-                applied = Applied.of(answer)
-                heard.append((writer.run_id, hear(self._outbox, writer, orders, applied), applied))
+                applied = ApplyResult.of(answer)
+                heard.append((writer.run_id, apply_reply(self._outbox, writer, orders, applied), applied))
         # Before the callers are answered: a caller that knows of an end may count on the capacity that it frees.
-        unlisted = [writer for writer, _ in batches if not writer.listed and writer.told is not None]
+        unlisted = [writer for writer, _ in batches if not writer.listed and writer.last_state is not None]
         news = [self._index.entered([writer.run_id for writer in unlisted])] if unlisted else []
         news += [
             self._index.ended(run_id, asked=applied.standing.asked)
@@ -162,7 +164,7 @@ class Flusher:
             writer.listed = True
         for _, orders, applied in heard:
             for order in orders:
-                order.tell(applied)
+                order.resolve(applied)
         if trouble is not None:
             raise trouble
         self._is_full = False
@@ -171,18 +173,18 @@ class Flusher:
             self._failures = 0
             self._returned()
 
-    def _command(self, writer: RunWriter, orders: Sequence[Order]) -> Command:
+    def _command(self, writer: StreamWriter, orders: Sequence[WriteCommand]) -> Command:
         words: list[str | bytes | int] = list(self._terms)
         for order in orders:
             words += (order.kind, order.attempt, order.seq, order.name, self._data(order))
         return script("apply").call((writer.keys.meta, writer.keys.log), words)
 
-    def _data(self, order: Order) -> bytes:
+    def _data(self, order: WriteCommand) -> bytes:
         if self._cipher is None or order.kind not in ("event", "end"):
             return order.data
         return self._cipher.encrypt(order.data, EVENT)
 
-    def _refused(self, writer: RunWriter, error: ResponseError) -> StorageError | None:
+    def _refused(self, writer: StreamWriter, error: ResponseError) -> StorageError | None:
         """Return the transient error that must pass before a retry; give up the writes if no retry can succeed."""
         trouble = translate(error, self._connections.place)
         if isinstance(trouble, StorageError):
@@ -190,9 +192,9 @@ class Flusher:
         if (error.status_code or str(error)).startswith(_PASSING):
             return RedisUnavailable(self._connections.place, str(error))
         _log.error("the stream of run %s cannot be written: %s", writer.run_id, error)
-        lost = Applied.lost()
+        lost = ApplyResult.lost()
         for order in list(writer.orders):
-            order.tell(lost)
+            order.resolve(lost)
         self._outbox.forget(writer)
         return None
 

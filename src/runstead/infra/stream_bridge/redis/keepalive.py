@@ -17,25 +17,25 @@ from runstead.runtime.stream_bridge import StreamNotFound
 
 from .scripts import script
 from .stream_index import StreamIndex
-from .tail_buffer import Tail
-from .tail_registry import Follower
-from .write_buffer import Order, Outbox
+from .tail_buffer import TailBuffer
+from .tail_registry import TailRegistry
+from .write_buffer import WriteBuffer, WriteCommand
 
 _AT_ONCE: Final = 200
-MISSING_PATIENCE: Final = 60.0
+MISSING_TIMEOUT: Final = 60.0
 """Seconds for which a stream lost by Redis may be missing before its readers get StreamNotFound."""
 
 _log = logging.getLogger(__name__)
 
 
-class Renewal:
+class StreamKeepalive:
     """Renews every ``interval`` seconds, and when rung: after an outage, lost streams are restored at once."""
 
     def __init__(
         self,
         connections: RedisConnections,
-        outbox: Outbox,
-        follower: Follower,
+        outbox: WriteBuffer,
+        follower: TailRegistry,
         index: StreamIndex,
         clock: Clock,
         *,
@@ -47,7 +47,7 @@ class Renewal:
         self._interval, self._words = interval, tuple(words)
         self._bell = asyncio.Event()
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         self._bell.set()
 
     async def run(self) -> None:
@@ -62,17 +62,17 @@ class Renewal:
                 _log.debug("streams were not renewed: %s", error)
 
     async def _renew_owned(self) -> None:
-        owners = list(self._outbox.owners)
+        owners = list(self._outbox.writers)
         for writer in owners:
             if not writer.orders:
-                self._outbox.put(writer, Order("look", writer.attempt))
+                self._outbox.put(writer, WriteCommand("look", writer.attempt))
         for start in range(0, len(owners), _AT_ONCE):
             await self._index.renew([writer.run_id for writer in owners[start : start + _AT_ONCE]])
 
     async def _watch(self) -> None:
         tails = [tail for tail in self._follower.tails if tail.gone is None]
         for tail in tails:
-            self._follower.tidy(tail)
+            self._follower.close_idle(tail)
         tails = [tail for tail in tails if tail.readers]
         for start in range(0, len(tails), _AT_ONCE):
             piece = tails[start : start + _AT_ONCE]
@@ -83,13 +83,13 @@ class Renewal:
                 )
             )
             for tail, there in zip(piece, answers, strict=True):
-                self._saw(tail, bool(there))
+                self._found(tail, bool(there))
 
-    def _saw(self, tail: Tail, there: bool) -> None:
+    def _found(self, tail: TailBuffer, there: bool) -> None:
         now = self._clock.monotonic()
         if there:
             tail.missing_since = None
         elif tail.missing_since is None:
             tail.missing_since = now
-        elif now - tail.missing_since >= MISSING_PATIENCE:
+        elif now - tail.missing_since >= MISSING_TIMEOUT:
             tail.shut(partial(StreamNotFound, tail.run_id))

@@ -14,7 +14,7 @@ from runstead.infra.encryption.keyless import NO_KEYS
 from runstead.infra.engines.redis import RedisScript
 from runstead.runtime.stream_bridge import StreamEvent, StreamStatus, TerminalKind, numbers_of
 
-from ..offsets import LogShape
+from ..offsets import LogOffsets
 
 EVENT: Final = "stream.event"
 """The encryption purpose of event data."""
@@ -33,7 +33,7 @@ def script(name: str) -> RedisScript:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StreamState:
     """The state of a stream, with numbers that continue if the server has lost it."""
 
     attempt: int
@@ -45,23 +45,23 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class ApplyResult:
     """The reply of ``apply``: the result of the first order that was not done, if any, and the state of the stream."""
 
-    word: Word
+    status: Word
     done: int
-    standing: Standing
+    standing: StreamState
 
     @classmethod
-    def of(cls, answer: Sequence[Any]) -> Applied:
+    def of(cls, answer: Sequence[Any]) -> ApplyResult:
         word, done, attempt, seq, published, asked, terminal, begun = answer
-        standing = Standing(attempt, seq, published, begun.decode(), bool(asked), terminal.decode() or None)
+        standing = StreamState(attempt, seq, published, begun.decode(), bool(asked), terminal.decode() or None)
         return cls(word.decode(), done, standing)
 
     @classmethod
-    def lost(cls) -> Applied:
+    def lost(cls) -> ApplyResult:
         """Return the result for orders that were given up."""
-        return cls("missing", 0, Standing(0, 0, 0, "", asked=False, terminal=None))
+        return cls("missing", 0, StreamState(0, 0, 0, "", asked=False, terminal=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Page:
     seq: int
     status: StreamStatus
     terminal: str | None
-    shape: LogShape
+    shape: LogOffsets
     forgotten: bool
     more: bool
     events: Sequence[StreamEvent]
@@ -85,7 +85,7 @@ class Page:
         first, pairs = published, pairs_of(begun.decode())
         if oldest and (numbers := numbers_of(oldest.decode())) is not None:
             first = next((start + numbers[1] - 1 for number, start in pairs if number == numbers[0]), published)
-        shape = LogShape(attempt, published, bool(terminal), first, oldest.decode() or None, pairs)
+        shape = LogOffsets(attempt, published, bool(terminal), first, oldest.decode() or None, pairs)
         state = StreamStatus(status.decode()) if status else StreamStatus.OPEN
         ended = terminal.decode() or None
         events = list(_events(answer, cipher))

@@ -27,12 +27,12 @@ from runstead.runtime.stream_bridge import (
     position_before,
 )
 
-from ..timers import Pulse
+from ..timers import HeartbeatTimer
 from .keys import RunKeys
 from .pages import Pages
 from .scripts import Page
-from .tail_buffer import Tail
-from .tail_registry import Follower
+from .tail_buffer import TailBuffer
+from .tail_registry import TailRegistry
 
 MOST_EVENTS: Final = 512
 """Maximum number of events of one read."""
@@ -42,11 +42,11 @@ _TRY_AGAIN: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class ReadingRoom:
+class ReaderContext:
     """State that all readers of a process share."""
 
     pages: Pages
-    follower: Follower
+    follower: TailRegistry
 
 
 def first_page(last_event_id: str | None) -> str:
@@ -63,8 +63,8 @@ class LogSubscription:
         self,
         run_id: str,
         keys: RunKeys,
-        room: ReadingRoom,
-        pulse: Pulse,
+        room: ReaderContext,
+        pulse: HeartbeatTimer,
         last_event_id: str | None,
         page: Page | None,
     ) -> None:
@@ -79,7 +79,7 @@ class LogSubscription:
         self._missed: int | None = 0
         # The position within the tail: the last event before the next one, if that is known for certain.
         self._within: tuple[int, int] | None = None
-        self._tail: Tail | None = None
+        self._tail: TailBuffer | None = None
         self._seen_version = -1
         self._page: Page | None = None
         self._fetching: asyncio.Task[None] | None = None
@@ -103,14 +103,14 @@ class LogSubscription:
     async def read(self) -> Sequence[StreamItem]:
         while not self._done:
             if items := self._take():
-                self._pulse.spoke()
+                self._pulse.reset()
                 return items
-            if not self._done and (gone := self._gone or self._gone_with_tail()) is not None:
+            if not self._done and (gone := self._gone or self._lost_with_tail()) is not None:
                 raise gone()
             if self._done:
                 break
             if self._pulse.is_due:
-                self._pulse.spoke()
+                self._pulse.reset()
                 return [HEARTBEAT_SENTINEL]
             await self._pulse.wait()
         return ()
@@ -186,7 +186,7 @@ class LogSubscription:
             if place != self._place + len(given):
                 if given:
                     return self._given(given)
-                self._tell_gap(event, place, page)
+                self._emit_gap(event, place, page)
             given.append(event)
         if given:
             return self._given(given)
@@ -197,10 +197,10 @@ class LogSubscription:
             # Deleted before its end, or ended and then evicted, with its end, by a server short of memory.
             self._gone = partial(StreamNotFound, self._run_id)
             return []
-        self._come_to_the_end(page)
+        self._reach_end(page)
         return []
 
-    def _tell_gap(self, event: StreamEvent, place: int | None, page: Page) -> None:
+    def _emit_gap(self, event: StreamEvent, place: int | None, page: Page) -> None:
         """Continue from ``event`` after a gap, and record the number of lost events."""
         is_known = place is not None and place > self._place and self._has_same_places(page)
         if self._missed is not None:
@@ -223,7 +223,7 @@ class LogSubscription:
             return True
         return any(start + numbers[1] == self._place for attempt, start in page.shape.begun if attempt == numbers[0])
 
-    def _come_to_the_end(self, page: Page) -> None:
+    def _reach_end(self, page: Page) -> None:
         """Join the tail, since the log has no more events."""
         end = (page.attempt, page.seq)
         is_sure = page.there and page.shape.published == self._place and self._has_same_places(page)
@@ -255,7 +255,7 @@ class LogSubscription:
             self._fetching = None
         self.wake()
 
-    def _gone_with_tail(self) -> Callable[[], StreamBridgeError] | None:
+    def _lost_with_tail(self) -> Callable[[], StreamBridgeError] | None:
         if self._tail is None or self._tail.gone is None or self._fetching is not None:
             return None
         return self._tail.gone

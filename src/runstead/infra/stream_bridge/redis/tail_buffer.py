@@ -33,7 +33,7 @@ class TailBudget:
         self.bound, self.held = bound, 0
 
 
-class Tail:
+class TailBuffer:
     """The events of one log since a reader here reached its end."""
 
     def __init__(self, run_id: str, keys: RunKeys, attempt: int, seq: int, budget: TailBudget) -> None:

@@ -11,19 +11,19 @@ from runstead.infra.engines.cancellation import cancel_and_wait
 from runstead.infra.engines.redis import RedisConnections
 from runstead.runtime.stream_bridge import StreamBridgeError
 
-from .blocking_reader import Shard
+from .blocking_reader import BlockingReader
 from .keys import RunKeys
-from .tail_buffer import Tail, TailBudget, TailReader
+from .tail_buffer import TailBudget, TailBuffer, TailReader
 
 
 @dataclass(slots=True)
 class _Place:
-    tail: Tail
-    shard: Shard
+    tail: TailBuffer
+    shard: BlockingReader
     group: int
 
 
-class Follower:
+class TailRegistry:
     """The tails of this process.
 
     ``streams_per_shard`` is the maximum number of streams that one command waits for; ``bound`` is in bytes.
@@ -35,7 +35,7 @@ class Follower:
         self._connections, self._per_shard, self._cipher = connections, streams_per_shard, cipher
         self._budget = TailBudget(bound)
         self._places: dict[str, _Place] = {}
-        self._shards: dict[int, list[tuple[Shard, asyncio.Task[None]]]] = {}
+        self._shards: dict[int, list[tuple[BlockingReader, asyncio.Task[None]]]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._closed: Callable[[], StreamBridgeError] | None = None
 
@@ -51,10 +51,10 @@ class Follower:
         return self._budget.held
 
     @property
-    def tails(self) -> Iterator[Tail]:
+    def tails(self) -> Iterator[TailBuffer]:
         return (place.tail for place in list(self._places.values()))
 
-    def follow(self, run_id: str, keys: RunKeys, reader: TailReader, attempt: int, seq: int) -> Tail:
+    def follow(self, run_id: str, keys: RunKeys, reader: TailReader, attempt: int, seq: int) -> TailBuffer:
         """Return the tail of a run; a new one begins after the event with ``attempt`` and ``seq``."""
         place = self._places.get(run_id)
         if place is not None and place.tail.gone is not None:
@@ -62,7 +62,7 @@ class Follower:
             self._drop(run_id)
             place = None
         if place is None:
-            tail = Tail(run_id, keys, attempt, seq, self._budget)
+            tail = TailBuffer(run_id, keys, attempt, seq, self._budget)
             if self._closed is not None:
                 tail.shut(self._closed)
                 return tail
@@ -73,12 +73,12 @@ class Follower:
         place.tail.readers.add(reader)
         return place.tail
 
-    def leave(self, tail: Tail, reader: TailReader) -> None:
+    def leave(self, tail: TailBuffer, reader: TailReader) -> None:
         tail.readers.discard(reader)
         if not tail.readers:
-            self.tidy(tail)
+            self.close_idle(tail)
 
-    def tidy(self, tail: Tail) -> None:
+    def close_idle(self, tail: TailBuffer) -> None:
         """Stop reading a tail without readers."""
         place = self._places.get(tail.run_id)
         if place is not None and place.tail is tail and not tail.readers:
@@ -92,12 +92,12 @@ class Follower:
         await cancel_and_wait(task for shards in self._shards.values() for _, task in shards)
         await asyncio.gather(*self._leaving)
 
-    def _shard(self, group: int) -> Shard:
+    def _shard(self, group: int) -> BlockingReader:
         shards = self._shards.setdefault(group, [])
         for shard, _ in shards:
             if len(shard) < self._per_shard:
                 return shard
-        shard = Shard(self._connections, self._cipher)
+        shard = BlockingReader(self._connections, self._cipher)
         shards.append((shard, asyncio.create_task(shard.run(), name=f"stream-shard-{group}-{len(shards)}")))
         return shard
 

@@ -15,9 +15,9 @@ from typing import Final, Literal, TypeAlias
 from runstead.runtime.stream_bridge import StaleAttempt, StreamTerminated
 
 from .keys import KeySpace, RunKeys
-from .scripts import Applied, Standing
+from .scripts import ApplyResult, StreamState
 
-OrderKind: TypeAlias = Literal["open", "event", "end", "await", "look", "restore"]
+CommandKind: TypeAlias = Literal["open", "event", "end", "await", "look", "restore"]
 
 _EVENT_COST: Final = 200
 """Bytes of memory that an event takes in addition to its data, as measured."""
@@ -30,26 +30,26 @@ _LOW: Final = 0.9
 
 
 @dataclass(slots=True)
-class Order:
+class WriteCommand:
     """One operation on a stream. ``answer`` is resolved with its result, if a caller waits for it."""
 
-    kind: OrderKind
+    kind: CommandKind
     attempt: int
     seq: int = 0
     name: str = ""
     data: bytes = b""
-    answer: asyncio.Future[Applied] | None = None
+    answer: asyncio.Future[ApplyResult] | None = None
 
     @property
     def cost(self) -> int:
         return len(self.data) + _EVENT_COST if self.kind == "event" else 0
 
-    def tell(self, applied: Applied) -> None:
+    def resolve(self, applied: ApplyResult) -> None:
         if self.answer is not None and not self.answer.done():
             self.answer.set_result(applied)
 
 
-class RunWriter:
+class StreamWriter:
     """This process's state of one stream: the number of the next event, and the unacknowledged orders."""
 
     __slots__ = (
@@ -58,13 +58,13 @@ class RunWriter:
         "ending",
         "keys",
         "known",
+        "last_state",
         "listed",
         "orders",
         "owns",
         "queued",
         "run_id",
         "seq",
-        "told",
     )
 
     def __init__(self, run_id: str, keys: RunKeys) -> None:
@@ -83,9 +83,9 @@ class RunWriter:
         """
         self.ending = False
         """Whether the terminal event has been published or is in the buffer."""
-        self.told: Standing | None = None
+        self.last_state: StreamState | None = None
         """The state of the stream at the last reply."""
-        self.orders: deque[Order] = deque()
+        self.orders: deque[WriteCommand] = deque()
         self.cost = 0
         self.queued = False
 
@@ -115,16 +115,16 @@ class RunWriter:
         self.seq += 1
         return self.seq
 
-    def learn(self, standing: Standing) -> None:
+    def learn(self, standing: StreamState) -> None:
         """Adopt the state that Redis reports: other processes may have published or taken over."""
         if (standing.attempt, standing.seq) > (self.attempt, self.seq):
             self.attempt, self.seq = standing.attempt, standing.seq
         self.known = True
-        self.told = standing
+        self.last_state = standing
 
-    def next_round(self) -> list[Order]:
+    def next_round(self) -> list[WriteCommand]:
         """Return the first orders, up to the size of one round. They stay in the buffer until they are dropped."""
-        taken: list[Order] = []
+        taken: list[WriteCommand] = []
         size = 0
         for order in self.orders:
             size += order.cost
@@ -142,13 +142,13 @@ class RunWriter:
         self.seq = seq
 
 
-class Outbox:
+class WriteBuffer:
     """The writers of this process, and those with unsent orders. ``bound`` is in bytes."""
 
     def __init__(self, keys: KeySpace, *, bound: int) -> None:
         self._keys, self._bound = keys, bound
-        self._writers: dict[str, RunWriter] = {}
-        self._queued: deque[RunWriter] = deque()
+        self._writers: dict[str, StreamWriter] = {}
+        self._queued: deque[StreamWriter] = deque()
         self._cost = 0
         self.dropped = 0
         """Number of events dropped since the start of the process because the buffer was full."""
@@ -165,23 +165,23 @@ class Outbox:
         return self._cost
 
     @property
-    def owners(self) -> Iterator[RunWriter]:
+    def writers(self) -> Iterator[StreamWriter]:
         """Yield the writers that have published and not ended."""
         return (writer for writer in list(self._writers.values()) if writer.owns and not writer.ending)
 
-    def find(self, run_id: str) -> RunWriter | None:
+    def find(self, run_id: str) -> StreamWriter | None:
         return self._writers.get(run_id)
 
-    def writer(self, run_id: str) -> RunWriter:
+    def writer(self, run_id: str) -> StreamWriter:
         """Return the writer of this run; create it if it does not exist."""
         writer = self._writers.get(run_id)
         if writer is None:
             if len(self._writers) >= _IDLE_WRITERS:
                 self._forget_idle()
-            writer = self._writers[run_id] = RunWriter(run_id, self._keys.of(run_id))
+            writer = self._writers[run_id] = StreamWriter(run_id, self._keys.of(run_id))
         return writer
 
-    def forget(self, writer: RunWriter) -> None:
+    def forget(self, writer: StreamWriter) -> None:
         """Remove a writer and drop its waiting orders."""
         if self._writers.get(writer.run_id) is writer:
             del self._writers[writer.run_id]
@@ -189,7 +189,7 @@ class Outbox:
         writer.cost = 0
         writer.orders.clear()
 
-    def put(self, writer: RunWriter, order: Order) -> None:
+    def put(self, writer: StreamWriter, order: WriteCommand) -> None:
         """Append an order and wake the flusher."""
         writer.orders.append(order)
         cost = order.cost
@@ -200,10 +200,10 @@ class Outbox:
         if self._cost > self._bound:
             self._make_room()
 
-    def put_first(self, writer: RunWriter, order: Order) -> None:
+    def put_first(self, writer: StreamWriter, order: WriteCommand) -> None:
         writer.orders.appendleft(order)
 
-    def again(self, writer: RunWriter) -> None:
+    def again(self, writer: StreamWriter) -> None:
         """Queue the writer again if it has unsent orders."""
         if writer.orders and not writer.queued:
             writer.queued = True
@@ -211,9 +211,9 @@ class Outbox:
             self.empty.clear()
             self.bell.set()
 
-    def take(self, at_most: int) -> list[RunWriter]:
+    def take(self, at_most: int) -> list[StreamWriter]:
         """Return the writers that have waited longest; each must be passed to `again` afterwards."""
-        taken: list[RunWriter] = []
+        taken: list[StreamWriter] = []
         while self._queued and len(taken) < at_most:
             writer = self._queued.popleft()
             writer.queued = False
@@ -228,13 +228,13 @@ class Outbox:
         if not self._queued:
             self.empty.set()
 
-    def drop(self, writer: RunWriter, orders: list[Order]) -> None:
+    def drop(self, writer: StreamWriter, orders: list[WriteCommand]) -> None:
         """Remove these orders from the front of the writer's queue, as far as they are still there."""
         done = {id(order) for order in orders}
         while writer.orders and id(writer.orders[0]) in done:
             self._pop(writer)
 
-    def take_out(self, writer: RunWriter, unwanted: Callable[[Order], bool]) -> list[Order]:
+    def take_out(self, writer: StreamWriter, unwanted: Callable[[WriteCommand], bool]) -> list[WriteCommand]:
         """Remove and return all orders that can no longer succeed."""
         out = [order for order in writer.orders if unwanted(order)]
         writer.orders = deque(order for order in writer.orders if not unwanted(order))
@@ -242,12 +242,12 @@ class Outbox:
             self._uncount(writer, order)
         return out
 
-    def _pop(self, writer: RunWriter) -> Order:
+    def _pop(self, writer: StreamWriter) -> WriteCommand:
         order = writer.orders.popleft()
         self._uncount(writer, order)
         return order
 
-    def _uncount(self, writer: RunWriter, order: Order) -> None:
+    def _uncount(self, writer: StreamWriter, order: WriteCommand) -> None:
         writer.cost -= order.cost
         self._cost -= order.cost
 
@@ -257,9 +257,9 @@ class Outbox:
             if not self._drop_oldest(longest, longest.cost - (self._cost - self._bound * _LOW)):
                 return
 
-    def _drop_oldest(self, writer: RunWriter, down_to: float) -> bool:
+    def _drop_oldest(self, writer: StreamWriter, down_to: float) -> bool:
         """Drop the oldest events, except the last one, until at most ``down_to`` bytes wait. Other orders stay."""
-        kept: list[Order] = []
+        kept: list[WriteCommand] = []
         dropped = 0
         while len(writer.orders) > 1 and writer.cost > down_to:
             order = self._pop(writer)
