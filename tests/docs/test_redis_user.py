@@ -68,5 +68,5 @@ async def are_heard(redis: RedisConnections) -> None:
         heard: asyncio.Queue[str] = asyncio.Queue()
         with theirs.listener("stop", heard.put_nowait):
             await theirs.listening.wait()
-            ours.tell("stop", "run-1")
+            ours.publish("stop", "run-1")
             assert await heard.get() == "run-1"

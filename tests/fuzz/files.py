@@ -19,7 +19,7 @@ from runstead.infra.checkpoints.blocked_names import BlockedNames
 from runstead.infra.transfer.archive import Archive
 from runstead.infra.transfer.backup import back_up, restore
 from runstead.infra.transfer.endpoints import data_dir_place
-from runstead.infra.transfer.exceptions import MoveError
+from runstead.infra.transfer.exceptions import TransferError
 from runstead.infra.transfer.export import export
 from runstead.infra.transfer.import_ import import_all
 from runstead.resources.storage_errors import StorageError
@@ -30,7 +30,7 @@ from .target import Target
 from .values import Json, documents, encoded, mutated, mutated_bytes
 from .world import Fault
 
-_REFUSED: Final = (MoveError, StorageError, OSError)
+_REFUSED: Final = (TransferError, StorageError, OSError)
 """Errors that the commands show as one sentence."""
 _CONFIGURATION: Final[Json] = {
     "dependencies": [".", "./src"],

@@ -147,8 +147,8 @@ async def test_thread_readers_are_notified_of_state_changes_on_other_nodes(serve
     async with a_process(server, prefix) as one, a_process(server, prefix) as two:
         with RedisThreadNotices.heard_in(one) as here, RedisThreadNotices.heard_in(two) as there:
             listener = there.listener("thread-1")
-            await here.state_changed("thread-2")
-            await here.state_changed("thread-1")
+            await here.notify_state_change("thread-2")
+            await here.notify_state_change("thread-1")
             await soon(listener.heard.wait())
             assert listener.take() == [NO_RUN]
 
@@ -169,7 +169,7 @@ async def test_cut_connection_triggers_a_recheck_and_notices_resume(server: Valk
             await until(lambda: bool(looks))
             await soon(two.listening.wait())
             looks.clear()
-            one.tell("stop", "")
+            one.publish("stop", "")
             await until(lambda: looks == ["look"])
 
 

@@ -21,7 +21,7 @@ from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.storage.migrations import HEAD
 from runstead.infra.transfer.backup import back_up, restore
-from runstead.infra.transfer.exceptions import FileUnusable, MoveError
+from runstead.infra.transfer.exceptions import FileUnusable, TransferError
 from runstead.resources.storage_errors import StorageUnusable
 from runstead.settings import load_settings
 from tests.cli.processes import Background, command_of, environ_of
@@ -160,7 +160,7 @@ def test_backup_that_is_damaged_foreign_or_hostile_is_refused(tmp_path: Path) ->
     place.mkdir()
     good = tmp_path / "good.zip"
     back_up(data, good)
-    with pytest.raises(MoveError, match="is there already"):
+    with pytest.raises(TransferError, match="is there already"):
         back_up(data, good)
     cut = tmp_path / "cut.zip"
     cut.write_bytes(good.read_bytes()[:-200])
@@ -187,12 +187,12 @@ def test_backup_that_is_damaged_foreign_or_hostile_is_refused(tmp_path: Path) ->
         restore(changed("other.zip", **{"manifest.json": b'{"format": "runstead-export"}'}), place)
     assert list(place.iterdir()) == []
     restore(good, place)
-    with pytest.raises(MoveError, match=r"holds checkpoints\.db, runstead\.db already"):
+    with pytest.raises(TransferError, match=r"holds checkpoints\.db, runstead\.db already"):
         restore(good, place)
 
 
 def test_directory_without_a_database_is_not_backed_up(tmp_path: Path) -> None:
-    with pytest.raises(MoveError, match="there is nothing in"):
+    with pytest.raises(TransferError, match="there is nothing in"):
         back_up(tmp_path, tmp_path / "file.zip")
     assert list(tmp_path.iterdir()) == []
 

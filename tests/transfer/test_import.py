@@ -25,18 +25,18 @@ from runstead.infra.storage.schema import runs, threads
 from runstead.infra.transfer.archive import Archive
 from runstead.infra.transfer.endpoints import data_dir_place
 from runstead.infra.transfer.exceptions import (
-    CannotBeKept,
+    ContentMismatch,
     FileUnusable,
-    HostileValues,
-    MoveError,
-    NotAsInFile,
     RowsDiffer,
     StillUsed,
+    TransferError,
+    UnsafeValues,
+    UnstorableValues,
 )
 from runstead.infra.transfer.export import export
 from runstead.infra.transfer.import_ import import_all, verify
 from runstead.infra.transfer.reader import is_empty, sums_of
-from runstead.infra.transfer.table_groups import PARTS
+from runstead.infra.transfer.table_groups import TABLE_GROUPS
 from runstead.resources.storage_errors import StorageUnusable
 from tests.environment import child_environment
 from tests.servers.postgres import PostgresSchema
@@ -69,10 +69,10 @@ async def test_interrupted_import_continues(file: Path, new_place: NewPlace) -> 
             written = await target.database.read(_threads)
             assert 0 < written < 40
             assert await target.database.read(_halves) == []
-            with pytest.raises(NotAsInFile, match="missing"):
+            with pytest.raises(ContentMismatch, match="missing"):
                 await verify(archive, target)
             imported = await import_all(archive, target)
-        assert imported.went_on
+        assert imported.resumed
         assert imported.written == archive.manifest.rows - 8 * written
         assert await target.database.read(sums_of) == archive.manifest.tables
 
@@ -91,7 +91,7 @@ async def test_killed_import_leaves_only_complete_threads(
             assert 0 < await target.database.read(_threads) < 40
             assert await target.database.read(_halves) == []
             with Archive.opened(file) as archive:
-                assert (await import_all(archive, target)).went_on
+                assert (await import_all(archive, target)).resumed
             assert await target.database.read(sums_of) == archive.manifest.tables
 
 
@@ -116,7 +116,7 @@ async def test_second_import_changes_nothing(file: Path, new_place: NewPlace) ->
         with Archive.opened(file) as archive:
             await import_all(archive, target)
             again = await import_all(archive, target)
-        assert (again.written, again.more, again.went_on) == (0, 0, False)
+        assert (again.written, again.more, again.resumed) == (0, 0, False)
         assert await target.database.read(sums_of) == archive.manifest.tables
 
 
@@ -158,7 +158,7 @@ async def test_other_archive_is_refused_until_the_first_import_completes(
     async with new_place() as target:
         with Archive.opened(file) as archive, pytest.raises(_CutOffError):
             await import_all(archive, target, told=_cut_off_after(2))
-        with Archive.opened(other) as archive, pytest.raises(MoveError, match="another file"):
+        with Archive.opened(other) as archive, pytest.raises(TransferError, match="another file"):
             await import_all(archive, target)
 
 
@@ -168,7 +168,7 @@ async def test_verify_lists_the_differences(file: Path, new_place: NewPlace) -> 
             await import_all(archive, target)
             assert (await verify(archive, target)).tables == {}
             await target.database.write(_spoil)
-            with pytest.raises(NotAsInFile) as found:
+            with pytest.raises(ContentMismatch) as found:
                 await verify(archive, target)
         assert found.value.differences == (
             "checkpoints: 1 missing, 0 different, 0 more (checkpoints thread-0003//000001)",
@@ -212,7 +212,7 @@ async def test_text_postgresql_cannot_store_is_reported_before_any_write(
     file = await exported(new_data_dir, tmp_path / "nul.zip", count=30, error="a \0 in it")
     with Archive.opened(file) as archive:
         async with postgres() as target:
-            with pytest.raises(CannotBeKept, match=r"threads thread-0000 \(error\)"):
+            with pytest.raises(UnstorableValues, match=r"threads thread-0000 \(error\)"):
                 await import_all(archive, target)
             assert await target.database.read(is_empty)
         async with new_data_dir() as target:
@@ -225,7 +225,7 @@ async def test_rejected_row_is_reported_with_its_position(
     # PostgreSQL has an index on these, and so parses them as JSON.
     file = await exported(new_data_dir, tmp_path / "broken.zip", count=30, metadata="no JSON")
     async with postgres() as target:
-        with Archive.opened(file) as archive, pytest.raises(CannotBeKept, match="a row of 000001-threads"):
+        with Archive.opened(file) as archive, pytest.raises(UnstorableValues, match="a row of 000001-threads"):
             await import_all(archive, target)
         assert await target.database.read(is_empty)
 
@@ -277,7 +277,7 @@ async def test_memory_does_not_grow_with_the_archive(
 
 async def test_rows_are_read_by_an_index_and_not_sorted(new_data_dir: NewPlace) -> None:
     async with new_data_dir() as place:
-        for part in PARTS:
+        for part in TABLE_GROUPS:
             for table, order in zip(part.tables, part.orders, strict=True):
                 plan = await place.database.read(partial(_plan, statement=select(*table.c).order_by(*order)))
                 assert "TEMP B-TREE" not in plan, (table.name, plan)
@@ -380,7 +380,7 @@ async def test_file_that_names_functions_is_refused_and_logged(
     path = await hostile_file(new_data_dir, tmp_path)
     async with new_place() as target:
         with Archive.opened(path) as archive:
-            with pytest.raises(HostileValues, match=r"9 values .* os\.system.*--accept-blocked") as refused:
+            with pytest.raises(UnsafeValues, match=r"9 values .* os\.system.*--accept-blocked") as refused:
                 await import_all(archive, target, blocked=BlockedNames())
             assert await target.database.read(is_empty)
             assert await import_all(archive, target, blocked=BlockedNames(frozenset({("os", "system")})))

@@ -17,7 +17,7 @@ from runstead.infra.transfer.endpoints import Place
 from runstead.infra.transfer.export import export
 from runstead.infra.transfer.import_ import import_all
 from runstead.infra.transfer.reader import sums_of
-from runstead.infra.transfer.sequences import counters_of
+from runstead.infra.transfer.sequences import sequences_of
 from runstead.infra.transfer.table_groups import LEFT_OUT, moved_tables
 
 from .conftest import NewPlace, ThreePlaces
@@ -84,10 +84,10 @@ async def test_sequences_continue_above_all_imported_numbers(
         await source.database.write(_gone)
         await moved(source, target, tmp_path)
         # Other tests may have used the schema's sequences before.
-        highest = (await target.database.read(counters_of))["runs.queue_seq"]
+        highest = (await target.database.read(sequences_of))["runs.queue_seq"]
         assert highest >= 41
         await target.database.write(_run_of(None))
-        assert (await target.database.read(counters_of))["runs.queue_seq"] == highest + 1
+        assert (await target.database.read(sequences_of))["runs.queue_seq"] == highest + 1
         await target.database.write(_mark)
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import httpx
 import pytest
 
-from runstead.infra.webhooks.client import Reply, Unanswered, WebhookClient
-from runstead.infra.webhooks.url_policy import UrlPolicy, WebhookAddresses
+from runstead.infra.webhooks.client import NoResponse, Reply, WebhookClient
+from runstead.infra.webhooks.url_policy import UrlPolicy, WebhookUrls
 from runstead.resources.webhooks import WebhookRefused
 
 from .receiver import Received, receiving
@@ -24,7 +24,7 @@ async def here(host: str, port: int) -> Sequence[str]:
 
 
 async def post(url: str, *, policy: UrlPolicy = HERE, resolve: object = here, timeout: float = 5) -> Reply:
-    addresses = WebhookAddresses(policy, resolve)  # type: ignore[arg-type]
+    addresses = WebhookUrls(policy, resolve)  # type: ignore[arg-type]
     async with WebhookClient.running(addresses, timeout=timeout, own_routes=OWN) as client:
         return await client.post(url, b'{"x":1}', {"content-type": "application/json", "x-mine": "yes"})
 
@@ -45,7 +45,7 @@ async def test_dns_rebinding_reaches_nothing() -> None:
         return next(answers)
 
     async with receiving() as receiver:
-        addresses = WebhookAddresses(UrlPolicy(), rebinding)
+        addresses = WebhookUrls(UrlPolicy(), rebinding)
         url = f"http://rebinding.example.org:{receiver.port}/"
         await addresses.check(url)
         async with WebhookClient.running(addresses, timeout=5, own_routes=OWN) as client:
@@ -89,7 +89,7 @@ async def test_redirect_is_not_followed() -> None:
 async def test_silent_receiver_times_out() -> None:
     async with receiving(lambda _: None) as receiver:
         before = time.monotonic()
-        with pytest.raises(Unanswered, match=r"no answer within 0\.3 s"):
+        with pytest.raises(NoResponse, match=r"no answer within 0\.3 s"):
             await post(receiver.url, timeout=0.3)
         assert time.monotonic() - before < 30
 
@@ -99,7 +99,7 @@ async def test_silent_name_server_times_out() -> None:
         await asyncio.sleep(60)
         return []
 
-    with pytest.raises(Unanswered, match="no answer within"):
+    with pytest.raises(NoResponse, match="no answer within"):
         await post("http://slow.example.org/", resolve=silent, timeout=0.2)
 
 
@@ -112,9 +112,9 @@ async def test_endless_response_is_not_read() -> None:
 
 async def test_response_that_is_not_http_is_unanswered() -> None:
     async with receiving(lambda _: b"SSH-2.0-OpenSSH_9.9\r\n") as receiver:
-        with pytest.raises(Unanswered, match="RemoteProtocolError"):
+        with pytest.raises(NoResponse, match="RemoteProtocolError"):
             await post(receiver.url)
-    with pytest.raises(Unanswered, match="ConnectError"):
+    with pytest.raises(NoResponse, match="ConnectError"):
         await post(receiver.url)
 
 
@@ -136,7 +136,7 @@ async def test_tls_verifies_the_host_name() -> None:
     server = await asyncio.start_server(hear, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(Unanswered):
+        with pytest.raises(NoResponse):
             await post(f"https://hooks.example.org:{port}/")
     assert b"hooks.example.org" in said[0]
 

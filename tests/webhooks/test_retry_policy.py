@@ -6,16 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runstead.infra.webhooks.retry_policy import Patience
+from runstead.infra.webhooks.retry_policy import RetryPolicy
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-PATIENT = Patience(max_attempts=8, first=5, longest=3600)
+PATIENT = RetryPolicy(max_attempts=8, first=5, longest=3600)
 
 
 def seconds(
     number: int, *, status: int | None = 503, retry_after: str | None = None, chance: float = 0
 ) -> float | None:
-    again = PATIENT.again_at(number, status, retry_after, NOW, chance)
+    again = PATIENT.next_attempt_at(number, status, retry_after, NOW, chance)
     return None if again is None else (again - NOW).total_seconds()
 
 
@@ -53,4 +53,4 @@ def test_status_410_is_not_retried() -> None:
 
 
 def test_any_attempt_number_is_accepted() -> None:
-    assert Patience(10_000, 5, 60).again_at(9_000, None, None, NOW, 0) == NOW + timedelta(seconds=60)
+    assert RetryPolicy(10_000, 5, 60).next_attempt_at(9_000, None, None, NOW, 0) == NOW + timedelta(seconds=60)

@@ -13,8 +13,8 @@ import pytest
 
 from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
-from runstead.infra.webhooks.client import Reply, Unanswered
-from runstead.infra.webhooks.retry_policy import Patience
+from runstead.infra.webhooks.client import NoResponse, Reply
+from runstead.infra.webhooks.retry_policy import RetryPolicy
 from runstead.infra.webhooks.sender import SenderSettings, WebhookSender
 from runstead.infra.webhooks.signing import WebhookSigner
 from runstead.resources.webhooks import DeliveryRecord, WebhookRefused
@@ -49,7 +49,7 @@ class Posts:
         return answer
 
 
-SETTINGS = SenderSettings(patience=Patience(max_attempts=3, first=10, longest=100), headers={"x-from": "here"})
+SETTINGS = SenderSettings(retry_policy=RetryPolicy(max_attempts=3, first=10, longest=100), headers={"x-from": "here"})
 
 
 class Play:
@@ -114,7 +114,7 @@ async def test_failed_delivery_is_retried_and_finally_abandoned(
     storage: RunStorage, deliveries: SqlDeliveryStore
 ) -> None:
     await owed_by(storage)
-    answers = (Reply(500), Unanswered("no answer within 10 s"), Reply(404))
+    answers = (Reply(500), NoResponse("no answer within 10 s"), Reply(404))
     async with sending(storage, deliveries, *answers) as play:
         first = await play.until(lambda one: one.attempts == 1)
         assert (first.status, first.next_attempt_at) == ("pending", storage.clock.now() + timedelta(seconds=10))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runstead.infra.webhooks.url_policy import IpAddress, UrlPolicy, WebhookAddresses, why_blocked
+from runstead.infra.webhooks.url_policy import IpAddress, UrlPolicy, WebhookUrls, why_blocked
 from runstead.resources.webhooks import WebhookRefused
 
 BLOCKED = {
@@ -169,7 +169,7 @@ NAMES.names["xn--bcher-kva.example"] = ["93.184.216.34"]
 )
 async def test_invalid_url_is_refused_with_a_message(url: str, message: str) -> None:
     with pytest.raises(WebhookRefused) as refused:
-        await WebhookAddresses(UrlPolicy(), NAMES).check(url)
+        await WebhookUrls(UrlPolicy(), NAMES).check(url)
     assert str(refused.value).startswith(message)
 
 
@@ -178,7 +178,7 @@ async def test_invalid_url_is_refused_with_a_message(url: str, message: str) -> 
     ["https://example.org/hook?x=1", "http://example.org:8080/", "https://bücher.example/", "http://93.184.216.34/"],
 )
 async def test_valid_url_is_accepted(url: str) -> None:
-    await WebhookAddresses(UrlPolicy(), NAMES).check(url)
+    await WebhookUrls(UrlPolicy(), NAMES).check(url)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ async def test_valid_url_is_accepted(url: str) -> None:
     ],
 )
 async def test_operator_s_policy(policy: UrlPolicy, url: str, message: str | None) -> None:
-    addresses = WebhookAddresses(policy, NAMES)
+    addresses = WebhookUrls(policy, NAMES)
     if message is None:
         await addresses.check(url)
         return
@@ -213,5 +213,5 @@ async def test_operator_s_policy(policy: UrlPolicy, url: str, message: str | Non
 async def test_refused_url_is_not_resolved() -> None:
     names = Names()
     with pytest.raises(WebhookRefused):
-        await WebhookAddresses(UrlPolicy(require_https=True), names).check("http://secret.example.org/")
+        await WebhookUrls(UrlPolicy(require_https=True), names).check("http://secret.example.org/")
     assert names.asked == []

@@ -261,7 +261,7 @@ def _services(
     agents = GraphAccess(parts.graphs, parts.loops, profile.checkpoints, parts.graph_store, texts)
     queries = handled.run_queries(SqlRunQueryStore(profile.database))
     configs = ThreadConfigs(queries, assistants)
-    changed = profile.notices.state_changed
+    changed = profile.notices.notify_state_change
     states = ThreadStates(threads, queries, profile.checkpoints, agents, configs, texts, on_change=changed)
     sources = EventSources(
         runs, profile.bridge, threads, states, profile.notices, profile.clock, heartbeat=settings.heartbeat_seconds

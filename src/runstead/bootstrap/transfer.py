@@ -18,7 +18,7 @@ from runstead.infra.transfer.archive import Archive
 from runstead.infra.transfer.backup import Backup as Backup
 from runstead.infra.transfer.backup import back_up, copy_databases, restore
 from runstead.infra.transfer.endpoints import Place, data_dir_place, postgres_place
-from runstead.infra.transfer.exceptions import MoveError as MoveError
+from runstead.infra.transfer.exceptions import TransferError as TransferError
 from runstead.infra.transfer.export import export
 from runstead.infra.transfer.import_ import Imported, import_all, verify
 from runstead.infra.transfer.manifest import Manifest as Manifest
@@ -44,7 +44,7 @@ class ImportResult:
 
 
 async def export_file(settings: Settings, path: Path) -> tuple[str, Manifest]:
-    """Export everything to ``path``; return the source and the file's manifest. Raises MoveError, StorageError."""
+    """Export everything to ``path``; return the source and the file's manifest. Raises TransferError, StorageError."""
     async with _place_or_copy(settings) as place:
         return place.name, await export(place, path)
 
@@ -52,7 +52,7 @@ async def export_file(settings: Settings, path: Path) -> tuple[str, Manifest]:
 async def import_file(
     settings: Settings, path: Path, told: Callable[[int, int], None], blocked: BlockedNames | None
 ) -> ImportResult:
-    """Import everything from ``path``, verify it, and make it ready to be served. Raises MoveError, StorageError.
+    """Import everything from ``path``, verify it, and make it ready to be served. Raises TransferError, StorageError.
 
     ``blocked``: see `blocked_names`; None accepts everything.
     """
@@ -76,13 +76,13 @@ def blocked_names(configuration: GraphConfiguration | None) -> BlockedNames | No
 
 
 def back_up_file(settings: Settings, path: Path) -> tuple[str, Backup]:
-    """Back up the data directory to ``path``, while its server may run. Raises MoveError, StorageError."""
+    """Back up the data directory to ``path``, while its server may run. Raises TransferError, StorageError."""
     _refuse_shared(settings, "back it up with pg_dump, or with `runstead export`")
     return str(settings.data_dir), back_up(settings.data_dir, path)
 
 
 def restore_file(settings: Settings, path: Path) -> tuple[str, Backup]:
-    """Restore the data directory from ``path``. No server may use it. Raises MoveError, StorageError."""
+    """Restore the data directory from ``path``. No server may use it. Raises TransferError, StorageError."""
     _refuse_shared(settings, "restore it with pg_restore, or with `runstead import`")
     with own_data_dir(settings.data_dir) as data_dir:
         return str(data_dir), restore(path, data_dir)
@@ -90,11 +90,13 @@ def restore_file(settings: Settings, path: Path) -> tuple[str, Backup]:
 
 def _refuse_shared(settings: Settings, way_out: str) -> None:
     if settings.is_cluster:
-        raise MoveError(f"the settings name a PostgreSQL database, which is not in the data directory; {way_out}")
+        raise TransferError(f"the settings name a PostgreSQL database, which is not in the data directory; {way_out}")
 
 
 async def verify_file(settings: Settings, path: Path) -> tuple[str, Comparison]:
-    """Verify that everything in ``path`` is stored unchanged; nothing is written. Raises MoveError, StorageError."""
+    """Verify that everything in ``path`` is stored unchanged; nothing is written. Raises TransferError,
+    StorageError.
+    """
     with Archive.opened(path) as archive:
         async with _place(settings, making=False) as place:
             return place.name, await verify(archive, place)
@@ -127,7 +129,7 @@ async def _place(settings: Settings, *, making: bool) -> AsyncIterator[Place]:
             yield await stack.enter_async_context(postgres_place(url, options, making=making))
             return
         if not making and not settings.data_dir.is_dir():
-            raise MoveError(f"there is nothing in {settings.data_dir}; use the --data-dir of the server")
+            raise TransferError(f"there is nothing in {settings.data_dir}; use the --data-dir of the server")
         data_dir = stack.enter_context(own_data_dir(settings.data_dir))
         _refuse_event_files(settings)
         place = await stack.enter_async_context(data_dir_place(data_dir, making=making))
@@ -138,7 +140,7 @@ async def _place(settings: Settings, *, making: bool) -> AsyncIterator[Place]:
 def _refuse_event_files(settings: Settings) -> None:
     """Refuse event files, which are not in the database: they would be silently lost, or not be found."""
     if settings.run_events == "jsonl":
-        raise MoveError(
+        raise TransferError(
             "run events are kept in files (run_events = jsonl), which are not moved; to move the rest, add --set "
             "run_events=sql, and keep the folder `events` of the data directory"
         )

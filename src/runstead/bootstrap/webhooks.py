@@ -15,10 +15,10 @@ from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.infra.webhooks.client import WebhookClient
-from runstead.infra.webhooks.retry_policy import Patience
+from runstead.infra.webhooks.retry_policy import RetryPolicy
 from runstead.infra.webhooks.sender import SenderSettings, WebhookSender
 from runstead.infra.webhooks.signing import InvalidSecret, WebhookSigner
-from runstead.infra.webhooks.url_policy import SystemResolver, UrlPolicy, WebhookAddresses
+from runstead.infra.webhooks.url_policy import SystemResolver, UrlPolicy, WebhookUrls
 from runstead.resources.webhooks import DeliveryStore
 from runstead.runtime.clock import Clock
 from runstead.runtime.user_code.user_loop import UserLoop
@@ -45,7 +45,7 @@ _MARGIN: Final = 50.0
 class Webhooks:
     """Components of webhooks."""
 
-    addresses: WebhookAddresses
+    addresses: WebhookUrls
     deliveries: DeliveryStore
     sender: WebhookSender
 
@@ -67,7 +67,7 @@ async def open_webhooks(
     sending, signer, bell = _sender_settings(settings, configuration), _signer(settings), WakeupSignal()
     resolver = SystemResolver()
     try:
-        addresses = WebhookAddresses(url_policy(settings, configuration), resolver)
+        addresses = WebhookUrls(url_policy(settings, configuration), resolver)
         async with WebhookClient.running(
             addresses, timeout=settings.webhook_timeout_seconds, own_routes=own_routes(user_loop)
         ) as client:
@@ -122,7 +122,7 @@ def headers_of(configuration: GraphConfiguration, environ: Mapping[str, str]) ->
 def _sender_settings(settings: Settings, configuration: GraphConfiguration) -> SenderSettings:
     return SenderSettings(
         term=timedelta(seconds=settings.webhook_timeout_seconds + _MARGIN),
-        patience=Patience(settings.webhook_max_attempts, settings.webhook_retry_seconds),
+        retry_policy=RetryPolicy(settings.webhook_max_attempts, settings.webhook_retry_seconds),
         headers=headers_of(configuration, os.environ),
         fields=configuration.webhooks.allowed_fields,
     )

@@ -11,7 +11,7 @@ from runstead.bootstrap.key_check import HANDLERS, keys_problem, needs_of
 from runstead.bootstrap.transfer import (
     Backup,
     Manifest,
-    MoveError,
+    TransferError,
     back_up_file,
     blocked_names,
     export_file,
@@ -72,11 +72,11 @@ def import_(
         file=str(file),
         written=imported.written,
         more=imported.more,
-        went_on=imported.went_on,
+        went_on=imported.resumed,
         restored=result.restored,
         **_shown(result.manifest),
     )
-    went_on = ", continuing an interrupted import" if imported.went_on else ""
+    went_on = ", continuing an interrupted import" if imported.resumed else ""
     output.say(
         f"{result.place} contains everything in {file}: {imported.written} rows were written{went_on}; counts and "
         f"hashes are those of the file.{_and_more(imported.more)}"
@@ -128,7 +128,7 @@ def _key_problem(request: ServeRequest, settings: Settings, place: str, backup: 
 def _told(doing: Callable[[], T]) -> T:
     try:
         return doing()
-    except (MoveError, StorageError, OSError) as error:
+    except (TransferError, StorageError, OSError) as error:
         raise CommandError(str(error)) from error
 
 
@@ -138,7 +138,7 @@ def _done(doing: Awaitable[T]) -> T:
 
     try:
         return asyncio.run(command())
-    except (MoveError, StorageError, OSError, ImportError) as error:
+    except (TransferError, StorageError, OSError, ImportError) as error:
         raise CommandError(str(error)) from error
 
 

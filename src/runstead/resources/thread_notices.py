@@ -42,12 +42,12 @@ class ThreadListener:
         """True if notifications may have been lost: the reader must check all runs of the thread."""
         self._run_ids: deque[RunId] = deque()
 
-    def tell(self, run_id: RunId) -> None:
+    def notify(self, run_id: RunId) -> None:
         if run_id not in self._run_ids:
             self._run_ids.append(run_id)
         self.heard.set()
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         self.in_doubt = True
         self.heard.set()
 
@@ -74,7 +74,7 @@ class ThreadNotices(Protocol):
 
     def leave(self, thread_id: ThreadId, listener: ThreadListener) -> None: ...
 
-    async def state_changed(self, thread_id: ThreadId) -> None:
+    async def notify_state_change(self, thread_id: ThreadId) -> None:
         """Notify listeners with `NO_RUN` of a state update outside runs."""
         ...
 
@@ -89,21 +89,21 @@ class LocalThreadNotices:
     async def on_event(self, event: RunLifecycleEvent) -> None:
         """Handle a lifecycle event, as a RunObserver."""
         if is_told(event):
-            self.tell(event.thread_id, event.run_id)
+            self.notify(event.thread_id, event.run_id)
 
-    def tell(self, thread_id: ThreadId, run_id: RunId) -> None:
+    def notify(self, thread_id: ThreadId, run_id: RunId) -> None:
         """Notify the thread's listeners of a run that began or ended."""
         for listener in self._listeners.get(thread_id, ()):
-            listener.tell(run_id)
+            listener.notify(run_id)
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """Make every reader check all runs of its thread, since notifications may have been lost."""
         for listeners in self._listeners.values():
             for listener in listeners:
-                listener.doubt()
+                listener.invalidate()
 
-    async def state_changed(self, thread_id: ThreadId) -> None:
-        self.tell(thread_id, NO_RUN)
+    async def notify_state_change(self, thread_id: ThreadId) -> None:
+        self.notify(thread_id, NO_RUN)
 
     def listener(self, thread_id: ThreadId) -> ThreadListener:
         listener = ThreadListener()

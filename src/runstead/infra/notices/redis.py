@@ -77,12 +77,12 @@ class RedisNotices:
         finally:
             await cancel_and_wait(tasks)
 
-    def tell(self, topic: Topic, said: str) -> None:
+    def publish(self, topic: Topic, said: str) -> None:
         """Send a notice to all processes; listeners in this process get it at once.
 
         Never blocks, never fails. Call it on the event loop.
         """
-        self._hear(topic, said)
+        self._receive(topic, said)
         self._unsent.append((topic, said))
         self._bell.set()
 
@@ -96,7 +96,7 @@ class RedisNotices:
         finally:
             self._listeners[topic].remove(listener)
 
-    def _hear(self, topic: Topic, said: str) -> None:
+    def _receive(self, topic: Topic, said: str) -> None:
         for listener in list(self._listeners[topic]):
             try:
                 listener.heard(said)
@@ -179,4 +179,4 @@ class RedisNotices:
         speaker, _, said = text.decode(errors="replace").partition(" ")
         topic = self._channels.get(channel)
         if topic is not None and speaker != self._us:
-            self._hear(topic, said)
+            self._receive(topic, said)

@@ -24,7 +24,7 @@ class StopNotices:
 
         Best effort and quick.
         """
-        self._notices.tell("stop", run_id)
+        self._notices.publish("stop", run_id)
 
     @contextmanager
     def brought_to(self, notice_stop: Callable[[RunId], None]) -> Iterator[None]:

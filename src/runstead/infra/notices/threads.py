@@ -24,7 +24,7 @@ class RedisThreadNotices:
     def heard_in(cls, notices: RedisNotices) -> Iterator[RedisThreadNotices]:
         """Deliver notices of all processes to the readers in this one, until the end of the block."""
         threads = cls(notices)
-        with notices.listener("thread", threads._heard, threads._local.doubt):
+        with notices.listener("thread", threads._heard, threads._local.invalidate):
             try:
                 yield threads
             finally:
@@ -33,10 +33,10 @@ class RedisThreadNotices:
     async def on_event(self, event: RunLifecycleEvent) -> None:
         """Send a notice for an event of the run's lifecycle; implements RunObserver."""
         if is_told(event):
-            self._notices.tell("thread", f"{event.thread_id} {event.run_id}")
+            self._notices.publish("thread", f"{event.thread_id} {event.run_id}")
 
-    async def state_changed(self, thread_id: ThreadId) -> None:
-        self._notices.tell("thread", f"{thread_id} {NO_RUN}")
+    async def notify_state_change(self, thread_id: ThreadId) -> None:
+        self._notices.publish("thread", f"{thread_id} {NO_RUN}")
 
     def listener(self, thread_id: ThreadId) -> ThreadListener:
         return self._local.listener(thread_id)
@@ -50,4 +50,4 @@ class RedisThreadNotices:
 
     def _heard(self, said: str) -> None:
         thread_id, _, run_id = said.partition(" ")
-        self._local.tell(thread_id, run_id)
+        self._local.notify(thread_id, run_id)

@@ -18,7 +18,7 @@ from runstead.private_files import FILE_MODE, open_new
 
 from .exceptions import FileUnusable
 from .manifest import Manifest, ManifestUnreadable, Member
-from .row_codec import LineDamaged
+from .row_codec import CorruptLine
 
 MANIFEST: Final = "manifest.json"
 MEMBER_BYTES: Final = 8 * 1024 * 1024
@@ -137,27 +137,27 @@ class Archive:
     def lines(self, member: Member) -> Iterator[bytes]:
         """Yield the lines of a member. Raises FileUnusable if it is damaged, at its end at the latest."""
         rows = 0
-        with self.telling_damage(member.name):
+        with self.reporting_corruption(member.name):
             for line in self._lines(member.name):
                 rows += 1
                 yield line
             if rows != member.rows:
-                raise LineDamaged(f"it has {rows} rows and should have {member.rows}")
+                raise CorruptLine(f"it has {rows} rows and should have {member.rows}")
 
     def _lines(self, name: str) -> Iterator[bytes]:
-        """Yield the lines of a member. Raises LineDamaged if it cannot be unpacked."""
+        """Yield the lines of a member. Raises CorruptLine if it cannot be unpacked."""
         try:
             with self._zip.open(name) as file:
                 yield from file
         except ZIP_DAMAGE as error:
-            raise LineDamaged(str(error) or type(error).__name__) from error
+            raise CorruptLine(str(error) or type(error).__name__) from error
 
     @contextmanager
-    def telling_damage(self, name: str) -> Iterator[None]:
+    def reporting_corruption(self, name: str) -> Iterator[None]:
         """Raise FileUnusable for errors that show that a member is damaged."""
         try:
             yield
-        except LineDamaged as error:
+        except CorruptLine as error:
             raise FileUnusable(self.path, f"is damaged in {name} ({error}); export again") from error
 
 
@@ -174,7 +174,7 @@ def _read_manifest(archive: zipfile.ZipFile) -> bytes:
 
 
 def table_of(line: bytes) -> str:
-    """Return the name of the table whose row a line is. Raises LineDamaged."""
+    """Return the name of the table whose row a line is. Raises CorruptLine."""
     if not line.startswith(b'["') or (end := line.find(b'"', 2)) < 0:
-        raise LineDamaged(f"this is not a row: {line[:200]!r}")
+        raise CorruptLine(f"this is not a row: {line[:200]!r}")
     return line[2:end].decode("ascii", "replace")

@@ -25,7 +25,7 @@ from runstead.infra.engines.sqlite import translate
 from runstead.private_files import make_directory, open_new
 
 from .archive import ZIP_DAMAGE
-from .exceptions import FileUnusable, MoveError
+from .exceptions import FileUnusable, TransferError
 
 _FORMAT: Final = "runstead-backup"
 _VERSION: Final = 1
@@ -54,10 +54,10 @@ class Backup:
 def back_up(data_dir: Path, file: Path, *, with_events: bool = True) -> Backup:
     """Copy the data of the server of ``data_dir`` to ``file`` while the server runs.
 
-    ``with_events``: include event files, if there are any. Raises MoveError, StorageError, OSError.
+    ``with_events``: include event files, if there are any. Raises TransferError, StorageError, OSError.
     """
     if file.exists():
-        raise MoveError(f"{file} is there already; choose another name, or move it away")
+        raise TransferError(f"{file} is there already; choose another name, or move it away")
     with (
         tempfile.TemporaryDirectory(dir=file.resolve().parent, prefix=".runstead-") as scratch,
         _removed_unless_done(file.with_name(f"{file.name}.part")) as part,
@@ -75,10 +75,10 @@ def back_up(data_dir: Path, file: Path, *, with_events: bool = True) -> Backup:
 
 
 def copy_databases(data_dir: Path, target: Path) -> Sequence[Path]:
-    """Copy the databases of ``data_dir`` as of a single moment. Raises MoveError, StorageError."""
+    """Copy the databases of ``data_dir`` as of a single moment. Raises TransferError, StorageError."""
     files = [data_dir / name for name in DATABASES if (data_dir / name).exists()]
     if data_dir / RUNS_FILE not in files:
-        raise MoveError(f"there is nothing in {data_dir}; use the --data-dir of the server")
+        raise TransferError(f"there is nothing in {data_dir}; use the --data-dir of the server")
     with ExitStack() as stack:
         readers = _snapshots(stack, files)
         return [_copied(reader, file, target / file.name) for reader, file in zip(readers, files, strict=True)]
@@ -87,10 +87,10 @@ def copy_databases(data_dir: Path, target: Path) -> Sequence[Path]:
 def restore(file: Path, data_dir: Path) -> Backup:
     """Restore ``file`` into a directory that the caller owns and that has no database.
 
-    Encrypted data is restored without its keys. Raises MoveError, StorageError, OSError.
+    Encrypted data is restored without its keys. Raises TransferError, StorageError, OSError.
     """
     if found := [name for name in DATABASES if (data_dir / name).exists()]:
-        raise MoveError(f"{data_dir} holds {', '.join(found)} already; move it away, or choose another --data-dir")
+        raise TransferError(f"{data_dir} holds {', '.join(found)} already; move it away, or choose another --data-dir")
     try:
         with ZipFile(file) as archive:
             manifest = _manifest(archive, file)

@@ -21,7 +21,7 @@ from runstead.infra.storage.migrations import HEAD, migrate, revision_of
 from runstead.infra.storage.schema import runs
 from runstead.resources.storage_errors import StorageUnusable
 
-from .exceptions import MoveError, StillUsed
+from .exceptions import StillUsed, TransferError
 from .table_groups import CHECKPOINT_TABLES, moved_tables
 
 if TYPE_CHECKING:
@@ -65,11 +65,11 @@ class Place:
 async def data_dir_place(data_dir: Path, *, making: bool) -> AsyncIterator[Place]:
     """Open the files of a directory that the caller owns; they are created if missing and ``making``.
 
-    Raises StorageError, MoveError.
+    Raises StorageError, TransferError.
     """
     file, checkpoints = data_dir / RUNS_FILE, data_dir / CHECKPOINTS_FILE
     if not file.exists() and not making:
-        raise MoveError(f"there is nothing in {data_dir}; use the --data-dir of the server")
+        raise TransferError(f"there is nothing in {data_dir}; use the --data-dir of the server")
     async with open_sqlite(file) as database:
         found = await database.read(revision_of)
         _check_revision(str(file), found, making=making)
@@ -92,7 +92,7 @@ def _prepare(checkpoints: Path, connection: SqliteConnection) -> None:
 
 @asynccontextmanager
 async def postgres_place(url: str, options: PostgresOptions, *, making: bool) -> AsyncIterator[Place]:
-    """Open a schema in PostgreSQL; it is created if missing and ``making``. Raises StorageError, MoveError."""
+    """Open a schema in PostgreSQL; it is created if missing and ``making``. Raises StorageError, TransferError."""
     from runstead.infra.engines.postgres import open_postgres
     from runstead.infra.storage.postgres import migrate_postgres, schema_revision
 
@@ -109,7 +109,7 @@ def _check_revision(place: str, found: str | None, *, making: bool) -> None:
     if found == HEAD or (found is None and making):
         return
     if found is None:
-        raise MoveError(f"there is nothing in {place}; check the settings")
+        raise TransferError(f"there is nothing in {place}; check the settings")
     if found > HEAD:
         raise StorageUnusable(f"{place} is at revision {found}, which this version does not know; use a later version")
     raise StorageUnusable(f"{place} is at revision {found} and {HEAD} is needed; run `runstead migrate` first")

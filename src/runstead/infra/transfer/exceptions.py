@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-class MoveError(Exception):
+class TransferError(Exception):
     """Base class of the errors of export and import."""
 
 
-class FileUnusable(MoveError):
+class FileUnusable(TransferError):
     """The file is not one of ours, incomplete, or of another version."""
 
     def __init__(self, path: Path, problem: str) -> None:
@@ -18,7 +18,7 @@ class FileUnusable(MoveError):
         super().__init__(f"{path} {problem}")
 
 
-class RowsDiffer(MoveError):
+class RowsDiffer(TransferError):
     """The database has rows of the file with other values. They were not overwritten."""
 
     def __init__(self, place: str, rows: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ class RowsDiffer(MoveError):
         )
 
 
-class NotAsInFile(MoveError):
+class ContentMismatch(TransferError):
     """The content of the database differs from the file."""
 
     def __init__(self, place: str, differences: Sequence[str]) -> None:
@@ -38,11 +38,11 @@ class NotAsInFile(MoveError):
         super().__init__(f"{place} is not as the file says: {'; '.join(differences)}")
 
 
-class StillUsed(MoveError):
+class StillUsed(TransferError):
     """Another process uses the database, which would change while it is read or compared."""
 
 
-class HostileValues(MoveError):
+class UnsafeValues(TransferError):
     """The file has values that name functions, or classes that do more than hold data."""
 
     def __init__(self, path: Path, count: int, names: Sequence[str]) -> None:
@@ -56,5 +56,5 @@ class HostileValues(MoveError):
         )
 
 
-class CannotBeKept(MoveError):
+class UnstorableValues(TransferError):
     """The file has values that the target cannot store."""

@@ -18,8 +18,8 @@ from .exceptions import FileUnusable
 from .manifest import Manifest, columns_now
 from .reader import Sums, placed_rows
 from .row_codec import texts_with_nul
-from .sequences import counters_of
-from .table_groups import PARTS
+from .sequences import sequences_of
+from .table_groups import TABLE_GROUPS
 
 _TOLD: Final = 20
 """Maximum number of named rows that PostgreSQL cannot store."""
@@ -29,7 +29,7 @@ async def export(place: Place, path: Path, *, member_bytes: int = MEMBER_BYTES) 
     """Export all rows of ``place`` to ``path``, which must not exist yet.
 
     Memory use does not grow with the data: some rows of each table are held at a time. An interrupted export leaves no
-    file and has to be started again. Raises MoveError, StorageError.
+    file and has to be started again. Raises TransferError, StorageError.
     """
     # May be repeated from the beginning if the connection is lost.
     return await place.database.read(lambda connection: _export(connection, place, path, member_bytes))
@@ -41,7 +41,7 @@ def _export(connection: Connection, place: Place, path: Path, member_bytes: int)
     place.refuse_while_used(connection)
     sums, nul = Sums(), list[str]()
     with ArchiveWriter.writing(path, member_bytes=member_bytes) as archive:
-        for part in PARTS:
+        for part in TABLE_GROUPS:
             before: object = None
             with placed_rows(connection, part) as rows:
                 for placed, row in rows:
@@ -59,7 +59,7 @@ def _export(connection: Connection, place: Place, path: Path, member_bytes: int)
             revision=HEAD,
             tables=sums.totals(),
             columns=columns_now(),
-            counters=counters_of(connection),
+            counters=sequences_of(connection),
             members=archive.members,
             nul=nul,
         )

@@ -19,11 +19,11 @@ from runstead.infra.storage.migrations import HEAD
 from . import progress
 from .archive import Archive
 from .endpoints import Place
-from .exceptions import CannotBeKept, FileUnusable, NotAsInFile, RowsDiffer
+from .exceptions import ContentMismatch, FileUnusable, RowsDiffer, UnstorableValues
 from .manifest import Manifest, Member, columns_now
 from .reader import is_empty
-from .sequences import raise_counters
-from .unsafe_values import refuse_hostile_values
+from .sequences import advance_sequences
+from .unsafe_values import check_values
 from .verify import Comparison, compare
 from .writer import write_member
 
@@ -37,7 +37,7 @@ class Imported:
 
     written: int
     more: int
-    went_on: bool
+    resumed: bool
 
 
 async def import_all(
@@ -50,23 +50,24 @@ async def import_all(
     """Write the rows that are missing, and compare everything at the end.
 
     The progress callback gets the number of members written and their total. ``blocked`` finds names that checkpoint
-    values must not contain; None skips this check. Raises HostileValues, FileUnusable, CannotBeKept, StillUsed and
-    RowsDiffer before anything is written, as far as they can be detected by then; NotAsInFile if the written rows do
+    values must not contain; None skips this check. Raises UnsafeValues, FileUnusable, UnstorableValues, StillUsed and
+    RowsDiffer before anything is written, as far as they can be detected by then; ContentMismatch if the written rows
+    do
     not match the file.
     """
     manifest, database = archive.manifest, place.database
-    refuse_unfit(archive, place)
+    check_fit(archive, place)
     await database.read(place.refuse_while_used)
     if blocked is not None:
-        await asyncio.to_thread(refuse_hostile_values, archive, blocked)
+        await asyncio.to_thread(check_values, archive, blocked)
     went_on = await database.read(lambda connection: progress.is_begun(connection, manifest, place.name))
     if not went_on and not await database.read(is_empty):
         found = await database.read(lambda connection: compare(connection, archive))
         if differing := found.differing:
             raise RowsDiffer(place.name, differing)
-        if found.holds_the_file:
-            await database.write(lambda connection: raise_counters(connection, manifest.counters))
-            return Imported(0, found.more, went_on=False)
+        if found.contains_file:
+            await database.write(lambda connection: advance_sequences(connection, manifest.counters))
+            return Imported(0, found.more, resumed=False)
     await database.write(lambda connection: _begin(connection, manifest))
     done = await database.read(lambda connection: progress.done(connection, manifest))
     written = 0
@@ -80,16 +81,16 @@ async def import_all(
 
 
 async def verify(archive: Archive, place: Place) -> Comparison:
-    """Check that every row of the file is in ``place`` unchanged. Writes nothing. Raises NotAsInFile."""
-    refuse_unfit(archive, place)
+    """Check that every row of the file is in ``place`` unchanged. Writes nothing. Raises ContentMismatch."""
+    check_fit(archive, place)
     found = await place.database.read(lambda connection: compare(connection, archive))
-    if not found.holds_the_file:
-        raise NotAsInFile(place.name, found.told())
+    if not found.contains_file:
+        raise ContentMismatch(place.name, found.summary())
     return found
 
 
-def refuse_unfit(archive: Archive, place: Place) -> None:
-    """Check that the file's version and content suit the target. Raises FileUnusable, CannotBeKept."""
+def check_fit(archive: Archive, place: Place) -> None:
+    """Check that the file's version and content suit the target. Raises FileUnusable, UnstorableValues."""
     manifest = archive.manifest
     if manifest.revision != HEAD:
         raise FileUnusable(
@@ -100,7 +101,7 @@ def refuse_unfit(archive: Archive, place: Place) -> None:
     if manifest.columns != columns_now():
         raise FileUnusable(archive.path, "has other tables or columns than this version; export with the same version")
     if place.is_shared and manifest.nul:
-        raise CannotBeKept(
+        raise UnstorableValues(
             f"PostgreSQL cannot keep text with a NUL in it, which the file has in {', '.join(manifest.nul)}; change or "
             "delete that where it came from, and export again"
         )
@@ -109,7 +110,7 @@ def refuse_unfit(archive: Archive, place: Place) -> None:
 def _begin(connection: Connection, manifest: Manifest) -> None:
     progress.begin(connection, manifest)
     # First of all: a server that starts on a partial import must not assign a number twice.
-    raise_counters(connection, manifest.counters)
+    advance_sequences(connection, manifest.counters)
 
 
 async def _write(archive: Archive, member: Member, place: Place) -> int:
@@ -123,7 +124,7 @@ async def _write(archive: Archive, member: Member, place: Place) -> int:
     except StatementError as error:
         # Including DBAPIError: a value that the database refuses, or that does not fit into its column.
         told = " ".join(str(error.orig).split())
-        raise CannotBeKept(
+        raise UnstorableValues(
             f"{place.name} does not take a row of {member.name} ({told}); change it where it came from, export again"
         ) from error
 

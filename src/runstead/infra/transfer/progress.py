@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, MetaData, Table, func, select
 from runstead.infra.storage.column_types import Text
 from runstead.infra.storage.dialect import add_unless_there
 
-from .exceptions import MoveError
+from .exceptions import TransferError
 from .manifest import Manifest, Member
 
 _metadata: Final = MetaData()
@@ -28,12 +28,14 @@ _BEGUN: Final = ""
 
 
 def is_begun(connection: Connection, manifest: Manifest, place: str) -> bool:
-    """Return whether an import of this file is unfinished. Raises MoveError if one of another file is."""
+    """Return whether an import of this file is unfinished. Raises TransferError if one of another file is."""
     if not connection.dialect.has_table(connection, import_progress.name, schema=_schema(connection)):
         return False
     files = set(connection.execute(select(import_progress.c.file).distinct()).scalars())
     if files - {manifest.identity}:
-        raise MoveError(f"an import of another file into {place} is not finished; import that file again, or empty it")
+        raise TransferError(
+            f"an import of another file into {place} is not finished; import that file again, or empty it"
+        )
     return bool(files)
 
 

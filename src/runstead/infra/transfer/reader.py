@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Table, select
 
-from .row_codec import Lines
-from .table_groups import PARTS, Part, moved_tables
+from .row_codec import RowCodec
+from .table_groups import TABLE_GROUPS, TableGroup, moved_tables
 
 _AT_ONCE: Final = 50
 """Rows that PostgreSQL sends at a time, for each table. Rows may be large."""
@@ -28,7 +28,7 @@ class Placed(NamedTuple):
 
 
 @contextmanager
-def placed_rows(connection: Connection, part: Part) -> Iterator[Iterator[tuple[Placed, Any]]]:
+def placed_rows(connection: Connection, part: TableGroup) -> Iterator[Iterator[tuple[Placed, Any]]]:
     """Yield all rows of a part as lines, each with the row itself, for the length of a block.
 
     The transaction is one snapshot.
@@ -41,9 +41,9 @@ def placed_rows(connection: Connection, part: Part) -> Iterator[Iterator[tuple[P
         yield heapq.merge(*streams, key=lambda found: found[0][:2])
 
 
-def _of_table(connection: Connection, part: Part, number: int) -> Generator[tuple[Placed, Any], None, None]:
+def _of_table(connection: Connection, part: TableGroup, number: int) -> Generator[tuple[Placed, Any], None, None]:
     table, order = part.tables[number], part.orders[number]
-    lines, width = Lines(table), len(part.key)
+    lines, width = RowCodec(table), len(part.key)
     places = [list(table.c).index(column) for column in order]
     statement = select(*table.c).order_by(*order)
     with connection.execute(statement, execution_options={"yield_per": _AT_ONCE}) as rows:
@@ -78,7 +78,7 @@ class Sums:
 def sums_of(connection: Connection) -> Mapping[str, TableSum]:
     """Return the sums of all rows in the database. Reads everything."""
     sums = Sums()
-    for part in PARTS:
+    for part in TABLE_GROUPS:
         with placed_rows(connection, part) as rows:
             for placed, _ in rows:
                 sums.add(part.tables[placed.table], placed.line)

@@ -22,11 +22,11 @@ _LARGEST: Final = 2**63
 _Change: TypeAlias = Callable[[Any], Any] | None
 
 
-class LineDamaged(ValueError):
+class CorruptLine(ValueError):
     """A line that is not a row of its table."""
 
 
-class Lines:
+class RowCodec:
     """Encodes and decodes the rows of one table."""
 
     def __init__(self, table: Table) -> None:
@@ -50,14 +50,14 @@ class Lines:
         return orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE)
 
     def row(self, line: bytes) -> dict[str, Any]:
-        """Return the values by column name. Raises LineDamaged."""
+        """Return the values by column name. Raises CorruptLine."""
         try:
             name, *values = orjson.loads(line)
             if name != self.table.name or len(values) != len(self.names):
-                raise LineDamaged(f"this is not a row of {self.table.name}: {line[:200]!r}")
+                raise CorruptLine(f"this is not a row of {self.table.name}: {line[:200]!r}")
             for value in values:
                 if isinstance(value, (list, dict)) or (isinstance(value, int) and not -_LARGEST <= value < _LARGEST):
-                    raise LineDamaged(
+                    raise CorruptLine(
                         f"a row of {self.table.name} has a value that its columns cannot hold: {line[:200]!r}"
                     )
             for place, change in self._in:
@@ -66,11 +66,11 @@ class Lines:
             for place, kind in self._keys:
                 if type(values[place]) is not kind:
                     # Rows are sorted and compared by their keys.
-                    raise LineDamaged(f"the key of a row of {self.table.name} is {values[place]!r}: {line[:200]!r}")
-        except LineDamaged:
+                    raise CorruptLine(f"the key of a row of {self.table.name} is {values[place]!r}: {line[:200]!r}")
+        except CorruptLine:
             raise
         except (ArithmeticError, TypeError, ValueError) as error:
-            raise LineDamaged(f"this is not a row of {self.table.name}: {line[:200]!r}") from error
+            raise CorruptLine(f"this is not a row of {self.table.name}: {line[:200]!r}") from error
         return dict(zip(self.names, values, strict=True))
 
 

@@ -13,21 +13,21 @@ from sqlalchemy import Column, Connection, Table, func, select, text
 from .table_groups import moved_tables
 
 
-def counting_columns() -> Iterator[tuple[Table, Column[Any]]]:
+def sequence_columns() -> Iterator[tuple[Table, Column[Any]]]:
     for table in moved_tables():
         for column in table.c:
             if column is table.autoincrement_column or column.identity is not None:
                 yield table, column
 
 
-def counters_of(connection: Connection) -> Mapping[str, int]:
+def sequences_of(connection: Connection) -> Mapping[str, int]:
     """Return the highest number assigned so far, by ``table.column``; 0 if none."""
-    return {f"{table.name}.{column.name}": _highest(connection, table, column) for table, column in counting_columns()}
+    return {f"{table.name}.{column.name}": _highest(connection, table, column) for table, column in sequence_columns()}
 
 
-def raise_counters(connection: Connection, wanted: Mapping[str, int]) -> None:
+def advance_sequences(connection: Connection, wanted: Mapping[str, int]) -> None:
     """Raise each counter to at least the given number. A higher counter stays."""
-    for table, column in counting_columns():
+    for table, column in sequence_columns():
         number = max(wanted[f"{table.name}.{column.name}"], _highest(connection, table, column))
         if number == 0:
             continue

@@ -18,7 +18,7 @@ from runstead.infra.storage import schema as tables
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TableGroup:
     """Tables whose rows belong together if they agree in the columns of ``key``."""
 
     name: str
@@ -39,11 +39,11 @@ class Part:
 
 # Referenced rows come first, rows that act by themselves last: a server that reads during an import, or starts after
 # an interrupted one, finds the assistant of a run, and no cron fires on a thread that is not imported yet.
-PARTS: Final = (
-    Part("assistants", ("assistant_id",), (tables.assistants, tables.assistant_versions)),
-    Part("api_keys", ("key_id",), (tables.api_keys,)),
-    Part("items", ("namespace", "key"), (tables.items, tables.item_vectors)),
-    Part(
+TABLE_GROUPS: Final = (
+    TableGroup("assistants", ("assistant_id",), (tables.assistants, tables.assistant_versions)),
+    TableGroup("api_keys", ("key_id",), (tables.api_keys,)),
+    TableGroup("items", ("namespace", "key"), (tables.items, tables.item_vectors)),
+    TableGroup(
         "threads",
         ("thread_id",),
         (
@@ -60,10 +60,10 @@ PARTS: Final = (
             tables.runs,
         ),
     ),
-    Part("idempotency_keys", ("tenant_id", "user_id", "key"), (tables.idempotency_keys,)),
-    Part("webhook_deliveries", ("delivery_id",), (tables.webhook_deliveries, tables.webhook_attempts)),
-    Part("crons", ("cron_id",), (tables.crons,)),
-    Part("encryption_keys", ("key_id",), (tables.encryption_keys,)),
+    TableGroup("idempotency_keys", ("tenant_id", "user_id", "key"), (tables.idempotency_keys,)),
+    TableGroup("webhook_deliveries", ("delivery_id",), (tables.webhook_deliveries, tables.webhook_attempts)),
+    TableGroup("crons", ("cron_id",), (tables.crons,)),
+    TableGroup("encryption_keys", ("key_id",), (tables.encryption_keys,)),
 )
 
 LEFT_OUT: Final[Mapping[str, str]] = {
@@ -88,10 +88,10 @@ CHECKPOINT_TABLES: Final = frozenset(checkpoint_tables.metadata.tables)
 
 def moved_tables() -> Iterator[Table]:
     """Yield all transferred tables in the order of the file."""
-    for part in PARTS:
+    for part in TABLE_GROUPS:
         yield from part.tables
 
 
-def part_named(name: str) -> Part:
+def group_named(name: str) -> TableGroup:
     """Return the part of this name. Raises KeyError."""
-    return {part.name: part for part in PARTS}[name]
+    return {part.name: part for part in TABLE_GROUPS}[name]

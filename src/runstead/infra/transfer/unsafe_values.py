@@ -10,8 +10,8 @@ from runstead.infra.checkpoints import tables
 from runstead.infra.checkpoints.blocked_names import BlockedNames
 
 from .archive import Archive, table_of
-from .exceptions import HostileValues
-from .row_codec import Lines
+from .exceptions import UnsafeValues
+from .row_codec import RowCodec
 from .writer import named
 
 _VALUES: Final[Mapping[str, str]] = {
@@ -26,8 +26,8 @@ _LOGGED_AT_MOST: Final = 20
 _log = logging.getLogger(__name__)
 
 
-def refuse_hostile_values(archive: Archive, blocked: BlockedNames) -> None:
-    """Check all checkpoint values. Raises HostileValues, or FileUnusable for a damaged file.
+def check_values(archive: Archive, blocked: BlockedNames) -> None:
+    """Check all checkpoint values. Raises UnsafeValues, or FileUnusable for a damaged file.
 
     The log names the affected rows, up to a maximum number.
     """
@@ -38,13 +38,13 @@ def refuse_hostile_values(archive: Archive, blocked: BlockedNames) -> None:
         if count <= _LOGGED_AT_MOST:
             _log.error("%s: %s names %s, which is not data", archive.path, row, name)
     if count:
-        raise HostileValues(archive.path, count, sorted(names)[:_LOGGED_AT_MOST])
+        raise UnsafeValues(archive.path, count, sorted(names)[:_LOGGED_AT_MOST])
 
 
 def _found(archive: Archive, blocked: BlockedNames) -> Iterator[tuple[str, str]]:
-    lines = {name: Lines(tables.metadata.tables[name]) for name in _VALUES}
+    lines = {name: RowCodec(tables.metadata.tables[name]) for name in _VALUES}
     for member in archive.manifest.members:
-        with archive.telling_damage(member.name):
+        with archive.reporting_corruption(member.name):
             for line in archive.lines(member):
                 if (table := lines.get(table_of(line))) is None:
                     continue

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from .archive import Archive, table_of
 from .reader import Placed, placed_rows, sums_of
-from .row_codec import LineDamaged, Lines
-from .table_groups import PARTS, Part
+from .row_codec import CorruptLine, RowCodec
+from .table_groups import TABLE_GROUPS, TableGroup
 from .writer import named
 
 _TOLD: Final = 5
@@ -37,7 +37,7 @@ class TableDifference:
         if self.differing <= _TOLD:
             self.first_differing.append(name)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         names = [*self.first_missing, *self.first_differing]
         first = f" ({', '.join(names)})" if names else ""
         return f"{self.missing} missing, {self.differing} different, {self.more} more{first}"
@@ -50,7 +50,7 @@ class Comparison:
     tables: dict[str, TableDifference]
 
     @property
-    def holds_the_file(self) -> bool:
+    def contains_file(self) -> bool:
         """Return whether every row of the file is in the database unchanged; there may be others."""
         return not any(found.missing or found.differing for found in self.tables.values())
 
@@ -62,8 +62,8 @@ class Comparison:
     def more(self) -> int:
         return sum(found.more for found in self.tables.values())
 
-    def told(self) -> list[str]:
-        return [f"{table}: {found.told()}" for table, found in self.tables.items()]
+    def summary(self) -> list[str]:
+        return [f"{table}: {found.summary()}" for table, found in self.tables.items()]
 
 
 def compare(connection: Connection, archive: Archive) -> Comparison:
@@ -73,19 +73,19 @@ def compare(connection: Connection, archive: Archive) -> Comparison:
     if not different:
         return Comparison({})
     differences = {name: TableDifference() for name in different}
-    for part in PARTS:
+    for part in TABLE_GROUPS:
         if any(table.name in differences for table in part.tables):
             _compare_part(connection, archive, part, differences)
     return Comparison(differences)
 
 
-def _compare_part(connection: Connection, archive: Archive, part: Part, into: dict[str, TableDifference]) -> None:
+def _compare_part(connection: Connection, archive: Archive, part: TableGroup, into: dict[str, TableDifference]) -> None:
     with placed_rows(connection, part) as rows:
         _compare_rows(part, _rows_of_file(archive, part), (placed for placed, _ in rows), into)
 
 
 def _compare_rows(
-    part: Part, of_file: Iterator[Placed], there: Iterator[Placed], into: dict[str, TableDifference]
+    part: TableGroup, of_file: Iterator[Placed], there: Iterator[Placed], into: dict[str, TableDifference]
 ) -> None:
     for table, ours, theirs in _side_by_side(of_file, there):
         name = part.tables[table].name
@@ -118,16 +118,16 @@ def _side_by_side(
             left, right = next(first, None), next(second, None)
 
 
-def _rows_of_file(archive: Archive, part: Part) -> Iterator[Placed]:
-    readers = {table.name: (number, Lines(table)) for number, table in enumerate(part.tables)}
+def _rows_of_file(archive: Archive, part: TableGroup) -> Iterator[Placed]:
+    readers = {table.name: (number, RowCodec(table)) for number, table in enumerate(part.tables)}
     width = len(part.key)
     for member in archive.manifest.members:
         if member.part != part.name:
             continue
-        with archive.telling_damage(member.name):
+        with archive.reporting_corruption(member.name):
             for line in archive.lines(member):
                 if (found := readers.get(table_of(line))) is None:
-                    raise LineDamaged(f"rows of {table_of(line)!r} are not expected here")
+                    raise CorruptLine(f"rows of {table_of(line)!r} are not expected here")
                 number, lines = found
                 row = lines.row(line)
                 key: Sequence[Any] = tuple(row[column.name] for column in part.orders[number])

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, TextClause, bindparam, select, text
 from .archive import Archive, table_of
 from .exceptions import RowsDiffer
 from .manifest import Member
-from .row_codec import LineDamaged, Lines
-from .table_groups import part_named
+from .row_codec import CorruptLine, RowCodec
+from .table_groups import group_named
 
 _ROWS: Final = 200
 _BYTES: Final = 4 * 1024 * 1024
@@ -25,7 +25,7 @@ def write_member(connection: Connection, archive: Archive, member: Member, table
     """
     filler = _Filler(connection, member, place)
     new = 0
-    with archive.telling_damage(member.name):
+    with archive.reporting_corruption(member.name):
         for table, lines in _batches(archive, member, tables):
             new += filler.fill(table, lines)
     return new
@@ -53,14 +53,14 @@ class _Filler:
     def __init__(self, connection: Connection, member: Member, place: str) -> None:
         self._connection, self._place = connection, place
         try:
-            self._lines = {table.name: Lines(table) for table in part_named(member.part).tables}
+            self._lines = {table.name: RowCodec(table) for table in group_named(member.part).tables}
         except KeyError as error:
-            raise LineDamaged(f"there is no part {member.part!r}") from error
+            raise CorruptLine(f"there is no part {member.part!r}") from error
         self._inserts = {name: _insert(connection, lines) for name, lines in self._lines.items()}
 
     def fill(self, name: str, batch: Sequence[bytes]) -> int:
         if name not in self._lines:
-            raise LineDamaged(f"rows of {name!r} are not expected here")
+            raise CorruptLine(f"rows of {name!r} are not expected here")
         lines = self._lines[name]
         rows = [lines.row(line) for line in batch]
         values = [{f"v{place}": value for place, value in enumerate(row.values())} for row in rows]
@@ -69,7 +69,7 @@ class _Filler:
             self._compare(lines, rows, batch)
         return new
 
-    def _compare(self, lines: Lines, rows: Sequence[Mapping[str, Any]], batch: Sequence[bytes]) -> None:
+    def _compare(self, lines: RowCodec, rows: Sequence[Mapping[str, Any]], batch: Sequence[bytes]) -> None:
         """Check rows of which some existed before: all must match now. Raises RowsDiffer for one that does not."""
         key = lines.table.primary_key.columns
         for row, line in zip(rows, batch, strict=True):
@@ -83,7 +83,7 @@ def named(table: str, key: Sequence[Any]) -> str:
     return f"{table} {'/'.join(map(str, key))}"
 
 
-def _insert(connection: Connection, lines: Lines) -> TextClause:
+def _insert(connection: Connection, lines: RowCodec) -> TextClause:
     quote = connection.dialect.identifier_preparer.quote
     columns = ", ".join(quote(name) for name in lines.names)
     slots = ", ".join(f":v{place}" for place in range(len(lines.names)))

@@ -13,7 +13,7 @@ import httpx
 
 from runstead.resources.webhooks import WebhookRefused
 
-from .url_policy import WebhookAddresses
+from .url_policy import WebhookUrls
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Reply:
     retry_after: str | None = None
 
 
-class Unanswered(Exception):
+class NoResponse(Exception):
     """No response was received; the text is the reason. A retry may succeed."""
 
 
@@ -32,14 +32,14 @@ class WebhookClient:
     """Posts bodies. ``timeout`` (seconds) covers one whole POST, from the address lookup to the response."""
 
     def __init__(
-        self, addresses: WebhookAddresses, http: httpx.AsyncClient, own: httpx.AsyncClient, *, timeout: float
+        self, addresses: WebhookUrls, http: httpx.AsyncClient, own: httpx.AsyncClient, *, timeout: float
     ) -> None:
         self._addresses, self._http, self._own, self._timeout = addresses, http, own, timeout
 
     @classmethod
     @asynccontextmanager
     async def running(
-        cls, addresses: WebhookAddresses, *, timeout: float, own_routes: httpx.AsyncBaseTransport
+        cls, addresses: WebhookUrls, *, timeout: float, own_routes: httpx.AsyncBaseTransport
     ) -> AsyncIterator[Self]:
         """Open connections for the length of a block. ``own_routes`` calls this server's routes as the bound actor."""
         # No proxy from the environment: it would resolve the name itself and connect to an unchecked address.
@@ -62,16 +62,16 @@ class WebhookClient:
                 # The body of the response is not read: it may be endless.
                 await response.aclose()
         except TimeoutError as error:
-            raise Unanswered(f"no answer within {self._timeout:g} s") from error
+            raise NoResponse(f"no answer within {self._timeout:g} s") from error
         except (httpx.HTTPError, ssl.SSLError, OSError) as error:
-            raise Unanswered(_told(error)) from error
+            raise NoResponse(_told(error)) from error
         return Reply(response.status_code, response.headers.get("retry-after"))
 
 
 class _CheckedTransport(httpx.AsyncBaseTransport):
     """Connects only to checked addresses; TLS and the receiver still see the host name."""
 
-    def __init__(self, addresses: WebhookAddresses) -> None:
+    def __init__(self, addresses: WebhookUrls) -> None:
         self._addresses = addresses
         self._opened: httpx.AsyncHTTPTransport | None = None
 

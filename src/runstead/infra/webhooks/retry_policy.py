@@ -12,7 +12,7 @@ GONE: Final = 410
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """``max_attempts`` is the total number of attempts. Pauses are in seconds.
 
     The first pause is ``first``; each later one is four times as long as the one before, but at most ``longest``.
@@ -22,7 +22,7 @@ class Patience:
     first: float = 5
     longest: float = 3600
 
-    def again_at(
+    def next_attempt_at(
         self, number: int, status_code: int | None, retry_after: str | None, now: datetime, chance: float
     ) -> datetime | None:
         """Return the time of the next attempt after attempt ``number`` failed; None if that was the last.

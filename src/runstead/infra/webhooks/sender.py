@@ -21,8 +21,8 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
 from runstead.wire.webhooks import sent_body
 
-from .client import Reply, Unanswered
-from .retry_policy import Patience
+from .client import NoResponse, Reply
+from .retry_policy import RetryPolicy
 from .signing import WebhookSigner
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class SenderSettings:
     parallel: int = 32
     term: timedelta = timedelta(seconds=60)
     recheck: float = 5
-    patience: Patience = field(default_factory=Patience)
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     headers: Mapping[str, str] = field(default_factory=dict)
     fields: Sequence[str] | None = None
 
@@ -142,7 +142,7 @@ class WebhookSender:
             reply = await self._client.post(due.url, body, headers)
             status_code, retry_after = reply.status_code, reply.retry_after
             error = _complaint(status_code)
-        except Unanswered as failure:
+        except NoResponse as failure:
             error = str(failure)
         except WebhookRefused as refusal:
             error, may_try_again = str(refusal), False
@@ -153,7 +153,7 @@ class WebhookSender:
         now = self._clock.now()
         again_at = None
         if error is not None and may_try_again:
-            again_at = settings.patience.again_at(due.number, status_code, retry_after, now, self._chance())
+            again_at = settings.retry_policy.next_attempt_at(due.number, status_code, retry_after, now, self._chance())
         attempt = DeliveryAttempt(due.number, started_at, now, status_code, error)
         if not await self._deliveries.settle(due, attempt, again_at):
             _log.warning("webhook delivery %s took longer than its claim; another sender has it", due.delivery_id)

@@ -44,7 +44,7 @@ class UrlPolicy:
     disabled: bool = False
 
 
-class WebhookAddresses:
+class WebhookUrls:
     """The WebhookGate of this server; connections also use it to get their addresses."""
 
     def __init__(self, policy: UrlPolicy, resolve: Resolve) -> None:
