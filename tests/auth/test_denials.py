@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
 from runstead.gateway import routes
-from runstead.gateway.auth.policy import ASKS, OPEN_PATHS
+from runstead.gateway.auth.policy import OPEN_PATHS, ROUTE_PERMISSIONS
 from tests.servers.sqlite import current_data
 
 from .tutorial_handlers import READER_TOKEN
@@ -93,7 +93,7 @@ async def test_web_socket_is_closed_when_the_handler_refuses(url: str) -> None:
 
 
 def test_handler_is_called_for_every_route() -> None:
-    assert guarded() == set(ASKS)
+    assert guarded() == set(ROUTE_PERMISSIONS)
 
 
 def sockets() -> set[tuple[str, str]]:

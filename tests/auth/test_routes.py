@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import httpx
 import pytest
 
-from runstead.gateway.auth.policy import ASKS, OPEN_PATHS
+from runstead.gateway.auth.policy import OPEN_PATHS, ROUTE_PERMISSIONS
 
 Route: TypeAlias = tuple[str, str]
 
@@ -69,7 +69,7 @@ async def ask(http: httpx.AsyncClient, route: Route, ids: dict[str, str], who: d
 
 
 async def test_every_route_declares_a_permission(routes: list[Route]) -> None:
-    assert [route for route in routes if route not in ASKS] == []
+    assert [route for route in routes if route not in ROUTE_PERMISSIONS] == []
 
 
 async def test_without_a_token_every_route_answers_401(http: httpx.AsyncClient, routes: list[Route]) -> None:

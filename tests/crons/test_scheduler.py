@@ -18,7 +18,7 @@ from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.database import Database
-from runstead.resources.assistant_lookup import AssistantDirectory
+from runstead.resources.assistant_lookup import AssistantLookup
 from runstead.resources.assistants import assistant_id_of
 from runstead.resources.crons import CronFilter, CronRecord
 from runstead.resources.storage_errors import StorageError
@@ -61,7 +61,7 @@ class Play:
         await self.assistants.register_graphs({"agent": None})
 
     def scheduler(self, *, grant: Grant | None = None, **fields: Any) -> CronScheduler:
-        directory = AssistantDirectory(self.assistants, cast(Any, self.agents))
+        directory = AssistantLookup(self.assistants, cast(Any, self.agents))
         return CronScheduler(
             self.crons, self.creator, directory, self.storage.threads, self.bell, self.storage.clock,
             CronSettings(**fields), grant,

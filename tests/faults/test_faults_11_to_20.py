@@ -286,7 +286,7 @@ BOUNDARIES: dict[str, Boundary] = {
     "create a thread": lambda use: use.threads.create("t2"),
     "read a thread": lambda use: use.threads.get("t1"),
     "find threads": lambda use: use.threads.search(ThreadFilter()),
-    "delete a thread": lambda use: use.removal.remove("t1"),
+    "delete a thread": lambda use: use.thread_service.remove("t1"),
     "read a state": lambda use: use.states.read("t1"),
     "write events": lambda use: use.events.append([an_event("x")]),
     "read events": lambda use: use.events.list_events("t1"),

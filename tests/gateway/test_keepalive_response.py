@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from runstead.gateway.keepalive_response import WaitingJson, wait_body
+from runstead.gateway.keepalive_response import KeepaliveResponse, wait_body
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.types import RunFailure, RunRecord, RunResult, RunSpec, RunStatus
 from runstead.runtime.storage_fault import StorageFault
@@ -51,7 +51,7 @@ async def waiting() -> Waiting:
 
 
 def serve(waiting: Waiting, connection: Connection, keep_alive: float = 60) -> asyncio.Task[None]:
-    response = WaitingJson(waiting(), {"location": "/x/join"}, keep_alive=keep_alive)
+    response = KeepaliveResponse(waiting(), {"location": "/x/join"}, keep_alive=keep_alive)
     return asyncio.create_task(response(HTTP, connection.receive, connection.send))
 
 

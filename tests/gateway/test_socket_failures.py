@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from runstead.gateway.error_middleware import SocketFailures
+from runstead.gateway.error_middleware import SocketErrorMiddleware
 from runstead.wire.errors import NotFound
 
 SCOPE: Any = {"type": "websocket", "path": "/threads/x/stream/events", "headers": []}
@@ -39,7 +39,7 @@ async def test_client_that_leaves_during_the_handshake_is_not_logged(
         raise ClientLeft
 
     with caplog.at_level(logging.WARNING), pytest.raises(ClientLeft):
-        await SocketFailures(SocketFailures(app))(SCOPE, connect, send)
+        await SocketErrorMiddleware(SocketErrorMiddleware(app))(SCOPE, connect, send)
     assert caplog.text == ""
 
 
@@ -52,6 +52,6 @@ async def test_failure_of_the_app_is_logged_and_closes_with_4500(caplog: pytest.
     async def failing(scope: Scope, receive: Receive, send: Send) -> None:
         raise FileNotFoundError("a file of the app's own")
 
-    await SocketFailures(failing)(SCOPE, connect, send)
+    await SocketErrorMiddleware(failing)(SCOPE, connect, send)
     assert [(one["type"], one.get("code")) for one in sent] == [("websocket.accept", None), ("websocket.close", 4500)]
     assert "failed" in caplog.text

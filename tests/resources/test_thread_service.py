@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from runstead.resources.thread_service import ThreadRemoval
+from runstead.resources.thread_service import ThreadService
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import RunId, ThreadId
 from runstead.testing.fakes import InMemoryCheckpointStore, InMemoryThreadStore
@@ -29,7 +29,7 @@ async def test_thread_can_be_pruned_immediately_after_waiting_for_its_run() -> N
     storage, checkpoints = Storage(), SlowToForget()
     threads = InMemoryThreadStore(storage.tables)
     async with storage.worker(checkpoints=checkpoints) as runs:
-        removal = ThreadRemoval(runs, threads, storage.events, checkpoints, storage.bridge)
+        removal = ThreadService(runs, threads, storage.events, checkpoints, storage.bridge)
         with acting(ALICE):
             await runs.create_and_wait(a_spec("r1"))
             await checkpoints.asked.wait()

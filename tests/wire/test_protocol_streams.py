@@ -423,7 +423,7 @@ async def test_thread_sends_no_events_to_other_users(tmp_path: Path, thread_id: 
     wanted = Subscription(frozenset(EVERYTHING))
     async with application.running() as services:
         with acting(ActorContext(user_id="owner")):
-            assistant = await services.directory.find("agent")
+            assistant = await services.assistant_lookup.find("agent")
             scope = RunScope(if_not_exists="create")
             spec = RunSpec(assistant.assistant_id, "agent", thread_id, scope=scope, input=HI, stream_modes=("values",))
             await services.runs.create_and_wait(spec)

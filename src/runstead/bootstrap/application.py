@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from fastapi import FastAPI
 
-from runstead.gateway.api import Noun, Surroundings, create_api
+from runstead.gateway.api import ApiEnvironment, Noun, create_api
 from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration, read_configuration
 from runstead.runtime.actor_context import ActorContext
@@ -22,7 +22,7 @@ from runstead.settings import CONFIG_FILE, Settings, load_settings
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Unavailable
 
-from .assembly import Assembly, assembled
+from .assembly import Assembly, build_application
 from .loopback import loopback
 from .memory_limits import byte_budget
 from .options import logged_headers
@@ -54,7 +54,7 @@ class Application:
             lifespan=self.lifespan,
             cors=cors_options(settings, configuration),
             disabled=_disabled(configuration),
-            surroundings=Surroundings(
+            surroundings=ApiEnvironment(
                 mount_prefix=configuration.http.mount_prefix,
                 custom=lambda: self._parts.custom if self._parts else None,
                 security=_security(configuration),
@@ -99,7 +99,7 @@ class Application:
         UnsupportedConfiguration for a configuration that is only partly supported.
         """
         self._draining = None
-        async with assembled(
+        async with build_application(
             self.settings,
             self.configuration,
             execute=self._execute,

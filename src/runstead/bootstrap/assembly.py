@@ -17,10 +17,10 @@ from langsmith.utils import tracing_is_enabled
 
 from runstead.gateway.custom_app import CustomApp
 from runstead.gateway.services import GatewayOptions, Services
-from runstead.gateway.streams.run_events import EventSources
+from runstead.gateway.streams.run_events import EventReaderPorts
 from runstead.gateway.streams.state_updates import StateUpdates
 from runstead.gateway.streams.thread_events import ThreadEvents
-from runstead.gateway.streams.thread_stream import ThreadJoins
+from runstead.gateway.streams.thread_stream import ThreadStreams
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
 from runstead.handlers.encryption import LangGraphEncryption
@@ -35,14 +35,14 @@ from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQuerySto
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.threads import SqlThreadStore
-from runstead.resources.assistant_lookup import AssistantDirectory
-from runstead.resources.assistant_service import AssistantEditor, AssistantRemoval
+from runstead.resources.assistant_lookup import AssistantLookup
+from runstead.resources.assistant_service import AssistantRemoval, AssistantService
 from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_configs import ThreadConfigs
 from runstead.resources.thread_expiry import ThreadExpiry
-from runstead.resources.thread_service import ThreadCopies, ThreadRemoval
+from runstead.resources.thread_service import ThreadCopies, ThreadService
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.access_check import RunAccess
 from runstead.runtime.runs.error_redaction import ErrorRedactor
@@ -56,7 +56,7 @@ from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 
 from .background import cron_scheduler, expire_regularly, sweep_regularly
-from .extensions import open_door
+from .extensions import open_auth
 from .loop_failover import LoopFailover
 from .opening import Parts, open_parts
 from .options import header_choice, run_limits, thread_sweeps, thread_ttl, trusted_with_shared
@@ -65,8 +65,8 @@ from .profile import Profile
 from .readiness import Readiness
 from .run_access import RunAccessCheck
 from .sdk_cache import prepare_sdk, sdk_cache
-from .shutdown import Closing
-from .unsupported import refuse_what_cannot_be_kept, without_effect
+from .shutdown import Shutdown
+from .unsupported import check_configuration, without_effect
 from .user_code import UserCode, load_user_code
 
 _log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Assembly:
 
     services: Services
     authenticator: Authenticator
-    closing: Closing
+    closing: Shutdown
     executing: Callable[[], AbstractAsyncContextManager[None]]
     """Context manager that starts the custom app, then executes runs and delivers webhooks, for the duration of a
     block. Enter it once requests are served, since all three may send some."""
@@ -89,7 +89,7 @@ class Assembly:
 
 
 @asynccontextmanager
-async def assembled(
+async def build_application(
     settings: Settings,
     configuration: GraphConfiguration,
     *,
@@ -135,11 +135,11 @@ async def _assembled(
             await (runtime.lease_store.release_all() if after_reload else runtime.lease_store.abandon_all())
             await parts.webhooks.deliveries.abandon_all()
         runs = RunsFacade.assemble(runtime)
-        closing = Closing(runs, profile.bridge, profile.notices, settings.shutdown_grace_seconds)
+        closing = Shutdown(runs, profile.bridge, profile.notices, settings.shutdown_grace_seconds)
         lost = LoopFailover(user_loop, runs, closing, code.custom, replace_process)
         blocks = stack.enter_context(lost.watchdog(settings).running())
         door = await stack.enter_async_context(
-            open_door(settings, configuration, code.auth, profile.database, profile.clock, user_loop)
+            open_auth(settings, configuration, code.auth, profile.database, profile.clock, user_loop)
         )
         services = _services(parts, runs, closing, settings, configuration)
         access.services = services = replace(services, authorizer=door.authorizer, blocks=blocks)
@@ -155,8 +155,8 @@ async def _assembled(
 
 
 async def _prepared(settings: Settings, configuration: GraphConfiguration) -> UserCode:
-    """Load the user's code, after everything that it may use is set up. Raises as `assembled`."""
-    refuse_what_cannot_be_kept(configuration, settings)
+    """Load the user's code, after everything that it may use is set up. Raises as `build_application`."""
+    check_configuration(configuration, settings)
     for remark in without_effect(configuration, settings):
         _log.warning("%s", remark)
     prepare_sdk()
@@ -193,7 +193,7 @@ async def _executing(
     parts: Parts,
     services: Services,
     access: RunAccessCheck,
-    closing: Closing,
+    closing: Shutdown,
     settings: Settings,
     user_loop: UserLoop,
     custom: CustomApp | None,
@@ -252,7 +252,7 @@ def _runtime(
 
 
 def _services(
-    parts: Parts, runs: RunsFacade, closing: Closing, settings: Settings, configuration: GraphConfiguration
+    parts: Parts, runs: RunsFacade, closing: Shutdown, settings: Settings, configuration: GraphConfiguration
 ) -> Services:
     profile, handled = parts.profile, parts.handled
     threads = handled.threads(SqlThreadStore(profile.database, profile.clock, default_ttl=thread_ttl(configuration)))
@@ -263,27 +263,27 @@ def _services(
     configs = ThreadConfigs(queries, assistants)
     changed = profile.notices.notify_state_change
     states = ThreadStates(threads, queries, profile.checkpoints, agents, configs, texts, on_change=changed)
-    sources = EventSources(
+    sources = EventReaderPorts(
         runs, profile.bridge, threads, states, profile.notices, profile.clock, heartbeat=settings.heartbeat_seconds
     )
-    directory = AssistantDirectory(assistants, parts.graphs)
-    editor = AssistantEditor(assistants, directory, trusted_with_shared(settings))
-    removal = ThreadRemoval(runs, threads, profile.events, profile.checkpoints, profile.bridge)
+    directory = AssistantLookup(assistants, parts.graphs)
+    editor = AssistantService(assistants, directory, trusted_with_shared(settings))
+    removal = ThreadService(runs, threads, profile.events, profile.checkpoints, profile.bridge)
     return Services(
         runs=runs,
         threads=threads,
         assistants=assistants,
-        directory=directory,
-        editor=editor,
+        assistant_lookup=directory,
+        assistant_service=editor,
         states=states,
         configs=configs,
         thread_events=ThreadEvents(sources),
-        thread_joins=ThreadJoins(sources, StateUpdates(threads, states, profile.checkpoints)),
+        thread_streams=ThreadStreams(sources, StateUpdates(threads, states, profile.checkpoints)),
         interrupts=OpenInterrupts(threads, queries, profile.checkpoints),
         schemas=GraphSchemas(agents),
-        removal=removal,
+        thread_service=removal,
         assistant_removal=AssistantRemoval(editor, runs, threads, removal),
-        copies=ThreadCopies(threads, profile.checkpoints, states, configs),
+        thread_copies=ThreadCopies(threads, profile.checkpoints, states, configs),
         events=profile.events,
         items=parts.store,
         webhooks=parts.webhooks.addresses,

@@ -120,7 +120,7 @@ def cron_scheduler(services: Services, access: RunAccessCheck, bell: WakeupSigna
     return CronScheduler(
         services.crons,
         services.runs,
-        services.directory,
+        services.assistant_lookup,
         services.threads,
         bell,
         services.clock,

@@ -66,7 +66,7 @@ def load_encryption(configuration: GraphConfiguration) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class HandledStores:
+class EncryptedStores:
     """Stores with ``cipher`` around them; without a cipher, each store is returned unchanged."""
 
     cipher: FieldCipher | None

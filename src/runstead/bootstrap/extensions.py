@@ -27,11 +27,11 @@ from runstead.settings import Settings
 from runstead.wire.authorization import Authorizer
 from runstead.wire.credentials import Authenticator
 
-from .unsupported import UnsupportedConfiguration, auth_mode, refuse_what_cannot_be_kept
+from .unsupported import UnsupportedConfiguration, auth_mode, check_configuration
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class AuthProviders:
     """Configured authenticator and optional authorizer."""
 
     authenticator: Authenticator
@@ -46,7 +46,7 @@ def load_auth(settings: Settings, configuration: GraphConfiguration) -> Any:
 
     Raises UnsupportedConfiguration: a server without its configured authentication must not start.
     """
-    refuse_what_cannot_be_kept(configuration, settings)
+    check_configuration(configuration, settings)
     if auth_mode(settings, configuration) != "langgraph":
         return None
     target = str(configuration.auth.path) if configuration.auth else ""
@@ -63,23 +63,23 @@ def load_auth(settings: Settings, configuration: GraphConfiguration) -> Any:
 
 
 @asynccontextmanager
-async def open_door(
+async def open_auth(
     settings: Settings,
     configuration: GraphConfiguration,
     auth: Any,
     database: Database,
     clock: Clock,
     user_loop: UserLoop,
-) -> AsyncIterator[Door]:
+) -> AsyncIterator[AuthProviders]:
     """Open the authentication of this server, for the duration of a block. ``auth`` is the result of `load_auth`."""
     match auth_mode(settings, configuration):
         case "none":
-            yield Door(NoAuthentication(anywhere=settings.allow_unauthenticated), own_actor=LOCAL_ACTOR)
+            yield AuthProviders(NoAuthentication(anywhere=settings.allow_unauthenticated), own_actor=LOCAL_ACTOR)
         case "keys":
-            yield Door(ApiKeyAuthentication(SqlApiKeyStore(database), clock))
+            yield AuthProviders(ApiKeyAuthentication(SqlApiKeyStore(database), clock))
         case "langgraph":
             handlers = LangGraphAuth(auth, user_loop, stored_fields=settings.auth_stored_fields)
-            yield Door(handlers, handlers if handlers.decides else None)
+            yield AuthProviders(handlers, handlers if handlers.decides else None)
 
 
 def load_custom_app(configuration: GraphConfiguration) -> CustomApp | None:

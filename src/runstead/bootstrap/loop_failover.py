@@ -22,7 +22,7 @@ from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.runtime.user_code.watchdog import LoopWatchdog, WatchdogOptions
 from runstead.settings import Settings
 
-from .shutdown import Closing
+from .shutdown import Shutdown
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class LoopFailover:
         self,
         user_loop: UserLoop,
         runs: RunsFacade,
-        closing: Closing,
+        closing: Shutdown,
         custom: CustomApp | None,
         replace_process: Callable[[], None] | None,
     ) -> None:

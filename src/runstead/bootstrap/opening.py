@@ -27,7 +27,7 @@ from runstead.settings import Settings
 from .background import sweep_items_regularly
 from .embedded import open_embedded
 from .encryption import load_cipher
-from .encryption_handlers import HandledStores, not_encrypted_by
+from .encryption_handlers import EncryptedStores, not_encrypted_by
 from .log_redaction import errors_without_texts
 from .options import agent_loops, checkpoint_serde, item_index, item_sweep_interval, item_ttl
 from .profile import Profile
@@ -49,7 +49,7 @@ class Parts:
     graphs: GraphRegistry
     webhooks: Webhooks
     cron_bell: WakeupSignal
-    handled: HandledStores
+    handled: EncryptedStores
     encrypts_values: bool
     """True if values of threads cannot be searched, or only in part."""
 
@@ -87,7 +87,7 @@ async def open_parts(
     if handlers is not None and cipher is None:
         _log.warning("%s", not_encrypted_by(handlers))
     profile = await opened(stack, settings, checkpoint_serde(configuration, cipher), cipher, handlers)
-    handled = HandledStores(handlers)
+    handled = EncryptedStores(handlers)
     # Events are numerous: with encryption keys, handlers are not called for each of them.
     profile = replace(profile, events=handled.run_events(profile.events, encrypts=cipher is None))
     if handlers is not None:

@@ -14,7 +14,7 @@ from runstead.runtime.runs.scheduling import RunScheduler, UserScheduler
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 
-from .encryption_handlers import HandledStores
+from .encryption_handlers import EncryptedStores
 from .unsupported import UnsupportedConfiguration, auth_mode
 
 
@@ -59,7 +59,7 @@ def run_scheduler(
     database: Database,
     clock: Clock,
     user_loop: UserLoop,
-    handled: HandledStores,
+    handled: EncryptedStores,
 ) -> RunScheduler | None:
     """Return the scheduler of new runs; None if they begin simply in the order of their due times."""
     if assign is not None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from runstead.infra.storage.database import ObservedDatabase
 from runstead.runtime.storage_fault import StorageFault
 
-from .shutdown import Closing
+from .shutdown import Shutdown
 
 _LEAVING: Final = "Not ready: the server is about to stop"
 _SILENT: Final = "Not ready: the storage does not answer"
@@ -19,7 +19,7 @@ _SILENT: Final = "Not ready: the storage does not answer"
 class Readiness:
     """Check of the databases and of the server's shutdown. A failed write counts until another write succeeds."""
 
-    def __init__(self, databases: Sequence[ObservedDatabase], closing: Closing) -> None:
+    def __init__(self, databases: Sequence[ObservedDatabase], closing: Shutdown) -> None:
         self._databases, self._closing = databases, closing
 
     async def reason(self) -> str | None:

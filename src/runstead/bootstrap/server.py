@@ -24,7 +24,7 @@ from runstead.settings import Settings
 
 from .application import Application
 from .connection_limit import ConnectionLimit, most_connections
-from .shutdown import LastRequests
+from .shutdown import DrainingMiddleware
 from .timed_connections import BoundedWebSocket, TimedHttp
 
 _NOTICE_IN_CLUSTER: Final = 5.0
@@ -181,7 +181,7 @@ def _config(application: Application, connections: Callable[[], int]) -> uvicorn
         "backlog": _ACCEPTED_AT_ONCE,
         "timeout_graceful_shutdown": _CLOSE_WITHIN,
     }
-    app = LastRequests(application.asgi, lambda: application.is_leaving)
+    app = DrainingMiddleware(application.asgi, lambda: application.is_leaving)
     probe = f"{application.configuration.http.mount_prefix or ''}/ok"
     return uvicorn.Config(ConnectionLimit(app, connections, most_connections(settings), (probe,)), **options)
 

@@ -17,7 +17,7 @@ from runstead.runtime.stream_bridge import StreamBridge
 from .profile import Notices
 
 
-class Closing:
+class Shutdown:
     """Shutdown that happens once, however often it is requested."""
 
     def __init__(self, runs: RunsFacade, bridge: StreamBridge, notices: Notices, grace: float) -> None:
@@ -47,7 +47,7 @@ _UNAVAILABLE: Final = JSONResponse(
 )
 
 
-class LastRequests:
+class DrainingMiddleware:
     """ASGI middleware that closes the connection after each response while the server is stopping.
 
     Otherwise a client would send its next request over the kept connection, to a server that is gone by then; over a

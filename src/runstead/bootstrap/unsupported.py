@@ -32,7 +32,7 @@ def _handlers(configuration: GraphConfiguration) -> str | None:
     return configuration.auth.path if configuration.auth else None
 
 
-def refuse_what_cannot_be_kept(configuration: GraphConfiguration, settings: Settings) -> None:
+def check_configuration(configuration: GraphConfiguration, settings: Settings) -> None:
     """Raise UnsupportedConfiguration for configuration that this version must not ignore."""
     place = configuration.file or configuration.directory
     if settings.auth == "langgraph" and not _handlers(configuration):

@@ -101,10 +101,10 @@ def refuse_strangers(configuration: GraphConfiguration, settings: Settings) -> N
 def refuse_unprotected(configuration: GraphConfiguration, settings: Settings) -> None:
     """Raise CommandError for unsupported configuration, before anything is imported; the server itself would report it
     later."""
-    from runstead.bootstrap.unsupported import UnsupportedConfiguration, refuse_what_cannot_be_kept
+    from runstead.bootstrap.unsupported import UnsupportedConfiguration, check_configuration
 
     try:
-        refuse_what_cannot_be_kept(configuration, settings)
+        check_configuration(configuration, settings)
     except UnsupportedConfiguration as error:
         raise CommandError(str(error), exit_code=USAGE) from error
 

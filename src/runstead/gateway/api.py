@@ -21,8 +21,8 @@ from .auth.authentication import CHECK_SECONDS, Authentication
 from .auth.authorization import authorize
 from .custom_app import Cors as CorsMiddleware
 from .custom_app import CustomApp, CustomRoutes
-from .dependencies import answer, without_nul
-from .error_middleware import Failures, SocketFailures
+from .dependencies import answer, reject_nul
+from .error_middleware import ErrorMiddleware, SocketErrorMiddleware
 from .memory_guard import MemoryGuard
 from .middleware import LoggedHeaders, MountPrefix
 from .openapi.document import describe, joined, secured
@@ -84,7 +84,7 @@ class Cors:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ApiEnvironment:
     """Options of the application beyond its routes.
 
     ``custom`` returns the user's own app, once it has been loaded; ``security`` is the description of authentication
@@ -109,14 +109,14 @@ def create_api(
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Any]] | None = None,
     cors: Cors | None = None,
     disabled: Collection[Noun] = (),
-    surroundings: Surroundings | None = None,
+    surroundings: ApiEnvironment | None = None,
 ) -> FastAPI:
     """Create the application for ``source``. ``lifespan`` starts and stops the services if the application is served on
     its own.
 
     Routes of ``disabled`` resources do not exist.
     """
-    around = surroundings or Surroundings()
+    around = surroundings or ApiEnvironment()
     has_meta = "meta" not in disabled
     app = FastAPI(
         title="Runstead",
@@ -138,8 +138,8 @@ def create_api(
                 check_seconds=around.access_check_seconds,
             ),
             Middleware(RemarkHeaders),
-            Middleware(Failures),
-            Middleware(SocketFailures),
+            Middleware(ErrorMiddleware),
+            Middleware(SocketErrorMiddleware),
             Middleware(MemoryGuard, budget=around.memory),
             Middleware(Authentication, authenticator=authenticator, check_seconds=around.access_check_seconds),
         ],
@@ -151,7 +151,7 @@ def create_api(
     for router in routers:
         # Added here and not in each route: a route that forgot it would be open to every authenticated user.
         doors = [] if router is about else [Depends(authorize)]
-        app.include_router(router, dependencies=[Depends(without_nul), *doors])
+        app.include_router(router, dependencies=[Depends(reject_nul), *doors])
     describe(app, routers, lambda schema: joined(secured(schema, around.security), around.custom()))
     return app
 
@@ -170,14 +170,14 @@ def _problem_of_parameters(error: RequestValidationError) -> Problem:
 def _prefix(prefix: str | None) -> list[Middleware]:
     if prefix is None:
         return []
-    return [Middleware(Failures), Middleware(SocketFailures), Middleware(MountPrefix, prefix=prefix)]
+    return [Middleware(ErrorMiddleware), Middleware(SocketErrorMiddleware), Middleware(MountPrefix, prefix=prefix)]
 
 
-def _page_guard(around: Surroundings) -> list[Middleware]:
+def _page_guard(around: ApiEnvironment) -> list[Middleware]:
     if around.pages is None:
         return []
     guard = Middleware(PageGuard, policy=around.pages, custom=around.custom)
-    return [Middleware(Failures), Middleware(SocketFailures), guard]
+    return [Middleware(ErrorMiddleware), Middleware(SocketErrorMiddleware), guard]
 
 
 def _cors(cors: Cors, custom: Callable[[], CustomApp | None]) -> Middleware:

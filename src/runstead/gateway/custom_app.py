@@ -30,7 +30,7 @@ from runstead.wire.credentials import Authenticator
 from runstead.wire.errors import Unavailable
 
 from .auth.authentication import ACTOR, CHECK_SECONDS, WATCH, Authentication, own_path
-from .error_middleware import Failures, SocketFailures
+from .error_middleware import ErrorMiddleware, SocketErrorMiddleware
 from .lifespan import Lifespan
 from .loop_bridge import Work, bridged
 
@@ -92,7 +92,7 @@ class CustomApp:
         self._lifespan = Lifespan(self.app.router.lifespan_context(self.app))
         self._state = await self._lifespan.start(self._user_loop)
 
-    async def serve(self, below: ASGIApp, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, below: ASGIApp, door: AuthGate, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond with one of the custom app's routes, or with ``below``. ``door`` authenticates the request."""
         is_theirs = self.is_theirs(scope)
         if not is_theirs and (self._only_routes or own_path(scope) in _PROBES):
@@ -128,7 +128,7 @@ class CustomApp:
                 await theirs(scope, receive, watched)
         except LoopLost:
             if not has_begun:
-                await Failures(SocketFailures(_unavailable))(scope, receive, send)
+                await ErrorMiddleware(SocketErrorMiddleware(_unavailable))(scope, receive, send)
 
     def _submit(self, work: Work) -> LoopTask[None]:
         assert self._user_loop is not None, "it is served within its lifespan"
@@ -159,7 +159,7 @@ def _is(middleware: Middleware, kind: type[Any]) -> bool:
     return isinstance(middleware.cls, type) and issubclass(middleware.cls, kind)
 
 
-class Door:
+class AuthGate:
     """Authentication of requests with the server's own error format. Errors of the app behind it pass through
     unchanged."""
 
@@ -175,7 +175,7 @@ class Door:
             admitted.append((scope, receive, require_actor_context("a route") if ACTOR in scope else None))
 
         asking = Authentication(inside, self._authenticator, has_open_paths=is_open, check_seconds=self._check_seconds)
-        await Failures(SocketFailures(asking))(scope, receive, send)
+        await ErrorMiddleware(SocketErrorMiddleware(asking))(scope, receive, send)
         for scope_inside, receive_inside, actor in admitted:
             if actor is None:
                 await app(scope_inside, receive_inside, send)
@@ -256,7 +256,7 @@ class CustomRoutes:
         authenticator: Authenticator,
         check_seconds: float = CHECK_SECONDS,
     ) -> None:
-        self._app, self._custom, self._door = app, custom, Door(authenticator, check_seconds)
+        self._app, self._custom, self._door = app, custom, AuthGate(authenticator, check_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or (custom := self._custom()) is None:

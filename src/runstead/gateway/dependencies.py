@@ -17,22 +17,22 @@ from runstead.wire.identifiers import CheckpointIdField, RunIdField, ThreadIdFie
 from runstead.wire.pages import MAX_LIMIT, MAX_OFFSET
 from runstead.wire.remarks import unknown
 
-from .auth.authorization import Grant, authorize
+from .auth.authorization import Authorization, authorize
 from .remark_headers import add_remarks
 from .request_body import body_of
 from .services import Services, ServiceSource
 
 T = TypeVar("T")
 
-Granted: TypeAlias = Annotated[Grant, Depends(authorize)]
+Granted: TypeAlias = Annotated[Authorization, Depends(authorize)]
 
 
 async def _services(connection: HTTPConnection, granted: Granted) -> Services:
     source: ServiceSource = connection.app.state.source
-    return granted.within(source.services)
+    return granted.scope(source.services)
 
 
-async def without_nul(connection: HTTPConnection) -> None:
+async def reject_nul(connection: HTTPConnection) -> None:
     """Dependency of all routes. Raises Unprocessable for text that no database can search for; bodies are checked
     elsewhere."""
     if b"%00" in connection.scope["query_string"] or "\x00" in connection.scope["path"]:
@@ -60,12 +60,12 @@ def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = No
     return Response(encode(value), status, headers, "application/json")
 
 
-def nothing(status: int = 204, headers: Mapping[str, str] | None = None) -> Response:
+def empty_response(status: int = 204, headers: Mapping[str, str] | None = None) -> Response:
     """Return a response without a body."""
     return Response(None, status, headers)
 
 
-Use: TypeAlias = Annotated[Services, Depends(_services)]
+ServicesDep: TypeAlias = Annotated[Services, Depends(_services)]
 ThreadId: TypeAlias = Annotated[ThreadIdField, Path()]
 RunId: TypeAlias = Annotated[RunIdField, Path()]
 CheckpointId: TypeAlias = Annotated[CheckpointIdField, Path()]

@@ -13,7 +13,7 @@ from runstead.runtime.storage_fault import StorageFault
 from runstead.wire.errors import UNEXPECTED, NotFound, problem_of
 
 
-class SocketFailures:
+class SocketErrorMiddleware:
     """ASGI middleware around everything that may refuse a WebSocket."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -59,7 +59,7 @@ class SocketFailures:
 _log = logging.getLogger(__name__)
 
 
-class Failures:
+class ErrorMiddleware:
     """ASGI middleware around the routes, inside CORS, so that browser clients can read errors too."""
 
     def __init__(self, app: ASGIApp) -> None:

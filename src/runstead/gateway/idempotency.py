@@ -20,7 +20,7 @@ HEADER: Final = "idempotency-key"
 _LONGEST: Final = 255
 
 
-async def once(request: Request, specs: Sequence[RunSpec], limit: int) -> list[RunSpec]:
+async def with_idempotency(request: Request, specs: Sequence[RunSpec], limit: int) -> list[RunSpec]:
     """Return ``specs`` with this request's idempotency key; unchanged if it has none. Raises Unprocessable.
 
     A key is scoped to one route and its thread. The fingerprint covers the body as a value: whitespace and the order of

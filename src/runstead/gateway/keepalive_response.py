@@ -31,7 +31,7 @@ def wait_body(result: RunResult) -> bytes:
     return result.output or NO_VALUES
 
 
-class WaitingJson(Response):
+class KeepaliveResponse(Response):
     """Response with the result of ``waiting``. If the client disconnects, ``waiting`` is cancelled, and decides on the
     consequences."""
 

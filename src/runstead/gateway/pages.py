@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 
 async def bounded(
-    request: Request, use: Services, find: Callable[[], Awaitable[Sequence[T]]]
+    request: Request, services: Services, find: Callable[[], Awaitable[Sequence[T]]]
 ) -> tuple[Sequence[T], bool]:
     """Return the entries that ``find`` returns within the bytes of a page, and whether the page was cut.
 
     A cut page gets a remark that says so.
     """
-    with page_within(use.options.max_page_bytes) as page:
+    with page_within(services.options.max_page_bytes) as page:
         found = await find()
     if page.is_cut:
         add_remarks(request, [CUT_PAGE.format(count=len(found))])
@@ -33,7 +33,7 @@ async def bounded(
 
 async def counted(
     request: Request,
-    use: Services,
+    services: Services,
     find: Callable[[], Awaitable[Sequence[T]]],
     count: Callable[[], Awaitable[int]],
     *,
@@ -41,7 +41,7 @@ async def counted(
     offset: int,
 ) -> tuple[Sequence[T], dict[str, str]]:
     """Return the entries of a page, and its headers. ``count`` returns the total number of entries."""
-    found, is_cut = await bounded(request, use, find)
+    found, is_cut = await bounded(request, services, find)
     # A page that is not full is the last one, so that no count query is needed.
     is_last = 0 < len(found) < limit and not is_cut
     total = offset + len(found) if is_last else await count()

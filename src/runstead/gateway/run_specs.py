@@ -18,24 +18,24 @@ from runstead.wire.headers import came_with_request, configurable_of
 from runstead.wire.remarks import identity_remarks
 from runstead.wire.runs import RunCreate, continues, to_run_spec
 
-from .idempotency import once
+from .idempotency import with_idempotency
 from .remark_headers import add_remarks
 from .services import Services
 
 
 async def run_specs_of(
-    asked: Sequence[tuple[RunCreate, str | None]], request: HTTPConnection, use: Services
+    asked: Sequence[tuple[RunCreate, str | None]], request: HTTPConnection, services: Services
 ) -> list[RunSpec]:
     """Return the specifications of the runs that a request creates, each with its thread.
 
     Raises as `_run_spec_of`, and InvalidAnswer.
     """
-    specs = [await _run_spec_of(body, thread_id, request, use) for body, thread_id in asked]
+    specs = [await _run_spec_of(body, thread_id, request, services) for body, thread_id in asked]
     add_remarks(request, [sentence for body, _ in asked for sentence in remarks_on_identity(body)])
     if isinstance(request, Request):
-        specs = await once(request, specs, use.options.max_body_bytes)
+        specs = await with_idempotency(request, specs, services.options.max_body_bytes)
     for spec in specs:
-        await use.interrupts.check_answers(spec)
+        await services.interrupts.check_answers(spec)
     return specs
 
 
@@ -49,35 +49,35 @@ def remarks_on_identity(run: RunCreate) -> list[str]:
     return identity_remarks(configurable, identity_keys(actor))
 
 
-async def _run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConnection, use: Services) -> RunSpec:
+async def _run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConnection, services: Services) -> RunSpec:
     """Return the specification of one run.
 
     Raises NotFound, InvalidAssistant, GraphNotFound, ThreadNotFound, CheckpointNotFound, WebhookRefused,
     ContextIncomplete, and as `to_run_spec`.
     """
     try:
-        assistant = await use.directory.find(body.assistant_id)
+        assistant = await services.assistant_lookup.find(body.assistant_id)
     except AssistantNotFound as error:
         raise NotFound("Thread or assistant not found.") from error
-    use.directory.check_graph(assistant.graph_id)
-    thread = await use.threads.get(thread_id) if thread_id else None
+    services.assistant_lookup.check_graph(assistant.graph_id)
+    thread = await services.threads.get(thread_id) if thread_id else None
     if thread_id and thread is None and body.if_not_exists != "create":
         raise ThreadNotFound(thread_id)
-    headers = configurable_of(request.headers, use.options.configurable_headers)
+    headers = configurable_of(request.headers, services.options.configurable_headers)
     if body.webhook is not None:
-        await use.webhooks.check(body.webhook)
-    continued = await use.configs.latest_run(thread_id) if thread_id and thread and continues(body) else None
+        await services.webhooks.check(body.webhook)
+    continued = await services.configs.latest_run(thread_id) if thread_id and thread and continues(body) else None
     spec = to_run_spec(
         body,
         assistant=assistant,
         thread_id=thread_id,
         thread=thread,
         headers=headers,
-        continued=_continued(continued, assistant.graph_id, use.options.configurable_headers),
+        continued=_continued(continued, assistant.graph_id, services.options.configurable_headers),
     )
-    await use.directory.check_context(spec.graph_id, spec.context)
+    await services.assistant_lookup.check_context(spec.graph_id, spec.context)
     if spec.checkpoint and spec.thread_id:
-        await use.states.check_checkpoint(spec.thread_id, spec.checkpoint)
+        await services.states.check_checkpoint(spec.thread_id, spec.checkpoint)
     return spec
 
 

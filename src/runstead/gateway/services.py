@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runstead.gateway.streams.thread_events import ThreadEvents
-from runstead.gateway.streams.thread_stream import ThreadJoins
-from runstead.resources.assistant_lookup import AssistantDirectory
-from runstead.resources.assistant_service import AssistantEditor, AssistantRemoval
+from runstead.gateway.streams.thread_stream import ThreadStreams
+from runstead.resources.assistant_lookup import AssistantLookup
+from runstead.resources.assistant_service import AssistantRemoval, AssistantService
 from runstead.resources.assistants import AssistantStore
 from runstead.resources.crons import CronStore
 from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_configs import ThreadConfigs
-from runstead.resources.thread_service import ThreadCopies, ThreadRemoval
+from runstead.resources.thread_service import ThreadCopies, ThreadService
 from runstead.resources.threads import ThreadStore
 from runstead.resources.webhooks import DeliveryStore, WebhookGate
 from runstead.runtime.clock import Clock
@@ -56,17 +56,17 @@ class Services:
     runs: RunsFacade
     threads: ThreadStore
     assistants: AssistantStore
-    directory: AssistantDirectory
-    editor: AssistantEditor
+    assistant_lookup: AssistantLookup
+    assistant_service: AssistantService
     states: ThreadStates
     configs: ThreadConfigs
     thread_events: ThreadEvents
-    thread_joins: ThreadJoins
+    thread_streams: ThreadStreams
     interrupts: OpenInterrupts
     schemas: GraphSchemas
-    removal: ThreadRemoval
+    thread_service: ThreadService
     assistant_removal: AssistantRemoval
-    copies: ThreadCopies
+    thread_copies: ThreadCopies
     events: RunEventStore
     items: Any
     webhooks: WebhookGate

@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from runstead.gateway.streams.thread_events import ThreadEventReader
 from runstead.runtime.stream_bridge import BridgeClosed, StreamItem
 from runstead.wire.protocol.events import ProtocolEvent
-from runstead.wire.sse_frames import HEARTBEAT, frame, frames
+from runstead.wire.sse_frames import HEARTBEAT, frames, protocol_frame
 
 _HEADERS: Final = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -96,4 +96,4 @@ class ProtocolEventStream(EventStream):
         super().__init__(reader, {}, with_ids=True)
 
     def _frames(self, items: Sequence[Any]) -> bytes:
-        return b"".join(frame(item) if isinstance(item, ProtocolEvent) else HEARTBEAT for item in items)
+        return b"".join(protocol_frame(item) if isinstance(item, ProtocolEvent) else HEARTBEAT for item in items)

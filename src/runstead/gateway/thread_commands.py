@@ -49,8 +49,8 @@ _NO_THREAD: Final = "No run has been started on this thread yet."
 class ThreadCommands:
     """Commands of one thread, for the bound actor."""
 
-    def __init__(self, use: Services, thread_id: ThreadId, request: HTTPConnection) -> None:
-        self._use, self._thread_id, self._request = use, thread_id, request
+    def __init__(self, services: Services, thread_id: ThreadId, request: HTTPConnection) -> None:
+        self._use, self._thread_id, self._request = services, thread_id, request
         self._methods: Mapping[str, Callable[[Command], Awaitable[dict[str, Any]]]] = {
             "run.start": self._start,
             "input.respond": self._respond,
@@ -61,7 +61,7 @@ class ThreadCommands:
             "agent.getTree": self._tree,
         }
 
-    async def carry_out(self, command: Command) -> dict[str, Any]:
+    async def execute(self, command: Command) -> dict[str, Any]:
         """Execute a command and return its result. Raises CommandRefused, and the errors of the services behind it."""
         method = self._methods.get(command.method)
         if method is None:

@@ -56,9 +56,9 @@ class ThreadSocket:
     that: they stop listening for values when the run's end arrives, on whichever subscription.
     """
 
-    def __init__(self, socket: WebSocket, use: Services, thread_id: ThreadId) -> None:
-        self._socket, self._use, self._thread_id = socket, use, thread_id
-        self._commands = ThreadCommands(use, thread_id, socket)
+    def __init__(self, socket: WebSocket, services: Services, thread_id: ThreadId) -> None:
+        self._socket, self._use, self._thread_id = socket, services, thread_id
+        self._commands = ThreadCommands(services, thread_id, socket)
         self._wanted: dict[str, _Wanted] = {}
         self._made = 0
         self._pump: asyncio.Task[None] | None = None
@@ -118,7 +118,7 @@ class ThreadSocket:
             elif command.method == "subscription.reconnect":
                 result = await self._reconnect(command)
             else:
-                result = await self._commands.carry_out(command)
+                result = await self._commands.execute(command)
         except Exception as error:
             told, status = failure_of(command, error)
             if status >= 500:
@@ -180,7 +180,7 @@ class ThreadSocket:
         if self._wanted:
             together = union(wanted.subscription for wanted in self._wanted.values())
             reader = self._use.thread_events.open(self._thread_id, together)
-            self._pump = asyncio.create_task(self._tell(reader), name=f"socket-{self._thread_id}")
+            self._pump = asyncio.create_task(self._notify(reader), name=f"socket-{self._thread_id}")
 
     async def _stop(self) -> None:
         if self._pump is not None:
@@ -188,7 +188,7 @@ class ThreadSocket:
             await asyncio.gather(self._pump, return_exceptions=True)
             self._pump = None
 
-    async def _tell(self, reader: ThreadEventReader) -> None:
+    async def _notify(self, reader: ThreadEventReader) -> None:
         try:
             while True:
                 for item in await reader.read():

@@ -54,7 +54,7 @@ class ContextIncomplete(Exception):
         super().__init__(f"context: graph '{graph_id}' requires {names}; give it in context, or as the assistant's")
 
 
-class AssistantDirectory:
+class AssistantLookup:
     """Lookup of assistants under the bound actor."""
 
     def __init__(self, store: AssistantStore, agents: AgentResolver) -> None:

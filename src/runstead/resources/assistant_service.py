@@ -10,9 +10,9 @@ from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.types import RunFilter, RunRecord, RunStatus, ThreadId
 
-from .assistant_lookup import AssistantDirectory, AssistantNotFound
+from .assistant_lookup import AssistantLookup, AssistantNotFound
 from .assistants import AssistantChange, AssistantDraft, AssistantRecord, AssistantStore
-from .thread_service import ThreadRemoval
+from .thread_service import ThreadService
 from .threads import ThreadFilter, ThreadRecord, ThreadStore
 
 
@@ -31,14 +31,14 @@ class AssistantInUse(Exception):
     """The operation would leave a graph without its default assistant."""
 
 
-class AssistantEditor:
+class AssistantService:
     """Editor that creates, changes and deletes assistants for the bound actor. Assistants are named by id or by
     graph."""
 
     def __init__(
         self,
         store: AssistantStore,
-        directory: AssistantDirectory,
+        directory: AssistantLookup,
         trusted: Callable[[ActorContext], bool],
     ) -> None:
         self._store, self._directory, self._trusted = store, directory, trusted
@@ -112,14 +112,16 @@ _IN_FLIGHT: Final = (RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING)
 class AssistantRemoval:
     """Deletion of assistants for the bound actor."""
 
-    def __init__(self, editor: AssistantEditor, runs: RunsFacade, threads: ThreadStore, removal: ThreadRemoval) -> None:
+    def __init__(
+        self, editor: AssistantService, runs: RunsFacade, threads: ThreadStore, removal: ThreadService
+    ) -> None:
         self._editor, self._runs, self._threads, self._removal = editor, runs, threads, removal
 
     async def remove(self, name: str, *, with_threads: bool, may: MayTouch) -> None:
         """Delete the assistant with this id, or of this graph.
 
         Its runs in flight are interrupted. With ``with_threads``, the threads that last used it are deleted. Raises
-        ThreadBusy, and the errors of AssistantEditor.delete and ``may`` before anything has changed.
+        ThreadBusy, and the errors of AssistantService.delete and ``may`` before anything has changed.
         """
         assistant = await self._editor.removable(name)
         threads = await self._threads_of(assistant.assistant_id, may) if with_threads else []

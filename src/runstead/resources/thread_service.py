@@ -23,7 +23,7 @@ _PAGE: Final = 500
 _ROUNDS: Final = 5
 
 
-class ThreadRemoval:
+class ThreadService:
     """Deletion of threads of the bound actor."""
 
     def __init__(

@@ -48,7 +48,7 @@ def _prefix(event: str) -> bytes:
     return f"event: {name}\r\ndata: ".encode("utf-8", "replace")
 
 
-def frame(event: ProtocolEvent) -> bytes:
+def protocol_frame(event: ProtocolEvent) -> bytes:
     """Return the bytes of one event."""
     data = encode(event.to_json())
     if event.method == RESUME_GAP:

@@ -42,21 +42,21 @@ from ..request_body import body_of
 from ..services import Services, ServiceSource
 from .access_watch import AccessWatch
 from .authentication import WATCH
-from .policy import ASKS, ASSISTANT_FIELDS, OPEN_PATHS, Ask, Given
-from .scoped_items import GrantedItems, item_changes, shared_namespace
+from .policy import ASSISTANT_FIELDS, OPEN_PATHS, ROUTE_PERMISSIONS, Permission, RequestView
+from .scoped_items import ScopedItems, item_changes, shared_namespace
 
 _WITH_BODY: Final = ("POST", "PUT", "PATCH", "DELETE")
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class Authorization:
     """Authorization of one request, with its extent.
 
     ``changes`` replace fields of the body: one mapping for each element of a batch, otherwise one. ``items`` is the
     value for an item that the URL names, before and after the handlers.
     """
 
-    ask: Ask | None = None
+    ask: Permission | None = None
     reach: AccessScope = OWN_ONLY
     changes: Sequence[Mapping[str, Any]] = ()
     items: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
@@ -73,18 +73,18 @@ class Grant:
             ]
         return {**body, **self.changes[0]} if isinstance(body, dict) else body
 
-    def within(self, services: Services) -> Services:
+    def scope(self, services: Services) -> Services:
         """Return the services, restricted to what was authorized."""
         if self.items is None:
             return services
-        return dataclasses.replace(services, items=GrantedItems(services.items, *self.items))
+        return dataclasses.replace(services, items=ScopedItems(services.items, *self.items))
 
 
-FREE: Final = Grant()
+FREE: Final = Authorization()
 """Grant of a request for which no handler had to be called."""
 
 
-async def authorize(connection: HTTPConnection) -> Grant:
+async def authorize(connection: HTTPConnection) -> Authorization:
     """Authorize a request, as a dependency of every route that is not open. Raises Forbidden, Refused, and NotFound for
     objects that do not match.
 
@@ -98,7 +98,7 @@ async def authorize(connection: HTTPConnection) -> Grant:
     if (authorizer := _authorizer(services)) is None:
         return FREE
     method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
-    if (ask := ASKS.get((method, scope["route"].path))) is None:
+    if (ask := ROUTE_PERMISSIONS.get((method, scope["route"].path))) is None:
         raise Forbidden("This server's auth handlers are not asked about this route, so it is closed to all users")
     body = await _body(connection, method, services.options.max_body_bytes)
     granted = [await _granted(services, authorizer, ask, _given(connection, one)) for one in ask.bodies(body)]
@@ -110,7 +110,7 @@ async def authorize(connection: HTTPConnection) -> Grant:
     reach = _together([one.reach for one in granted])
     # Authentication resets the binding after the response: its stream reads on with the same access.
     bind_actor_context(require_actor_context("authorization").with_scope(reach))
-    return Grant(ask, reach, changes, granted[0].items)
+    return Authorization(ask, reach, changes, granted[0].items)
 
 
 def _authorizer(services: Services) -> Authorizer | None:
@@ -143,8 +143,8 @@ async def authorize_run(services: Services, thread_id: str | None, run: RunCreat
     if (authorizer := _authorizer(services)) is None:
         return run
     body = run.model_dump(mode="json", exclude_unset=True)
-    given = Given({"thread_id": thread_id} if thread_id else {}, {}, body)
-    ask = ASKS["POST", "/threads/{thread_id}/runs"]
+    given = RequestView({"thread_id": thread_id} if thread_id else {}, {}, body)
+    ask = ROUTE_PERMISSIONS["POST", "/threads/{thread_id}/runs"]
     granted = await _granted(services, authorizer, ask, given)
     bind_actor_context(require_actor_context("authorization").with_scope(granted.reach))
     changed = granted.changed(body)
@@ -168,10 +168,12 @@ async def authorize_again(services: Services, run: RunRecord) -> None:
         "after_seconds": spec.after_seconds,
     }
     path = {} if spec.scope.kind == "stateless" else {"thread_id": run.thread_id}
-    await _granted(services, authorizer, ASKS["POST", "/threads/{thread_id}/runs"], Given(path, {}, body))
+    await _granted(
+        services, authorizer, ROUTE_PERMISSIONS["POST", "/threads/{thread_id}/runs"], RequestView(path, {}, body)
+    )
 
 
-def may_touch(authorizer: Authorizer | None) -> MayTouch:
+def has_access(authorizer: Authorizer | None) -> MayTouch:
     """Return a check of threads that an operation affects in addition. Threads that do not match the handlers' filter
     are silently left alone; the check raises Forbidden and Refused."""
 
@@ -189,25 +191,25 @@ async def authorize_thread(services: Services, metadata: Mapping[str, Any]) -> M
     Raises as `authorize`."""
     if (authorizer := _authorizer(services)) is None:
         return metadata
-    given = Given({}, {}, {"metadata": dict(metadata)})
-    granted = await _granted(services, authorizer, ASKS["POST", "/threads"], given)
+    given = RequestView({}, {}, {"metadata": dict(metadata)})
+    granted = await _granted(services, authorizer, ROUTE_PERMISSIONS["POST", "/threads"], given)
     changed: Mapping[str, Any] = granted.changed(given.body)["metadata"] or {}
     return changed
 
 
-def _given(connection: HTTPConnection, body: Any) -> Given:
+def _given(connection: HTTPConnection, body: Any) -> RequestView:
     path = {name: as_uuid(value) or value for name, value in connection.path_params.items()}
-    return Given(path, dict(connection.query_params), body if isinstance(body, dict) else {})
+    return RequestView(path, dict(connection.query_params), body if isinstance(body, dict) else {})
 
 
-async def _granted(services: Services, authorizer: Authorizer, ask: Ask, given: Given) -> Grant:
+async def _granted(services: Services, authorizer: Authorizer, ask: Permission, given: RequestView) -> Authorization:
     asked, value = ask.value(given), ask.value(given)
     actor = require_actor_context("authorization").with_scope(OWN_ONLY)
     filters = await authorizer.authorize(actor, ask.resource, ask.action, value)
     if ask.resource == "store":
         shared = shared_namespace(actor, asked, value)
         changes = item_changes(asked, value, ask.item_fields, filters if shared else None)
-        return Grant(ask, AccessScope(items=shared), [changes], None if ask.item_fields else (asked, value))
+        return Authorization(ask, AccessScope(items=shared), [changes], None if ask.item_fields else (asked, value))
     with acting(actor):
         if filters:
             await _check(services, ask, given, filters)
@@ -215,10 +217,10 @@ async def _granted(services: Services, authorizer: Authorizer, ask: Ask, given: 
             reach = await _reach_of_run(services, authorizer, actor, ask, given, filters)
         else:
             reach = _reach_of(ask, filters)
-    return Grant(ask, reach, [_changes(ask, asked, value)])
+    return Authorization(ask, reach, [_changes(ask, asked, value)])
 
 
-def _reach_of(ask: Ask, filters: Filters | None) -> AccessScope:
+def _reach_of(ask: Permission, filters: Filters | None) -> AccessScope:
     wanted = filter_of(filters) if filters else None
     match ask.resource:
         case "threads":
@@ -234,7 +236,12 @@ def _reach_of(ask: Ask, filters: Filters | None) -> AccessScope:
 
 
 async def _reach_of_run(
-    services: Services, authorizer: Authorizer, actor: ActorContext, ask: Ask, given: Given, filters: Filters | None
+    services: Services,
+    authorizer: Authorizer,
+    actor: ActorContext,
+    ask: Permission,
+    given: RequestView,
+    filters: Filters | None,
 ) -> AccessScope:
     """Return the access to the thread and the assistant of a new run, or of a cron's runs.
 
@@ -254,7 +261,7 @@ async def _reach_of_run(
     return reached.with_access_to(None, assistant_id).access_scope
 
 
-def _changes(ask: Ask, before: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(ask: Permission, before: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
     """Return the handlers' changes to the body: its metadata, and for a run also the values with which it is
     executed."""
     changes: dict[str, Any] = {}
@@ -270,7 +277,7 @@ def _changes(ask: Ask, before: Mapping[str, Any], value: Mapping[str, Any]) -> d
     return changes
 
 
-async def _check(services: Services, ask: Ask, given: Given, filters: Filters) -> None:
+async def _check(services: Services, ask: Permission, given: RequestView, filters: Filters) -> None:
     """Raise the error for a missing object if one of the actor's own objects does not match. Missing objects and those
     of other users are left to the route, which can access them if they match."""
     match ask.reach:
@@ -333,7 +340,7 @@ async def _check_run(services: Services, run_id: str, filters: Filters) -> None:
 
 
 async def _assistant_of_run(
-    services: Services, authorizer: Authorizer, actor: ActorContext, given: Given
+    services: Services, authorizer: Authorizer, actor: ActorContext, given: RequestView
 ) -> str | None:
     """Return the id of the assistant that a run names, if the actor can access it.
 
@@ -362,7 +369,7 @@ async def _assistant_of_run(
 
 async def _assistant(services: Services, name: str) -> AssistantRecord | None:
     try:
-        return await services.directory.find(name)
+        return await services.assistant_lookup.find(name)
     except (AssistantNotFound, InvalidAssistant):
         return None
 

@@ -37,7 +37,7 @@ results of a search."""
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class RequestView:
     """Content of a request, not validated: the route validates it after the handlers."""
 
     path: Mapping[str, str] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Permission:
     """Authorization of one route. ``value`` builds the value that handlers read and may change. ``is_batch``: the body
     is a list, and each of its elements is authorized. ``item_fields`` maps names in a value for items to names in the
     body."""
@@ -59,7 +59,7 @@ class Ask:
     resource: Resource
     action: Action
     reach: Reach
-    value: Callable[[Given], dict[str, Any]]
+    value: Callable[[RequestView], dict[str, Any]]
     is_batch: bool = False
     item_fields: Mapping[str, str] = field(default_factory=dict)
 
@@ -74,23 +74,23 @@ _KWARGS: Final = (
 )  # fmt: skip
 
 
-def _named(given: Given) -> dict[str, Any]:
+def _named(given: RequestView) -> dict[str, Any]:
     """Return the ids in the path, and the action of a cancel."""
     action = {"action": stop_action_of(given.query["action"])} if given.query.get("action") else {}
     return {**given.path, **action}
 
 
-def _with_metadata(*names: str) -> Callable[[Given], dict[str, Any]]:
+def _with_metadata(*names: str) -> Callable[[RequestView], dict[str, Any]]:
     """Return a function for the ids in the path, these fields of the body, and its metadata."""
 
-    def value(given: Given) -> dict[str, Any]:
+    def value(given: RequestView) -> dict[str, Any]:
         own = {name: deepcopy(given.body[name]) for name in names if name in given.body}
         return {**own, **given.path, "metadata": given.mapping("metadata")}
 
     return value
 
 
-def _new_run(given: Given) -> dict[str, Any]:
+def _new_run(given: RequestView) -> dict[str, Any]:
     body = given.body
     return {
         "assistant_id": body.get("assistant_id"),
@@ -106,7 +106,7 @@ def _new_run(given: Given) -> dict[str, Any]:
     }
 
 
-def _cron(given: Given) -> dict[str, Any]:
+def _cron(given: RequestView) -> dict[str, Any]:
     """Return a cron as it is to be created or changed. ``payload`` is the whole body."""
     own = {name: deepcopy(given.body.get(name)) for name in _CRON_FIELDS}
     return {**own, **given.path, "payload": deepcopy(dict(given.body)), "metadata": given.mapping("metadata")}
@@ -119,15 +119,15 @@ def _namespace(labels: Any) -> tuple[str, ...]:
     return tuple(str(label) for label in labels) if isinstance(labels, list) else ()
 
 
-def _item(*names: str) -> Callable[[Given], dict[str, Any]]:
-    def value(given: Given) -> dict[str, Any]:
+def _item(*names: str) -> Callable[[RequestView], dict[str, Any]]:
+    def value(given: RequestView) -> dict[str, Any]:
         own = {name: deepcopy(given.body.get(name)) for name in names}
         return {"namespace": _namespace(given.body.get("namespace")), **own}
 
     return value
 
 
-def _item_read(given: Given) -> dict[str, Any]:
+def _item_read(given: RequestView) -> dict[str, Any]:
     namespace, refresh = given.query.get("namespace", ""), given.query.get("refresh_ttl")
     return {
         "namespace": tuple(namespace.split(".")) if namespace else (),
@@ -136,12 +136,12 @@ def _item_read(given: Given) -> dict[str, Any]:
     }
 
 
-def _item_search(given: Given) -> dict[str, Any]:
+def _item_search(given: RequestView) -> dict[str, Any]:
     own = {name: deepcopy(given.body.get(name)) for name in _SEARCHED}
     return {"namespace": _namespace(given.body.get("namespace_prefix")), **own}
 
 
-def _namespaces(given: Given) -> dict[str, Any]:
+def _namespaces(given: RequestView) -> dict[str, Any]:
     own = {name: deepcopy(given.body.get(name)) for name in _LISTED}
     prefix = given.body.get("prefix")
     return {"namespace": _namespace(prefix) if prefix else None, **own}
@@ -152,45 +152,45 @@ _SEARCHED: Final = ("filter", "limit", "offset", "query", "refresh_ttl")
 _LISTED: Final = ("suffix", "max_depth", "limit", "offset")
 
 
-def _items(action: Action, value: Callable[[Given], dict[str, Any]], *fields: str, **named: str) -> Ask:
-    return Ask("store", action, "items", value, item_fields={**{name: name for name in fields}, **named})
+def _items(action: Action, value: Callable[[RequestView], dict[str, Any]], *fields: str, **named: str) -> Permission:
+    return Permission("store", action, "items", value, item_fields={**{name: name for name in fields}, **named})
 
 
-def _cancel_many(given: Given) -> dict[str, Any]:
+def _cancel_many(given: RequestView) -> dict[str, Any]:
     own = {name: deepcopy(given.body[name]) for name in ("thread_id", "run_ids", "status") if name in given.body}
     return {**own, "action": stop_action_of(given.query.get("action", "interrupt"))}
 
 
 _PRUNED: Final = ("thread_ids", "strategy")
-_READ: Final = Ask("threads", "read", "thread", _named)
-_UPDATE: Final = Ask("threads", "update", "thread", _named)
-_DELETE: Final = Ask("threads", "delete", "thread", _named)
-_RUN: Final = Ask("threads", "create_run", "new run", _new_run)
-_SEARCH: Final = Ask(
+_READ: Final = Permission("threads", "read", "thread", _named)
+_UPDATE: Final = Permission("threads", "update", "thread", _named)
+_DELETE: Final = Permission("threads", "delete", "thread", _named)
+_RUN: Final = Permission("threads", "create_run", "new run", _new_run)
+_SEARCH: Final = Permission(
     "threads", "search", "search", _with_metadata("values", "status", "limit", "offset", "ids", "thread_id")
 )
-_ASSISTANT: Final = Ask("assistants", "read", "assistant", _named)
+_ASSISTANT: Final = Permission("assistants", "read", "assistant", _named)
 ASSISTANT_FIELDS: Final = ("assistant_id", "graph_id", "config", "context", "name", "description", "if_exists")
 """Fields of an assistant, besides its metadata, that handlers see and may change."""
 
-ASKS: Final[Mapping[tuple[str, str], Ask]] = {
-    ("POST", "/threads"): Ask(
+ROUTE_PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
+    ("POST", "/threads"): Permission(
         "threads", "create", "new thread", _with_metadata("thread_id", "if_exists", "ttl", "supersteps")
     ),
     ("POST", "/threads/search"): _SEARCH,
     ("POST", "/threads/count"): _SEARCH,
-    ("POST", "/threads/prune"): Ask(
+    ("POST", "/threads/prune"): Permission(
         "threads", "delete", "search", lambda given: {name: deepcopy(given.body.get(name)) for name in _PRUNED}
     ),
     ("GET", "/threads/{thread_id}"): _READ,
     # The creation of the copy is authorized separately, when it is made.
     ("POST", "/threads/{thread_id}/copy"): _READ,
-    ("PATCH", "/threads/{thread_id}"): Ask("threads", "update", "thread", _with_metadata("ttl")),
+    ("PATCH", "/threads/{thread_id}"): Permission("threads", "update", "thread", _with_metadata("ttl")),
     ("DELETE", "/threads/{thread_id}"): _DELETE,
     ("GET", "/threads/{thread_id}/storage"): _READ,
     ("GET", "/threads/{thread_id}/state"): _READ,
     ("POST", "/threads/{thread_id}/state"): _UPDATE,
-    ("PATCH", "/threads/{thread_id}/state"): Ask("threads", "update", "thread", _with_metadata()),
+    ("PATCH", "/threads/{thread_id}/state"): Permission("threads", "update", "thread", _with_metadata()),
     ("POST", "/threads/{thread_id}/state/checkpoint"): _READ,
     ("GET", "/threads/{thread_id}/state/{checkpoint_id}"): _READ,
     ("GET", "/threads/{thread_id}/history"): _READ,
@@ -206,7 +206,7 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ("POST", "/threads/{thread_id}/runs"): _RUN,
     ("POST", "/threads/{thread_id}/runs/stream"): _RUN,
     ("POST", "/threads/{thread_id}/runs/wait"): _RUN,
-    ("GET", "/threads/{thread_id}/runs"): Ask("threads", "search", "thread", _named),
+    ("GET", "/threads/{thread_id}/runs"): Permission("threads", "search", "thread", _named),
     ("GET", "/threads/{thread_id}/runs/{run_id}"): _READ,
     ("DELETE", "/threads/{thread_id}/runs/{run_id}"): _DELETE,
     ("GET", "/threads/{thread_id}/runs/{run_id}/join"): _READ,
@@ -219,41 +219,41 @@ ASKS: Final[Mapping[tuple[str, str], Ask]] = {
     ("POST", "/runs/stream"): _RUN,
     ("POST", "/runs/wait"): _RUN,
     ("POST", "/runs/batch"): replace(_RUN, is_batch=True),
-    ("POST", "/runs/cancel"): Ask("threads", "update", "many runs", _cancel_many),
-    ("GET", "/runs"): Ask("threads", "search", "search", _with_metadata()),
-    ("GET", "/runs/{run_id}"): Ask("threads", "read", "run", _named),
-    ("GET", "/runs/{run_id}/join"): Ask("threads", "read", "run", _named),
-    ("GET", "/runs/{run_id}/stream"): Ask("threads", "read", "run", _named),
-    ("POST", "/runs/{run_id}/retry"): Ask("threads", "update", "run", _named),
-    ("POST", "/assistants"): Ask("assistants", "create", "new assistant", _with_metadata(*ASSISTANT_FIELDS)),
-    ("POST", "/runs/crons"): Ask("crons", "create", "new cron", _cron),
-    ("POST", "/threads/{thread_id}/runs/crons"): Ask("crons", "create", "new cron", _cron),
-    ("POST", "/runs/crons/search"): Ask(
+    ("POST", "/runs/cancel"): Permission("threads", "update", "many runs", _cancel_many),
+    ("GET", "/runs"): Permission("threads", "search", "search", _with_metadata()),
+    ("GET", "/runs/{run_id}"): Permission("threads", "read", "run", _named),
+    ("GET", "/runs/{run_id}/join"): Permission("threads", "read", "run", _named),
+    ("GET", "/runs/{run_id}/stream"): Permission("threads", "read", "run", _named),
+    ("POST", "/runs/{run_id}/retry"): Permission("threads", "update", "run", _named),
+    ("POST", "/assistants"): Permission("assistants", "create", "new assistant", _with_metadata(*ASSISTANT_FIELDS)),
+    ("POST", "/runs/crons"): Permission("crons", "create", "new cron", _cron),
+    ("POST", "/threads/{thread_id}/runs/crons"): Permission("crons", "create", "new cron", _cron),
+    ("POST", "/runs/crons/search"): Permission(
         "crons", "search", "search", _with_metadata("assistant_id", "thread_id", "enabled", "limit", "offset")
     ),
-    ("POST", "/runs/crons/count"): Ask("crons", "search", "search", _with_metadata("assistant_id", "thread_id")),
-    ("GET", "/runs/crons/{cron_id}"): Ask("crons", "read", "cron", _named),
-    ("PATCH", "/runs/crons/{cron_id}"): Ask("crons", "update", "cron", _cron),
-    ("DELETE", "/runs/crons/{cron_id}"): Ask("crons", "delete", "cron", _named),
+    ("POST", "/runs/crons/count"): Permission("crons", "search", "search", _with_metadata("assistant_id", "thread_id")),
+    ("GET", "/runs/crons/{cron_id}"): Permission("crons", "read", "cron", _named),
+    ("PATCH", "/runs/crons/{cron_id}"): Permission("crons", "update", "cron", _cron),
+    ("DELETE", "/runs/crons/{cron_id}"): Permission("crons", "delete", "cron", _named),
     # A delivery belongs to a run, and is authorized like it.
-    ("GET", "/webhooks/deliveries"): Ask("threads", "search", "search", _with_metadata()),
-    ("GET", "/webhooks/deliveries/{delivery_id}"): Ask("threads", "read", "delivery", _named),
-    ("POST", "/webhooks/deliveries/{delivery_id}/redeliver"): Ask("threads", "update", "delivery", _named),
-    ("POST", "/assistants/search"): Ask(
+    ("GET", "/webhooks/deliveries"): Permission("threads", "search", "search", _with_metadata()),
+    ("GET", "/webhooks/deliveries/{delivery_id}"): Permission("threads", "read", "delivery", _named),
+    ("POST", "/webhooks/deliveries/{delivery_id}/redeliver"): Permission("threads", "update", "delivery", _named),
+    ("POST", "/assistants/search"): Permission(
         "assistants", "search", "search", _with_metadata("graph_id", "name", "limit", "offset")
     ),
-    ("POST", "/assistants/count"): Ask("assistants", "search", "search", _with_metadata("graph_id", "name")),
+    ("POST", "/assistants/count"): Permission("assistants", "search", "search", _with_metadata("graph_id", "name")),
     ("GET", "/assistants/{assistant_id}"): _ASSISTANT,
-    ("PATCH", "/assistants/{assistant_id}"): Ask(
+    ("PATCH", "/assistants/{assistant_id}"): Permission(
         "assistants", "update", "assistant", _with_metadata(*ASSISTANT_FIELDS)
     ),
-    ("DELETE", "/assistants/{assistant_id}"): Ask("assistants", "delete", "assistant", _named),
+    ("DELETE", "/assistants/{assistant_id}"): Permission("assistants", "delete", "assistant", _named),
     ("GET", "/assistants/{assistant_id}/schemas"): _ASSISTANT,
     ("GET", "/assistants/{assistant_id}/graph"): _ASSISTANT,
     ("GET", "/assistants/{assistant_id}/subgraphs"): _ASSISTANT,
     ("GET", "/assistants/{assistant_id}/subgraphs/{namespace}"): _ASSISTANT,
     ("POST", "/assistants/{assistant_id}/versions"): _ASSISTANT,
-    ("POST", "/assistants/{assistant_id}/latest"): Ask(
+    ("POST", "/assistants/{assistant_id}/latest"): Permission(
         "assistants", "update", "assistant", lambda given: {**given.path, "version": given.body.get("version")}
     ),
     ("PUT", "/store/items"): _items(
@@ -279,4 +279,4 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile("^" + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template) + "/?$")
 
 
-_PATTERNS: Final = {route: _pattern(route[1]) for route in ASKS}
+_PATTERNS: Final = {route: _pattern(route[1]) for route in ROUTE_PERMISSIONS}

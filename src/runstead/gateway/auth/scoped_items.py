@@ -40,7 +40,7 @@ def item_changes(
     return changes
 
 
-class GrantedItems:
+class ScopedItems:
     """Item store for a request without a body, which names its item in the URL."""
 
     def __init__(self, items: Any, asked: Mapping[str, Any], granted: Mapping[str, Any]) -> None:

@@ -10,8 +10,8 @@ from fastapi.routing import APIRoute
 
 from ..custom_app import CustomApp
 from ..dependencies import JsonBody
-from .responses import ANSWERS, FAILURES
-from .schemas import SHAPES
+from .responses import FAILURES, RESPONSES
+from .schemas import SCHEMAS
 
 _REF = "#/components/schemas/{model}"
 
@@ -92,7 +92,7 @@ def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
     models: dict[str, Any] = schema.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         models.pop(name, None)
-    models.update(SHAPES)
+    models.update(SCHEMAS)
     for route in _routes(routers):
         for method in route.methods or ():
             operation = schema["paths"].get(route.path, {}).get(method.lower())
@@ -107,7 +107,7 @@ def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
 def _answers(method: str, path: str, told: dict[str, Any]) -> dict[str, Any]:
     """Return the responses of the table instead of FastAPI's defaults, together with the error responses of the route
     itself."""
-    listed = ANSWERS.get((method, path))
+    listed = RESPONSES.get((method, path))
     hidden = ("422",) if listed is None else ("422", "200", "204")
     return {**{status: one for status, one in told.items() if status not in hidden}, **(listed or {})}
 

@@ -47,7 +47,7 @@ _PAGE: Final[Answers] = _json(named("EventPage"))
 _ASSISTANT: Final[Answers] = _json(named("Assistant"))
 _SUBGRAPHS: Final[Answers] = _json({"type": "object", "additionalProperties": OBJECT})
 
-ANSWERS: Final[Mapping[tuple[str, str], Answers]] = {
+RESPONSES: Final[Mapping[tuple[str, str], Answers]] = {
     ("GET", "/ok"): _json(object_of(ok={"const": True})),
     ("GET", "/ready"): _json(object_of(ready={"const": True})),
     ("GET", "/info"): _json(object_of(version={"type": "string"}, flags=OBJECT, host=OBJECT, user_code=OBJECT)),

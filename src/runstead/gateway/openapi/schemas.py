@@ -27,7 +27,7 @@ EVENT: Final[Schema] = {"type": "object", "properties": {"event": TEXT, "data": 
 
 
 def named(name: str) -> Schema:
-    """Return a reference to one of `SHAPES`."""
+    """Return a reference to one of `SCHEMAS`."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -36,8 +36,8 @@ def many(item: Schema) -> Schema:
 
 
 def some_of(name: str) -> Schema:
-    """Return one of `SHAPES` without required fields, since ``select`` may leave some out."""
-    return {"type": "object", "properties": SHAPES[name]["properties"]}
+    """Return one of `SCHEMAS` without required fields, since ``select`` may leave some out."""
+    return {"type": "object", "properties": SCHEMAS[name]["properties"]}
 
 
 def object_of(**fields: Schema) -> Schema:
@@ -55,7 +55,7 @@ _CHECKPOINT: Final[Schema] = {
     "properties": {"thread_id": TEXT, "checkpoint_id": TEXT, "checkpoint_ns": TEXT, "checkpoint_map": OBJECT},
 }
 
-SHAPES: Final[Mapping[str, Schema]] = {
+SCHEMAS: Final[Mapping[str, Schema]] = {
     "Failure": object_of(detail=TEXT),
     "Run": object_of(
         run_id=_ID,

@@ -27,31 +27,35 @@ from runstead.wire.assistants import (
 )
 from runstead.wire.field_selection import check_select, selected
 
-from ..auth.authorization import may_touch
-from ..dependencies import JsonBody, Use, answer, nothing
+from ..auth.authorization import has_access
+from ..dependencies import JsonBody, ServicesDep, answer, empty_response
 from ..pages import bounded, counted
 
 router = APIRouter(prefix="/assistants", tags=["assistants"])
 
 
 @router.post("")
-async def create_assistant(body: Annotated[AssistantCreate, Depends(JsonBody(ASSISTANT_CREATE))], use: Use) -> Response:
-    made = await use.editor.create(body.to_draft(), assistant_id=body.assistant_id, if_exists=body.if_exists or "raise")
+async def create_assistant(
+    body: Annotated[AssistantCreate, Depends(JsonBody(ASSISTANT_CREATE))], services: ServicesDep
+) -> Response:
+    made = await services.assistant_service.create(
+        body.to_draft(), assistant_id=body.assistant_id, if_exists=body.if_exists or "raise"
+    )
     return answer(from_assistant_record(made))
 
 
 @router.post("/search")
 async def search_assistants(
-    body: Annotated[AssistantSearch, Depends(JsonBody(ASSISTANT_SEARCH))], use: Use, request: Request
+    body: Annotated[AssistantSearch, Depends(JsonBody(ASSISTANT_SEARCH))], services: ServicesDep, request: Request
 ) -> Response:
     check_select(body.select, ASSISTANT_FIELDS)
     where, limit, offset = body.to_filter(), body.limit or 10, body.offset or 0
     sort_by, sort_order = body.sort_by or "created_at", body.sort_order or "desc"
     found, headers = await counted(
         request,
-        use,
-        lambda: use.assistants.search(where, sort_by=sort_by, sort_order=sort_order, limit=limit, offset=offset),
-        lambda: use.assistants.count(where),
+        services,
+        lambda: services.assistants.search(where, sort_by=sort_by, sort_order=sort_order, limit=limit, offset=offset),
+        lambda: services.assistants.count(where),
         limit=limit,
         offset=offset,
     )
@@ -59,71 +63,75 @@ async def search_assistants(
 
 
 @router.post("/count")
-async def count_assistants(body: Annotated[AssistantCount, Depends(JsonBody(ASSISTANT_COUNT))], use: Use) -> Response:
-    return answer(await use.assistants.count(body.to_filter()))
+async def count_assistants(
+    body: Annotated[AssistantCount, Depends(JsonBody(ASSISTANT_COUNT))], services: ServicesDep
+) -> Response:
+    return answer(await services.assistants.count(body.to_filter()))
 
 
 @router.get("/{assistant_id}")
-async def get_assistant(assistant_id: str, use: Use) -> Response:
-    return answer(from_assistant_record(await use.directory.find(assistant_id)))
+async def get_assistant(assistant_id: str, services: ServicesDep) -> Response:
+    return answer(from_assistant_record(await services.assistant_lookup.find(assistant_id)))
 
 
 @router.patch("/{assistant_id}")
 async def update_assistant(
-    assistant_id: str, body: Annotated[AssistantPatch, Depends(JsonBody(ASSISTANT_PATCH))], use: Use
+    assistant_id: str, body: Annotated[AssistantPatch, Depends(JsonBody(ASSISTANT_PATCH))], services: ServicesDep
 ) -> Response:
-    return answer(from_assistant_record(await use.editor.update(assistant_id, body.to_change())))
+    return answer(from_assistant_record(await services.assistant_service.update(assistant_id, body.to_change())))
 
 
 @router.delete("/{assistant_id}", status_code=204)
-async def delete_assistant(assistant_id: str, use: Use, delete_threads: bool = False) -> Response:
+async def delete_assistant(assistant_id: str, services: ServicesDep, delete_threads: bool = False) -> Response:
     """Interrupts the assistant's runs in flight; ended runs stay. With ``delete_threads``, deletes the threads that
     last used it."""
-    await use.assistant_removal.remove(assistant_id, with_threads=delete_threads, may=may_touch(use.authorizer))
-    return nothing()
+    await services.assistant_removal.remove(
+        assistant_id, with_threads=delete_threads, may=has_access(services.authorizer)
+    )
+    return empty_response()
 
 
 @router.post("/{assistant_id}/versions")
 async def list_versions(
     assistant_id: str,
     body: Annotated[AssistantVersions, Depends(JsonBody(ASSISTANT_VERSIONS))],
-    use: Use,
+    services: ServicesDep,
     request: Request,
 ) -> Response:
-    assistant = await use.directory.find(assistant_id)
+    assistant = await services.assistant_lookup.find(assistant_id)
     page = {"limit": body.limit or 10, "offset": body.offset or 0}
     found, _ = await bounded(
-        request, use, lambda: use.assistants.versions(assistant.assistant_id, metadata=body.metadata, **page)
+        request, services, lambda: services.assistants.versions(assistant.assistant_id, metadata=body.metadata, **page)
     )
     return answer([from_assistant_version(version) for version in found])
 
 
 @router.post("/{assistant_id}/latest")
 async def set_latest_version(
-    assistant_id: str, body: Annotated[AssistantLatest, Depends(JsonBody(ASSISTANT_LATEST))], use: Use
+    assistant_id: str, body: Annotated[AssistantLatest, Depends(JsonBody(ASSISTANT_LATEST))], services: ServicesDep
 ) -> Response:
-    return answer(from_assistant_record(await use.editor.set_latest(assistant_id, body.version)))
+    return answer(from_assistant_record(await services.assistant_service.set_latest(assistant_id, body.version)))
 
 
 @router.get("/{assistant_id}/schemas")
-async def get_schemas(assistant_id: str, use: Use) -> Response:
-    return answer(await use.schemas.schemas(await use.directory.find(assistant_id)))
+async def get_schemas(assistant_id: str, services: ServicesDep) -> Response:
+    return answer(await services.schemas.schemas(await services.assistant_lookup.find(assistant_id)))
 
 
 @router.get("/{assistant_id}/graph")
-async def get_graph(assistant_id: str, use: Use, xray: str | None = None) -> Response:
+async def get_graph(assistant_id: str, services: ServicesDep, xray: str | None = None) -> Response:
     depth = xray_of(xray)
-    return answer(await use.schemas.drawing(await use.directory.find(assistant_id), xray=depth))
+    return answer(await services.schemas.drawing(await services.assistant_lookup.find(assistant_id), xray=depth))
 
 
 @router.get("/{assistant_id}/subgraphs")
-async def list_subgraphs(assistant_id: str, use: Use, recurse: bool = False) -> Response:
-    return answer(await use.schemas.subgraphs(await use.directory.find(assistant_id), recurse=recurse))
+async def list_subgraphs(assistant_id: str, services: ServicesDep, recurse: bool = False) -> Response:
+    return answer(await services.schemas.subgraphs(await services.assistant_lookup.find(assistant_id), recurse=recurse))
 
 
 @router.get("/{assistant_id}/subgraphs/{namespace}")
-async def get_subgraph(assistant_id: str, namespace: str, use: Use, recurse: bool = False) -> Response:
-    assistant = await use.directory.find(assistant_id)
-    if not (found := await use.schemas.subgraphs(assistant, namespace=namespace, recurse=recurse)):
+async def get_subgraph(assistant_id: str, namespace: str, services: ServicesDep, recurse: bool = False) -> Response:
+    assistant = await services.assistant_lookup.find(assistant_id)
+    if not (found := await services.schemas.subgraphs(assistant, namespace=namespace, recurse=recurse)):
         raise SubgraphNotFound(namespace)
     return answer(found)

@@ -30,7 +30,7 @@ from runstead.wire.errors import NotFound
 from runstead.wire.field_selection import check_select, selected
 from runstead.wire.identifiers import CronIdField, as_uuid
 
-from ..dependencies import JsonBody, ThreadId, Use, answer, nothing
+from ..dependencies import JsonBody, ServicesDep, ThreadId, answer, empty_response
 from ..pages import counted
 from ..remark_headers import add_remarks
 from ..run_specs import remarks_on_identity
@@ -43,30 +43,30 @@ Body = Annotated[CronCreate, Depends(JsonBody(CRON_CREATE))]
 
 
 @router.post("/runs/crons")
-async def create_cron(body: Body, request: Request, use: Use) -> Response:
+async def create_cron(body: Body, request: Request, services: ServicesDep) -> Response:
     """Creates a cron that runs on a new thread each time."""
-    return await _created(body, None, request, use)
+    return await _created(body, None, request, services)
 
 
 @router.post("/threads/{thread_id}/runs/crons")
-async def create_thread_cron(thread_id: ThreadId, body: Body, request: Request, use: Use) -> Response:
+async def create_thread_cron(thread_id: ThreadId, body: Body, request: Request, services: ServicesDep) -> Response:
     """Creates a cron whose runs all use this thread. Deleting the thread deletes the cron."""
-    return await _created(body, thread_id, request, use)
+    return await _created(body, thread_id, request, services)
 
 
 @router.post("/runs/crons/search")
 async def search_crons(
-    body: Annotated[CronSearch, Depends(JsonBody(CRON_SEARCH))], use: Use, request: Request
+    body: Annotated[CronSearch, Depends(JsonBody(CRON_SEARCH))], services: ServicesDep, request: Request
 ) -> Response:
     check_select(body.select, CRON_FIELDS)
-    where = body.to_filter(await _assistant_id(body.assistant_id, use))
+    where = body.to_filter(await _assistant_id(body.assistant_id, services))
     limit, offset = body.limit or 10, body.offset or 0
     sort_by, sort_order = body.sort_by or "created_at", body.sort_order or "desc"
     found, headers = await counted(
         request,
-        use,
-        lambda: use.crons.search(where, sort_by=sort_by, sort_order=sort_order, limit=limit, offset=offset),
-        lambda: use.crons.count(where),
+        services,
+        lambda: services.crons.search(where, sort_by=sort_by, sort_order=sort_order, limit=limit, offset=offset),
+        lambda: services.crons.count(where),
         limit=limit,
         offset=offset,
     )
@@ -74,39 +74,41 @@ async def search_crons(
 
 
 @router.post("/runs/crons/count")
-async def count_crons(body: Annotated[CronCount, Depends(JsonBody(CRON_COUNT))], use: Use) -> Response:
-    return answer(await use.crons.count(body.to_filter(await _assistant_id(body.assistant_id, use))))
+async def count_crons(body: Annotated[CronCount, Depends(JsonBody(CRON_COUNT))], services: ServicesDep) -> Response:
+    return answer(await services.crons.count(body.to_filter(await _assistant_id(body.assistant_id, services))))
 
 
 @router.get("/runs/crons/{cron_id}")
-async def get_cron(cron_id: CronId, use: Use) -> Response:
-    return answer(from_cron_record(await _found(cron_id, use)))
+async def get_cron(cron_id: CronId, services: ServicesDep) -> Response:
+    return answer(from_cron_record(await _found(cron_id, services)))
 
 
 @router.patch("/runs/crons/{cron_id}")
-async def update_cron(cron_id: CronId, body: Annotated[CronPatch, Depends(JsonBody(CRON_PATCH))], use: Use) -> Response:
-    before, now = await _found(cron_id, use), use.clock.now()
+async def update_cron(
+    cron_id: CronId, body: Annotated[CronPatch, Depends(JsonBody(CRON_PATCH))], services: ServicesDep
+) -> Response:
+    before, now = await _found(cron_id, services), services.clock.now()
     # The cron may belong to another user who shares it. Its runs act for its owner, so they are checked with the
     # owner's thread and assistant.
     with acting(require_actor_context("changing a cron").with_access_to(before.thread_id, before.assistant_id)):
-        await _check(changed(before, body, now), use)
+        await _check(changed(before, body, now), services)
     # Applied again inside the transaction: the first time was only a check.
-    record = await use.crons.update(cron_id, lambda cron: changed(cron, body, now))
+    record = await services.crons.update(cron_id, lambda cron: changed(cron, body, now))
     if record is None:
         raise CronNotFound(cron_id)
     return answer(from_cron_record(record))
 
 
 @router.delete("/runs/crons/{cron_id}", status_code=204)
-async def delete_cron(cron_id: CronId, use: Use) -> Response:
-    if not await use.crons.delete(cron_id):
+async def delete_cron(cron_id: CronId, services: ServicesDep) -> Response:
+    if not await services.crons.delete(cron_id):
         raise CronNotFound(cron_id)
-    return nothing()
+    return empty_response()
 
 
-async def _created(body: CronCreate, thread_id: str | None, request: Request, use: Services) -> Response:
+async def _created(body: CronCreate, thread_id: str | None, request: Request, services: Services) -> Response:
     try:
-        assistant = await use.directory.find(body.assistant_id)
+        assistant = await services.assistant_lookup.find(body.assistant_id)
     except AssistantNotFound as error:
         raise NotFound("Thread or assistant not found.") from error
     cron = to_cron(
@@ -115,38 +117,38 @@ async def _created(body: CronCreate, thread_id: str | None, request: Request, us
         assistant_id=assistant.assistant_id,
         thread_id=thread_id,
         actor=require_actor_context("creating a cron").with_scope(OWN_ONLY),
-        now=use.clock.now(),
+        now=services.clock.now(),
     )
-    await _check(cron, use)
+    await _check(cron, services)
     add_remarks(request, remarks_on_identity(run_of(cron)))
-    return answer(from_cron_record(await use.crons.create(cron)))
+    return answer(from_cron_record(await services.crons.create(cron)))
 
 
-async def _check(cron: CronRecord, use: Services) -> None:
+async def _check(cron: CronRecord, services: Services) -> None:
     """Check the cron's runs now, so that the client learns of errors, and not only when the cron is due."""
     run = run_of(cron)
-    assistant = await use.directory.find(cron.assistant_id)
-    use.directory.check_graph(assistant.graph_id)
-    thread = await use.threads.get(cron.thread_id) if cron.thread_id else None
+    assistant = await services.assistant_lookup.find(cron.assistant_id)
+    services.assistant_lookup.check_graph(assistant.graph_id)
+    thread = await services.threads.get(cron.thread_id) if cron.thread_id else None
     if cron.thread_id and thread is None:
         raise ThreadNotFound(cron.thread_id)
     if run.webhook is not None:
-        await use.webhooks.check(run.webhook)
+        await services.webhooks.check(run.webhook)
     spec = to_cron_spec(cron, run, assistant=assistant, thread=thread)
-    await use.directory.check_context(spec.graph_id, spec.context)
+    await services.assistant_lookup.check_context(spec.graph_id, spec.context)
 
 
-async def _found(cron_id: str, use: Services) -> CronRecord:
-    if (record := await use.crons.get(cron_id)) is None:
+async def _found(cron_id: str, services: Services) -> CronRecord:
+    if (record := await services.crons.get(cron_id)) is None:
         raise CronNotFound(cron_id)
     return record
 
 
-async def _assistant_id(name: str | None, use: Services) -> str | None:
+async def _assistant_id(name: str | None, services: Services) -> str | None:
     """Return the id for an assistant's id or graph name. A missing assistant has no crons."""
     if name is None:
         return None
     try:
-        return (await use.directory.find(name)).assistant_id
+        return (await services.assistant_lookup.find(name)).assistant_id
     except AssistantNotFound:
         return as_uuid(name) or name

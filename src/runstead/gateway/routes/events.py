@@ -9,7 +9,7 @@ from runstead.runtime.actor_context import thread_access
 from runstead.runtime.runs.store.event_store import RunEventCategory
 from runstead.wire.run_events import event_page
 
-from ..dependencies import Limit, RunId, Select, ThreadId, Use, answer, names_of
+from ..dependencies import Limit, RunId, Select, ServicesDep, ThreadId, answer, names_of
 from ..services import Services
 from .threads import not_found
 
@@ -20,44 +20,49 @@ Seq = Annotated[int | None, Query(ge=0, le=2**53, description="A position in the
 
 @router.get("/threads/{thread_id}/messages")
 async def list_thread_messages(
-    thread_id: ThreadId, use: Use, after: Seq = None, before: Seq = None, limit: Limit = 50, types: Select = None
+    thread_id: ThreadId,
+    services: ServicesDep,
+    after: Seq = None,
+    before: Seq = None,
+    limit: Limit = 50,
+    types: Select = None,
 ) -> Response:
     """Messages of all runs in order: the first ones after ``after``, the last ones before ``before``, or the latest."""
-    if await use.threads.get(thread_id) is None:
+    if await services.threads.get(thread_id) is None:
         raise not_found(thread_id)
-    return await _page(use, thread_id, None, ("message",), names_of(types), after, before, limit)
+    return await _page(services, thread_id, None, ("message",), names_of(types), after, before, limit)
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/messages")
 async def list_run_messages(
     thread_id: ThreadId,
     run_id: RunId,
-    use: Use,
+    services: ServicesDep,
     after: Seq = None,
     before: Seq = None,
     limit: Limit = 50,
     types: Select = None,
 ) -> Response:
-    await use.runs.get_run(run_id, thread_id=thread_id)
-    return await _page(use, thread_id, run_id, ("message",), names_of(types), after, before, limit)
+    await services.runs.get_run(run_id, thread_id=thread_id)
+    return await _page(services, thread_id, run_id, ("message",), names_of(types), after, before, limit)
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/events")
 async def list_run_events(
     thread_id: ThreadId,
     run_id: RunId,
-    use: Use,
+    services: ServicesDep,
     after: Seq = None,
     before: Seq = None,
     limit: Limit = 50,
     types: Select = None,
 ) -> Response:
-    await use.runs.get_run(run_id, thread_id=thread_id)
-    return await _page(use, thread_id, run_id, (), names_of(types), after, before, limit)
+    await services.runs.get_run(run_id, thread_id=thread_id)
+    return await _page(services, thread_id, run_id, (), names_of(types), after, before, limit)
 
 
 async def _page(
-    use: Services,
+    services: Services,
     thread_id: str,
     run_id: str | None,
     categories: tuple[RunEventCategory, ...],
@@ -68,7 +73,7 @@ async def _page(
 ) -> Response:
     """Return a page of a thread, or of a run on it, to which the caller has checked access."""
     with thread_access(thread_id):
-        found = await use.events.list_events(
+        found = await services.events.list_events(
             thread_id,
             run_id=run_id,
             categories=categories,

@@ -22,45 +22,45 @@ from runstead.wire.items import (
     from_namespaces,
 )
 
-from ..dependencies import JsonBody, Use, answer, nothing
+from ..dependencies import JsonBody, ServicesDep, answer, empty_response
 from ..pages import bounded
 
 router = APIRouter(prefix="/store", tags=["store"])
 
 
 @router.put("/items", status_code=204)
-async def put_item(body: Annotated[ItemPut, Depends(JsonBody(ITEM_PUT))], use: Use) -> Response:
+async def put_item(body: Annotated[ItemPut, Depends(JsonBody(ITEM_PUT))], services: ServicesDep) -> Response:
     # Null means that the item never expires; if ttl is omitted, the configuration decides.
     options = {"ttl": body.ttl} if "ttl" in body.model_fields_set else {}
-    await use.items.aput(tuple(body.namespace), body.key, body.value, index=body.index, **options)
-    return nothing()
+    await services.items.aput(tuple(body.namespace), body.key, body.value, index=body.index, **options)
+    return empty_response()
 
 
 @router.get("/items")
 async def get_item(
-    key: str, use: Use, namespace: Annotated[str, Query()] = "", refresh_ttl: bool | None = None
+    key: str, services: ServicesDep, namespace: Annotated[str, Query()] = "", refresh_ttl: bool | None = None
 ) -> Response:
     """Returns the item, or null."""
     try:
         labels = NAMESPACE.validate_python(namespace.split(".") if namespace else [])
     except ValidationError as error:
         raise Unprocessable(sentence_of(error.errors(include_url=False, include_context=False))) from error
-    item = await use.items.aget(tuple(labels), key, refresh_ttl=refresh_ttl)
+    item = await services.items.aget(tuple(labels), key, refresh_ttl=refresh_ttl)
     return answer(None if item is None else from_item(item))
 
 
 @router.delete("/items", status_code=204)
-async def delete_item(body: Annotated[ItemDelete, Depends(JsonBody(ITEM_DELETE))], use: Use) -> Response:
-    await use.items.adelete(tuple(body.namespace), body.key)
-    return nothing()
+async def delete_item(body: Annotated[ItemDelete, Depends(JsonBody(ITEM_DELETE))], services: ServicesDep) -> Response:
+    await services.items.adelete(tuple(body.namespace), body.key)
+    return empty_response()
 
 
 @router.post("/items/search")
 async def search_items(
-    body: Annotated[ItemSearch, Depends(JsonBody(ITEM_SEARCH))], use: Use, request: Request
+    body: Annotated[ItemSearch, Depends(JsonBody(ITEM_SEARCH))], services: ServicesDep, request: Request
 ) -> Response:
     async def find() -> list[dict[str, Any]]:
-        found = await use.items.asearch(
+        found = await services.items.asearch(
             tuple(body.namespace_prefix),
             query=body.query,
             filter=body.filter,
@@ -70,13 +70,15 @@ async def search_items(
         )
         return [from_item(item, score=True) for item in found]
 
-    shown, _ = await bounded(request, use, find)
+    shown, _ = await bounded(request, services, find)
     return answer({"items": shown})
 
 
 @router.post("/namespaces")
-async def list_namespaces(body: Annotated[NamespaceSearch, Depends(JsonBody(NAMESPACE_SEARCH))], use: Use) -> Response:
-    found = await use.items.alist_namespaces(
+async def list_namespaces(
+    body: Annotated[NamespaceSearch, Depends(JsonBody(NAMESPACE_SEARCH))], services: ServicesDep
+) -> Response:
+    found = await services.items.alist_namespaces(
         prefix=tuple(body.prefix) if body.prefix else None,
         suffix=tuple(body.suffix) if body.suffix else None,
         max_depth=body.max_depth,

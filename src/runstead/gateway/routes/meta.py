@@ -8,7 +8,7 @@ from starlette.responses import Response
 from runstead.version import __version__
 from runstead.wire.errors import Unavailable
 
-from ..dependencies import Use, answer
+from ..dependencies import ServicesDep, answer
 from ..openapi.page import page_of
 
 router = APIRouter(tags=["meta"])
@@ -24,24 +24,24 @@ async def alive() -> Response:
 
 @router.get("/ok")
 @router.get("/", include_in_schema=False)
-async def ok(use: Use, check_db: bool = False) -> Response:
+async def ok(services: ServicesDep, check_db: bool = False) -> Response:
     """Responds if the process is alive; with ``check_db``, if its storage is available too."""
-    if check_db and (reason := await use.ready()) is not None:
+    if check_db and (reason := await services.ready()) is not None:
         raise Unavailable(reason)
     return answer({"ok": True, "services": {}})
 
 
 @router.get("/ready")
 @bare.get("/ready")
-async def ready(use: Use) -> Response:
+async def ready(services: ServicesDep) -> Response:
     """Responds with 200 if the server accepts work: started, storage available, not stopping."""
-    if (reason := await use.ready()) is not None:
+    if (reason := await services.ready()) is not None:
         raise Unavailable(reason)
     return answer({"ready": True})
 
 
 @router.get("/info")
-async def info(use: Use) -> Response:
+async def info(services: ServicesDep) -> Response:
     """Versions, supported features, and the number of times that user code has blocked its event loop in this
     process."""
     return answer(
@@ -56,7 +56,7 @@ async def info(use: Use) -> Response:
                 "stream_namespaces": True,
             },
             "host": {"kind": "self-hosted", "project_id": None, "host_revision_id": None, "revision_id": None},
-            "user_code": {"blocks": use.blocks.blocks, "blocked_seconds": round(use.blocks.seconds, 3)},
+            "user_code": {"blocks": services.blocks.blocks, "blocked_seconds": round(services.blocks.seconds, 3)},
         }
     )
 

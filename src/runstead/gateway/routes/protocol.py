@@ -17,7 +17,7 @@ from runstead.wire.protocol.commands import NOT_JSON, BadEnvelope, command_of, f
 from runstead.wire.protocol.events import subscription_of
 from runstead.wire.remarks import unknown
 
-from ..dependencies import JsonBody, ThreadId, Use, answer
+from ..dependencies import JsonBody, ServicesDep, ThreadId, answer
 from ..remark_headers import add_remarks
 from ..request_body import body_of
 from ..services import ServiceSource
@@ -65,16 +65,16 @@ EventsBody = Annotated[EventStreamRequest, Depends(JsonBody(TypeAdapter(EventStr
 
 
 @router.post("/threads/{thread_id}/stream/events")
-async def stream_thread_events(thread_id: ThreadId, body: EventsBody, use: Use) -> Response:
+async def stream_thread_events(thread_id: ThreadId, body: EventsBody, services: ServicesDep) -> Response:
     """Streams events of the thread, from run to run, until the client disconnects. The thread need not exist yet."""
     wanted = subscription_of(body.model_dump())
-    return ProtocolEventStream(use.thread_events.open(thread_id, wanted))
+    return ProtocolEventStream(services.thread_events.open(thread_id, wanted))
 
 
 @router.post("/threads/{thread_id}/stream")
-async def stream_thread(thread_id: ThreadId, body: EventsBody, use: Use) -> Response:
+async def stream_thread(thread_id: ThreadId, body: EventsBody, services: ServicesDep) -> Response:
     """Same as stream/events, under the path of the protocol's specification."""
-    return await stream_thread_events(thread_id, body, use)
+    return await stream_thread_events(thread_id, body, services)
 
 
 @router.post(
@@ -82,9 +82,9 @@ async def stream_thread(thread_id: ThreadId, body: EventsBody, use: Use) -> Resp
     responses={400: {"description": "Not a command.", "content": _ANSWERS}},
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _COMMAND}}}},
 )
-async def command_thread(thread_id: ThreadId, request: Request, use: Use) -> Response:
+async def command_thread(thread_id: ThreadId, request: Request, services: ServicesDep) -> Response:
     """Executes one command. Responds with 200 even if the command fails; 400 only if the body is not a command."""
-    raw = await body_of(request, use.options.max_body_bytes)
+    raw = await body_of(request, services.options.max_body_bytes)
     try:
         envelope = parse_json(raw)
         command = command_of(envelope)
@@ -98,7 +98,7 @@ async def command_thread(thread_id: ThreadId, request: Request, use: Use) -> Res
         told = "Subscriptions need a connection that lasts: use a WebSocket, or POST to stream/events."
         return answer(failure(command.id, "unsupported", told))
     try:
-        result = await ThreadCommands(use, thread_id, request).carry_out(command)
+        result = await ThreadCommands(services, thread_id, request).execute(command)
     except Exception as error:
         told_json, status = failure_of(command, error)
         if status >= 500:

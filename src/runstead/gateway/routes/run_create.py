@@ -11,8 +11,8 @@ from runstead.wire.remarks import remarks_on
 from runstead.wire.run_records import from_run_record
 from runstead.wire.runs import RUN_BATCH, RUN_CREATE, RunCreate, check_batch
 
-from ..dependencies import JsonBody, Namespaces, ThreadId, Use, answer
-from ..keepalive_response import WaitingJson, wait_body
+from ..dependencies import JsonBody, Namespaces, ServicesDep, ThreadId, answer
+from ..keepalive_response import KeepaliveResponse, wait_body
 from ..location_headers import created_headers, stream_headers, wait_headers
 from ..run_specs import run_specs_of
 from ..services import Services
@@ -25,81 +25,85 @@ Batch = Annotated[list[RunCreate], Depends(JsonBody(RUN_BATCH))]
 
 
 @router.post("/threads/{thread_id}/runs")
-async def create_run(thread_id: ThreadId, body: Body, request: Request, use: Use) -> Response:
-    return await _created(body, thread_id, request, use)
+async def create_run(thread_id: ThreadId, body: Body, request: Request, services: ServicesDep) -> Response:
+    return await _created(body, thread_id, request, services)
 
 
 @router.post("/runs")
-async def create_stateless_run(body: Body, request: Request, use: Use) -> Response:
-    return await _created(body, None, request, use)
+async def create_stateless_run(body: Body, request: Request, services: ServicesDep) -> Response:
+    return await _created(body, None, request, services)
 
 
 @router.post("/threads/{thread_id}/runs/stream")
 async def stream_new_run(
-    thread_id: ThreadId, body: Body, request: Request, use: Use, namespace: Namespaces = None
+    thread_id: ThreadId, body: Body, request: Request, services: ServicesDep, namespace: Namespaces = None
 ) -> Response:
-    return await _streamed(body, thread_id, request, use, namespace)
+    return await _streamed(body, thread_id, request, services, namespace)
 
 
 @router.post("/runs/stream")
-async def stream_new_stateless_run(body: Body, request: Request, use: Use, namespace: Namespaces = None) -> Response:
-    return await _streamed(body, None, request, use, namespace)
+async def stream_new_stateless_run(
+    body: Body, request: Request, services: ServicesDep, namespace: Namespaces = None
+) -> Response:
+    return await _streamed(body, None, request, services, namespace)
 
 
 @router.post("/threads/{thread_id}/runs/wait")
-async def wait_for_new_run(thread_id: ThreadId, body: Body, request: Request, use: Use) -> Response:
-    return await _awaited(body, thread_id, request, use)
+async def wait_for_new_run(thread_id: ThreadId, body: Body, request: Request, services: ServicesDep) -> Response:
+    return await _awaited(body, thread_id, request, services)
 
 
 @router.post("/runs/wait")
-async def wait_for_new_stateless_run(body: Body, request: Request, use: Use) -> Response:
-    return await _awaited(body, None, request, use)
+async def wait_for_new_stateless_run(body: Body, request: Request, services: ServicesDep) -> Response:
+    return await _awaited(body, None, request, services)
 
 
 @router.post("/runs/batch")
-async def create_batch(bodies: Batch, request: Request, use: Use) -> Response:
+async def create_batch(bodies: Batch, request: Request, services: ServicesDep) -> Response:
     """Creates all runs of the batch, or none. A run with a thread_id runs on that thread."""
     check_batch(bodies)
-    specs = await run_specs_of([(body, body.thread_id) for body in bodies], request, use)
-    records = await use.runs.create_batch(specs)
-    return answer([from_run_record(record) for record in records], headers=_remarks(bodies, use))
+    specs = await run_specs_of([(body, body.thread_id) for body in bodies], request, services)
+    records = await services.runs.create_batch(specs)
+    return answer([from_run_record(record) for record in records], headers=_remarks(bodies, services))
 
 
-async def _created(body: RunCreate, thread_id: str | None, request: Request, use: Services) -> Response:
-    (spec,) = await run_specs_of([(body, thread_id)], request, use)
-    record = await use.runs.create_background(spec)
-    return answer(from_run_record(record), headers={**created_headers(record), **_remarks([body], use)})
+async def _created(body: RunCreate, thread_id: str | None, request: Request, services: Services) -> Response:
+    (spec,) = await run_specs_of([(body, thread_id)], request, services)
+    record = await services.runs.create_background(spec)
+    return answer(from_run_record(record), headers={**created_headers(record), **_remarks([body], services)})
 
 
 async def _streamed(
-    body: RunCreate, thread_id: str | None, request: Request, use: Services, namespaces: list[str] | None
+    body: RunCreate, thread_id: str | None, request: Request, services: Services, namespaces: list[str] | None
 ) -> Response:
-    (spec,) = await run_specs_of([(body, thread_id)], request, use)
-    record, stream = await use.runs.create_and_stream(spec, namespaces=namespaces)
-    headers = {**stream_headers(record), **_remarks([body], use)}
+    (spec,) = await run_specs_of([(body, thread_id)], request, services)
+    record, stream = await services.runs.create_and_stream(spec, namespaces=namespaces)
+    headers = {**stream_headers(record), **_remarks([body], services)}
     return EventStream(stream, headers, with_ids=spec.stream_resumable)
 
 
-async def _awaited(body: RunCreate, thread_id: str | None, request: Request, use: Services) -> Response:
-    (spec,) = await run_specs_of([(body, thread_id)], request, use)
+async def _awaited(body: RunCreate, thread_id: str | None, request: Request, services: Services) -> Response:
+    (spec,) = await run_specs_of([(body, thread_id)], request, services)
     # Created first and joined afterwards, since the headers contain the run's id before it has ended.
-    record = await use.runs.create_background(spec)
+    record = await services.runs.create_background(spec)
     is_left = spec.on_disconnect == "cancel"
-    return waiting_for(record, use, cancel_on_disconnect=is_left, headers=_remarks([body], use))
+    return waiting_for(record, services, cancel_on_disconnect=is_left, headers=_remarks([body], services))
 
 
 def waiting_for(
-    record: RunRecord, use: Services, *, cancel_on_disconnect: bool, headers: Mapping[str, str] | None = None
+    record: RunRecord, services: Services, *, cancel_on_disconnect: bool, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return a response with the result of the run."""
     # The record with its input is not kept in memory while the client waits.
     run_id = record.run_id
 
     async def result() -> bytes:
-        return wait_body(await use.runs.join_wait(run_id, cancel_on_disconnect=cancel_on_disconnect))
+        return wait_body(await services.runs.join_wait(run_id, cancel_on_disconnect=cancel_on_disconnect))
 
-    return WaitingJson(result(), {**wait_headers(record), **(headers or {})}, keep_alive=use.options.heartbeat)
+    return KeepaliveResponse(
+        result(), {**wait_headers(record), **(headers or {})}, keep_alive=services.options.heartbeat
+    )
 
 
-def _remarks(bodies: Sequence[RunCreate], use: Services) -> Mapping[str, str]:
-    return remarks_on(bodies, is_traced=use.options.is_traced)
+def _remarks(bodies: Sequence[RunCreate], services: Services) -> Mapping[str, str]:
+    return remarks_on(bodies, is_traced=services.options.is_traced)

@@ -15,8 +15,20 @@ from runstead.wire.run_cancel import ALL_OVER, NOT_FOUND, remarks_on_stop, stop_
 from runstead.wire.run_records import RUN_FIELDS, WireRunStatus, from_run_record, statuses_of
 from runstead.wire.runs import stream_modes_of
 
-from ..dependencies import Action, Limit, Namespaces, Offset, RunId, Select, ThreadId, Use, answer, names_of, nothing
-from ..keepalive_response import NO_VALUES, WaitingJson
+from ..dependencies import (
+    Action,
+    Limit,
+    Namespaces,
+    Offset,
+    RunId,
+    Select,
+    ServicesDep,
+    ThreadId,
+    answer,
+    empty_response,
+    names_of,
+)
+from ..keepalive_response import NO_VALUES, KeepaliveResponse
 from ..location_headers import stream_headers, wait_headers
 from ..pages import counted
 from ..services import Services
@@ -33,7 +45,7 @@ LastEventId = Annotated[str | None, Header()]
 @router.get("/runs")
 async def search_runs(
     request: Request,
-    use: Use,
+    services: ServicesDep,
     limit: Limit = 10,
     offset: Offset = 0,
     status: WireRunStatus | None = None,
@@ -43,14 +55,14 @@ async def search_runs(
     """Runs of all threads, newest first. ``dead_letters`` selects runs that were given up after losing their
     workers."""
     where = RunFilter(statuses=statuses_of(status), dead_letters_only=dead_letters)
-    return await _page(request, use, where, limit, offset, names_of(select))
+    return await _page(request, services, where, limit, offset, names_of(select))
 
 
 @router.get("/threads/{thread_id}/runs")
 async def list_runs(
     thread_id: ThreadId,
     request: Request,
-    use: Use,
+    services: ServicesDep,
     limit: Limit = 10,
     offset: Offset = 0,
     status: WireRunStatus | None = None,
@@ -58,70 +70,72 @@ async def list_runs(
     select: Select = None,
 ) -> Response:
     where = RunFilter(thread_id, statuses_of(status), dead_letters_only=dead_letters)
-    page = await _page(request, use, where, limit, offset, names_of(select))
-    if page.headers[TOTAL] == "0" and await use.threads.get(thread_id) is None:
+    page = await _page(request, services, where, limit, offset, names_of(select))
+    if page.headers[TOTAL] == "0" and await services.threads.get(thread_id) is None:
         raise ThreadNotFound(thread_id)
     return page
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}")
-async def get_run(thread_id: ThreadId, run_id: RunId, use: Use) -> Response:
-    return answer(from_run_record(await use.runs.get_run(run_id, thread_id=thread_id)))
+async def get_run(thread_id: ThreadId, run_id: RunId, services: ServicesDep) -> Response:
+    return answer(from_run_record(await services.runs.get_run(run_id, thread_id=thread_id)))
 
 
 @router.get("/runs/{run_id}")
-async def get_stateless_run(run_id: RunId, use: Use) -> Response:
-    return answer(from_run_record(await use.runs.get_run(run_id)))
+async def get_stateless_run(run_id: RunId, services: ServicesDep) -> Response:
+    return answer(from_run_record(await services.runs.get_run(run_id)))
 
 
 @router.delete("/threads/{thread_id}/runs/{run_id}", status_code=204)
-async def delete_run(thread_id: ThreadId, run_id: RunId, use: Use) -> Response:
-    await use.runs.delete_run(run_id, thread_id=thread_id)
-    return nothing()
+async def delete_run(thread_id: ThreadId, run_id: RunId, services: ServicesDep) -> Response:
+    await services.runs.delete_run(run_id, thread_id=thread_id)
+    return empty_response()
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/join")
-async def join_run(thread_id: ThreadId, run_id: RunId, use: Use, cancel_on_disconnect: Flag = "0") -> Response:
-    record = await use.runs.get_run(run_id, thread_id=thread_id)
-    return waiting_for(record, use, cancel_on_disconnect=_is_set(cancel_on_disconnect))
+async def join_run(
+    thread_id: ThreadId, run_id: RunId, services: ServicesDep, cancel_on_disconnect: Flag = "0"
+) -> Response:
+    record = await services.runs.get_run(run_id, thread_id=thread_id)
+    return waiting_for(record, services, cancel_on_disconnect=_is_set(cancel_on_disconnect))
 
 
 @router.get("/runs/{run_id}/join")
-async def join_stateless_run(run_id: RunId, use: Use, cancel_on_disconnect: Flag = "0") -> Response:
-    record = await use.runs.get_run(run_id)
-    return waiting_for(record, use, cancel_on_disconnect=_is_set(cancel_on_disconnect))
+async def join_stateless_run(run_id: RunId, services: ServicesDep, cancel_on_disconnect: Flag = "0") -> Response:
+    record = await services.runs.get_run(run_id)
+    return waiting_for(record, services, cancel_on_disconnect=_is_set(cancel_on_disconnect))
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/stream")
 async def stream_run(
     thread_id: ThreadId,
     run_id: RunId,
-    use: Use,
+    services: ServicesDep,
     stream_mode: Modes = None,
     namespace: Namespaces = None,
     cancel_on_disconnect: Flag = "0",
     last_event_id: LastEventId = None,
 ) -> Response:
-    return await _joined(use, run_id, thread_id, stream_mode, namespace, cancel_on_disconnect, last_event_id)
+    return await _joined(services, run_id, thread_id, stream_mode, namespace, cancel_on_disconnect, last_event_id)
 
 
 @router.get("/runs/{run_id}/stream")
 async def stream_stateless_run(
     run_id: RunId,
-    use: Use,
+    services: ServicesDep,
     stream_mode: Modes = None,
     namespace: Namespaces = None,
     cancel_on_disconnect: Flag = "0",
     last_event_id: LastEventId = None,
 ) -> Response:
-    return await _joined(use, run_id, None, stream_mode, namespace, cancel_on_disconnect, last_event_id)
+    return await _joined(services, run_id, None, stream_mode, namespace, cancel_on_disconnect, last_event_id)
 
 
 @router.post("/threads/{thread_id}/runs/{run_id}/cancel")
 async def cancel_run(
     thread_id: ThreadId,
     run_id: RunId,
-    use: Use,
+    services: ServicesDep,
     wait: Flag = "0",
     action: Action = "interrupt",
     reason: Literal["taken"] | None = None,
@@ -131,40 +145,40 @@ async def cancel_run(
     if reason is not None and stop != "interrupt":
         raise Unprocessable("reason: 'taken' requires action=interrupt; a run that is rolled back leaves no record")
     try:
-        record = await use.runs.get_run(run_id, thread_id=thread_id)
+        record = await services.runs.get_run(run_id, thread_id=thread_id)
     except RunNotFound as error:
         raise NotFound(NOT_FOUND) from error
-    if (await use.runs.cancel(run_id, action=stop, taken=reason == "taken")).effect == "already_ended":
+    if (await services.runs.cancel(run_id, action=stop, taken=reason == "taken")).effect == "already_ended":
         raise NotFound(ALL_OVER)
     if not _is_set(wait):
-        return nothing(202, headers)
+        return empty_response(202, headers)
 
     async def stopped() -> bytes:
         try:
-            await use.runs.cancel(run_id, action=stop, wait=True)
+            await services.runs.cancel(run_id, action=stop, wait=True)
         except RunNotFound:
             # The run was rolled back and deleted in the meantime, as requested.
             return NO_VALUES
         return NO_VALUES
 
-    return WaitingJson(stopped(), {**wait_headers(record), **headers}, keep_alive=use.options.heartbeat)
+    return KeepaliveResponse(stopped(), {**wait_headers(record), **headers}, keep_alive=services.options.heartbeat)
 
 
 @router.post("/threads/{thread_id}/runs/{run_id}/retry")
-async def retry_run(thread_id: ThreadId, run_id: RunId, use: Use) -> Response:
+async def retry_run(thread_id: ThreadId, run_id: RunId, services: ServicesDep) -> Response:
     """Retries a dead letter, with its attempts reset."""
-    await use.runs.get_run(run_id, thread_id=thread_id)
-    return answer(from_run_record(await use.runs.retry(run_id)))
+    await services.runs.get_run(run_id, thread_id=thread_id)
+    return answer(from_run_record(await services.runs.retry(run_id)))
 
 
 @router.post("/runs/{run_id}/retry")
-async def retry_run_by_id(run_id: RunId, use: Use) -> Response:
+async def retry_run_by_id(run_id: RunId, services: ServicesDep) -> Response:
     """Same as the route under the thread, for clients that know only the run's id."""
-    return answer(from_run_record(await use.runs.retry(run_id)))
+    return answer(from_run_record(await services.runs.retry(run_id)))
 
 
 async def _joined(
-    use: Services,
+    services: Services,
     run_id: str,
     thread_id: str | None,
     stream_mode: list[str] | None,
@@ -172,7 +186,7 @@ async def _joined(
     cancel_on_disconnect: Flag,
     last_event_id: str | None,
 ) -> Response:
-    stream = await use.runs.join_stream(
+    stream = await services.runs.join_stream(
         run_id,
         thread_id=thread_id,
         last_event_id=last_event_id or None,
@@ -185,14 +199,14 @@ async def _joined(
 
 
 async def _page(
-    request: Request, use: Services, where: RunFilter, limit: int, offset: int, select: list[str] | None
+    request: Request, services: Services, where: RunFilter, limit: int, offset: int, select: list[str] | None
 ) -> Response:
     check_select(select, RUN_FIELDS)
     found, headers = await counted(
         request,
-        use,
-        lambda: use.runs.list_runs(where, limit=limit, offset=offset),
-        lambda: use.runs.count_runs(where),
+        services,
+        lambda: services.runs.list_runs(where, limit=limit, offset=offset),
+        lambda: services.runs.count_runs(where),
         limit=limit,
         offset=offset,
     )

@@ -28,7 +28,7 @@ from runstead.wire.states import (
     place_of,
 )
 
-from ..dependencies import CheckpointId, JsonBody, Select, ThreadId, Use, answer, names_of, nothing
+from ..dependencies import CheckpointId, JsonBody, Select, ServicesDep, ThreadId, answer, empty_response, names_of
 from ..pages import bounded
 from ..services import Services
 from .threads import not_found
@@ -37,16 +37,18 @@ router = APIRouter(tags=["threads"])
 
 
 @router.get("/threads/{thread_id}/state")
-async def get_state(thread_id: ThreadId, use: Use, subgraphs: bool = False, select: Select = None) -> Response:
-    return await _read(use, thread_id, None, subgraphs, names_of(select))
+async def get_state(
+    thread_id: ThreadId, services: ServicesDep, subgraphs: bool = False, select: Select = None
+) -> Response:
+    return await _read(services, thread_id, None, subgraphs, names_of(select))
 
 
 @router.post("/threads/{thread_id}/state")
 async def update_state(
-    thread_id: ThreadId, body: Annotated[StateUpdate, Depends(JsonBody(STATE_UPDATE))], use: Use
+    thread_id: ThreadId, body: Annotated[StateUpdate, Depends(JsonBody(STATE_UPDATE))], services: ServicesDep
 ) -> Response:
     try:
-        checkpoint = await use.states.update(thread_id, Update(body.values, body.as_node), at=body.place())
+        checkpoint = await services.states.update(thread_id, Update(body.values, body.as_node), at=body.place())
     except ThreadNotFound as error:
         raise not_found(thread_id) from error
     return answer(from_update(checkpoint))
@@ -54,65 +56,74 @@ async def update_state(
 
 @router.patch("/threads/{thread_id}/state", status_code=204)
 async def patch_state(
-    thread_id: ThreadId, body: Annotated[StatePatch, Depends(JsonBody(STATE_PATCH))], use: Use
+    thread_id: ThreadId, body: Annotated[StatePatch, Depends(JsonBody(STATE_PATCH))], services: ServicesDep
 ) -> Response:
-    if await use.threads.update(thread_id, metadata=body.metadata) is None:
+    if await services.threads.update(thread_id, metadata=body.metadata) is None:
         raise not_found(thread_id)
-    return nothing()
+    return empty_response()
 
 
 @router.post("/threads/{thread_id}/state/checkpoint")
 async def get_state_at(
-    thread_id: ThreadId, body: Annotated[StateAt, Depends(JsonBody(STATE_AT))], use: Use
+    thread_id: ThreadId, body: Annotated[StateAt, Depends(JsonBody(STATE_AT))], services: ServicesDep
 ) -> Response:
-    return await _read(use, thread_id, place_of(body.checkpoint, None), bool(body.subgraphs), body.select)
+    return await _read(services, thread_id, place_of(body.checkpoint, None), bool(body.subgraphs), body.select)
 
 
 @router.get("/threads/{thread_id}/state/{checkpoint_id}")
 async def get_state_of_checkpoint(
-    thread_id: ThreadId, checkpoint_id: CheckpointId, use: Use, subgraphs: bool = False, select: Select = None
+    thread_id: ThreadId,
+    checkpoint_id: CheckpointId,
+    services: ServicesDep,
+    subgraphs: bool = False,
+    select: Select = None,
 ) -> Response:
-    return await _read(use, thread_id, CheckpointRef(checkpoint_id), subgraphs, names_of(select))
+    return await _read(services, thread_id, CheckpointRef(checkpoint_id), subgraphs, names_of(select))
 
 
 @router.get("/threads/{thread_id}/history")
 async def list_history(
     thread_id: ThreadId,
     request: Request,
-    use: Use,
+    services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 10,
     before: str | None = None,
     select: Select = None,
 ) -> Response:
-    return await _history(request, use, thread_id, HistoryQuery(limit=limit, before=before, select=names_of(select)))
+    return await _history(
+        request, services, thread_id, HistoryQuery(limit=limit, before=before, select=names_of(select))
+    )
 
 
 @router.post("/threads/{thread_id}/history")
 async def search_history(
-    thread_id: ThreadId, body: Annotated[HistoryQuery, Depends(JsonBody(HISTORY_QUERY))], use: Use, request: Request
+    thread_id: ThreadId,
+    body: Annotated[HistoryQuery, Depends(JsonBody(HISTORY_QUERY))],
+    services: ServicesDep,
+    request: Request,
 ) -> Response:
-    return await _history(request, use, thread_id, body)
+    return await _history(request, services, thread_id, body)
 
 
 async def _read(
-    use: Services, thread_id: str, at: CheckpointRef | None, subgraphs: bool, select: list[str] | None
+    services: Services, thread_id: str, at: CheckpointRef | None, subgraphs: bool, select: list[str] | None
 ) -> Response:
     check_select(select, STATE_FIELDS, below=STATE_OBJECTS)
     try:
-        state = await use.states.read(thread_id, at=at, subgraphs=subgraphs)
+        state = await services.states.read(thread_id, at=at, subgraphs=subgraphs)
     except ThreadNotFound as error:
         raise not_found(thread_id) from error
     return answer(selected(from_thread_state(state), select), headers=remark_on_states([state]))
 
 
-async def _history(request: Request, use: Services, thread_id: str, query: HistoryQuery) -> Response:
+async def _history(request: Request, services: Services, thread_id: str, query: HistoryQuery) -> Response:
     check_select(query.select, STATE_FIELDS, below=STATE_OBJECTS)
     before, place = before_of(query.before), place_of(query.checkpoint, None)
     try:
         found, _ = await bounded(
             request,
-            use,
-            lambda: use.states.history(
+            services,
+            lambda: services.states.history(
                 thread_id, limit=query.limit or 10, before=before, metadata=query.metadata, at=place
             ),
         )

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.wire.thread_stream import thread_modes_of
 
-from ..dependencies import ThreadId, Use
+from ..dependencies import ServicesDep, ThreadId
 from ..sse import EventStream
 from .threads import not_found
 
@@ -20,7 +20,7 @@ Modes = Annotated[list[str] | None, Query()]
 @router.get("/threads/{thread_id}/stream")
 async def join_thread(
     thread_id: ThreadId,
-    use: Use,
+    services: ServicesDep,
     stream_mode: Modes = None,
     stream_modes: Modes = None,
     last_event_id: Annotated[str | None, Header()] = None,
@@ -31,7 +31,7 @@ async def join_thread(
     """
     modes = thread_modes_of(stream_mode, stream_modes)
     try:
-        joined = await use.thread_joins.open(thread_id, modes, last_event_id)
+        joined = await services.thread_streams.open(thread_id, modes, last_event_id)
     except ThreadNotFound as error:
         raise not_found(thread_id) from error
     return EventStream(joined, {}, with_ids=True)

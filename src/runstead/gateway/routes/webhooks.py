@@ -10,7 +10,7 @@ from runstead.wire.identifiers import DeliveryIdField, RunIdField, ThreadIdField
 from runstead.wire.pages import page_headers
 from runstead.wire.webhooks import from_delivery_record
 
-from ..dependencies import Limit, Offset, Use, answer
+from ..dependencies import Limit, Offset, ServicesDep, answer
 
 router = APIRouter(prefix="/webhooks/deliveries", tags=["webhooks"])
 
@@ -19,7 +19,7 @@ DeliveryId = Annotated[DeliveryIdField, Path()]
 
 @router.get("")
 async def list_deliveries(
-    use: Use,
+    services: ServicesDep,
     limit: Limit = 10,
     offset: Offset = 0,
     run_id: RunIdField | None = None,
@@ -28,23 +28,23 @@ async def list_deliveries(
 ) -> Response:
     """Deliveries, newest first; of one run, of one thread, or of all."""
     where = DeliveryFilter(run_id, thread_id, status)
-    found = await use.deliveries.search(where, limit=limit, offset=offset)
-    total = offset + len(found) if 0 < len(found) < limit else await use.deliveries.count(where)
+    found = await services.deliveries.search(where, limit=limit, offset=offset)
+    total = offset + len(found) if 0 < len(found) < limit else await services.deliveries.count(where)
     shown = [from_delivery_record(record) for record in found]
     return answer(shown, headers=page_headers(offset=offset, returned=len(found), total=total))
 
 
 @router.get("/{delivery_id}")
-async def get_delivery(delivery_id: DeliveryId, use: Use) -> Response:
+async def get_delivery(delivery_id: DeliveryId, services: ServicesDep) -> Response:
     """One delivery, with its attempts."""
-    if (record := await use.deliveries.get(delivery_id)) is None:
+    if (record := await services.deliveries.get(delivery_id)) is None:
         raise DeliveryNotFound(delivery_id)
-    return answer(from_delivery_record(record, await use.deliveries.attempts(delivery_id)))
+    return answer(from_delivery_record(record, await services.deliveries.attempts(delivery_id)))
 
 
 @router.post("/{delivery_id}/redeliver", status_code=202)
-async def redeliver(delivery_id: DeliveryId, use: Use) -> Response:
+async def redeliver(delivery_id: DeliveryId, services: ServicesDep) -> Response:
     """Sends the delivery again now, in whatever state it is."""
-    if (record := await use.deliveries.redeliver(delivery_id)) is None:
+    if (record := await services.deliveries.redeliver(delivery_id)) is None:
         raise DeliveryNotFound(delivery_id)
     return answer(from_delivery_record(record), 202)

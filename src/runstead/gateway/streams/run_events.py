@@ -36,7 +36,7 @@ _AT_ONCE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class EventSources:
+class EventReaderPorts:
     """Components from which readers read."""
 
     runs: RunsFacade
@@ -48,10 +48,10 @@ class EventSources:
     heartbeat: float
 
 
-class RunReading:
+class RunEventReader:
     """Reading of one run, from its first event to its last."""
 
-    def __init__(self, sources: EventSources, run: RunRecord, wanted: Subscription, *, is_last: bool) -> None:
+    def __init__(self, sources: EventReaderPorts, run: RunRecord, wanted: Subscription, *, is_last: bool) -> None:
         self._sources, self._run, self._wanted, self._is_last = sources, run, wanted, is_last
         self._translator = RunTranslator(run, says=wanted.wants("messages", "tools"))
 

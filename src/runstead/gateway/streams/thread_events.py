@@ -20,7 +20,7 @@ from runstead.runtime.stream_bridge import (
 from runstead.wire.protocol.events import ProtocolEvent, Subscription
 from runstead.wire.protocol.translator import RESUME_GAP
 
-from .run_events import EventItem, EventSources, RunReading, run_or_none
+from .run_events import EventItem, EventReaderPorts, RunEventReader, run_or_none
 
 _RECENT: Final = 50
 """Maximum number of past runs for a new reader. The state of a thread is in its latest values, not in its past runs."""
@@ -31,7 +31,7 @@ _LOOK_AGAIN: Final = 30.0
 class ThreadEvents:
     """Factory of readers on threads of the bound actor."""
 
-    def __init__(self, sources: EventSources) -> None:
+    def __init__(self, sources: EventReaderPorts) -> None:
         self._sources = sources
 
     def open(self, thread_id: ThreadId, wanted: Subscription) -> ThreadEventReader:
@@ -50,7 +50,7 @@ class ThreadEvents:
 class ThreadEventReader:
     """Position of one reader in a thread. For one task at a time."""
 
-    def __init__(self, sources: EventSources, thread_id: ThreadId, wanted: Subscription) -> None:
+    def __init__(self, sources: EventReaderPorts, thread_id: ThreadId, wanted: Subscription) -> None:
         self._sources, self._thread_id, self._wanted = sources, thread_id, wanted
         self._listener: ThreadListener = sources.notices.listener(thread_id)
         self._waiting: deque[RunRecord] = deque()
@@ -107,7 +107,7 @@ class ThreadEventReader:
             key = (run.run_id, run.started_at)
             if key not in self._followed or not run.status.is_terminal:
                 self._followed.add(key)
-                self._reading = RunReading(self._sources, run, self._wanted, is_last=not self._waiting).items(wait)
+                self._reading = RunEventReader(self._sources, run, self._wanted, is_last=not self._waiting).items(wait)
             return ()
         return await self._wait() if wait else ()
 

@@ -31,7 +31,7 @@ from runstead.runtime.stream_bridge import (
 from runstead.wire.states import from_thread_state
 from runstead.wire.thread_stream import Place, ThreadStreamMode, gap_of_run
 
-from .run_events import EventSources, run_or_none
+from .run_events import EventReaderPorts, run_or_none
 from .state_updates import StateUpdated, StateUpdates
 
 _EVERYTHING: Final = FROM_THE_START[0]
@@ -53,32 +53,32 @@ class _Next:
     what: RunRecord | StateUpdated
 
 
-class ThreadJoins:
+class ThreadStreams:
     """Factory of readers on threads of the bound actor."""
 
-    def __init__(self, sources: EventSources, updates: StateUpdates) -> None:
+    def __init__(self, sources: EventReaderPorts, updates: StateUpdates) -> None:
         self._sources, self._updates = sources, updates
 
     async def open(
         self, thread_id: ThreadId, modes: Collection[ThreadStreamMode], last_event_id: str | None = None
-    ) -> ThreadJoin:
+    ) -> ThreadStream:
         """Return a reader of new events or, with an id, of all events after it; ``-1`` reads everything that is kept.
 
         Raises ThreadNotFound.
         """
         if await self._sources.threads.get(thread_id) is None:
             raise ThreadNotFound(thread_id)
-        join = ThreadJoin(self._sources, self._updates, thread_id, modes)
+        join = ThreadStream(self._sources, self._updates, thread_id, modes)
         await join.start(last_event_id)
         return join
 
 
-class ThreadJoin:
+class ThreadStream:
     """Position of one reader in a thread. For one task at a time."""
 
     def __init__(
         self,
-        sources: EventSources,
+        sources: EventReaderPorts,
         updates: StateUpdates,
         thread_id: ThreadId,
         modes: Collection[ThreadStreamMode],

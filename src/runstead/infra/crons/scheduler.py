@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol, TypeAlias
 
 from runstead.infra.dispatch.wakeup import WakeupSignal
-from runstead.resources.assistant_lookup import AssistantDirectory
+from runstead.resources.assistant_lookup import AssistantLookup
 from runstead.resources.crons import CronRecord, CronStore
 from runstead.resources.schedules import Schedule
 from runstead.resources.storage_errors import StorageError
@@ -62,7 +62,7 @@ class CronScheduler:
         self,
         crons: CronStore,
         runs: RunCreator,
-        assistants: AssistantDirectory,
+        assistants: AssistantLookup,
         threads: ThreadStore,
         bell: WakeupSignal,
         clock: Clock,
