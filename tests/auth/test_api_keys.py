@@ -21,7 +21,7 @@ from runstead.cli.main import app
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.api_keys import ApiKeyRecord, digest_of, new_key
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Unauthenticated
 
@@ -80,7 +80,7 @@ async def test_list_keys_omits_secrets(tmp_path: Path) -> None:
 
 
 async def test_last_used_time_of_a_key_is_exact_to_the_minute(tmp_path: Path) -> None:
-    clock, key = HandClock(), new_key()
+    clock, key = ManualClock(), new_key()
     assert len(key) > 40
     async with open_storage(tmp_path / "keys.db") as database:
         keys = SqlApiKeyStore(database)
@@ -92,7 +92,7 @@ async def test_last_used_time_of_a_key_is_exact_to_the_minute(tmp_path: Path) ->
         assert (actor.scopes, actor.auth_source) == (frozenset(("a", "b")), "api_key")
         first = clock.now()
         for seconds, known in ((30, first), (31, first + timedelta(seconds=61))):
-            await clock.forward(seconds)
+            await clock.advance(seconds)
             await door.authenticate(shown)
             (record,) = await keys.list_keys()
             assert record.last_used_at == known
@@ -103,6 +103,6 @@ async def test_last_used_time_of_a_key_is_exact_to_the_minute(tmp_path: Path) ->
 @pytest.mark.parametrize("odd", ["", "\ud800", "nul\0", "x" * 100_000])
 async def test_malformed_key_is_unauthenticated(odd: str, tmp_path: Path) -> None:
     async with open_storage(tmp_path / "keys.db") as database:
-        door = ApiKeyAuthentication(SqlApiKeyStore(database), HandClock())
+        door = ApiKeyAuthentication(SqlApiKeyStore(database), ManualClock())
         with pytest.raises(Unauthenticated):
             await door.authenticate(Credentials("GET", "/", {"x-api-key": odd}))

@@ -47,7 +47,7 @@ def test_non_loopback_address_without_authentication_is_refused(tmp_path: Path) 
     handlers = configured(tmp_path, "./auth.py:auth")
     with pytest.raises(CommandError, match="authentication is off") as refused:
         refuse_strangers(configured(tmp_path), settings_of(tmp_path, host="0.0.0.0"))
-    assert "runstead keys create" in str(refused.value.way_out)
+    assert "runstead keys create" in str(refused.value.hint)
     with pytest.raises(CommandError):
         refuse_strangers(handlers, settings_of(tmp_path, host="0.0.0.0", auth="none"))
     refuse_strangers(handlers, settings_of(tmp_path, host="0.0.0.0"))

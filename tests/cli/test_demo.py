@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from runstead.cli.demo.reader import ThreadReader, differences
-from runstead.cli.demo.run import Play
+from runstead.cli.demo.run import DemoRun
 from runstead.cli.output import CommandError, Output
-from runstead.cli.server_process import ServerChild
+from runstead.cli.server_process import ServerProcess
 
 from .processes import CTRL_C, Background, Done, Terminal
 
@@ -149,8 +149,8 @@ def test_server_ends_when_the_demo_is_killed(background: Callable[..., Backgroun
 
 def test_server_start_failure_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        child = ServerChild(["runstead.graphs.demo:nothing"], listening, log=tmp_path / "log")
-        play = Play(Output(as_json=True), child, f"http://127.0.0.1:{listening.getsockname()[1]}", ask=False)
+        child = ServerProcess(["runstead.graphs.demo:nothing"], listening, log=tmp_path / "log")
+        play = DemoRun(Output(as_json=True), child, f"http://127.0.0.1:{listening.getsockname()[1]}", ask=False)
         with pytest.raises(ExceptionGroup) as caught:
             asyncio.run(play.perform())
     assert caught.group_contains(CommandError, match="the server ended by itself, with exit code 1")

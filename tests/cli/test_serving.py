@@ -178,10 +178,10 @@ def test_child_server_ends_when_its_parent_dies(project: Path, home: Path, tmp_p
     code = f"""
 import socket, time
 from pathlib import Path
-from runstead.cli.server_process import ServerChild
+from runstead.cli.server_process import ServerProcess
 listening = socket.create_server(("127.0.0.1", 0))
 place = Path({str(tmp_path)!r})
-ServerChild(["--data-dir", str(place / "data")], listening, log=place / "log").start()
+ServerProcess(["--data-dir", str(place / "data")], listening, log=place / "log").start()
 print(listening.getsockname()[1], flush=True)
 time.sleep(60)
 """
@@ -198,12 +198,12 @@ time.sleep(60)
 
 
 def test_next_server_can_take_over_the_socket(project: Path, home: Path, tmp_path: Path) -> None:
-    from runstead.cli.server_process import ServerChild
+    from runstead.cli.server_process import ServerProcess
 
     before = os.getcwd()
     os.chdir(project)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        child = ServerChild(
+        child = ServerProcess(
             ["--data-dir", str(tmp_path / "data")], listening, environ={"HOME": str(home)}, log=tmp_path / "log"
         )
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -94,7 +94,7 @@ async def test_each_due_time_creates_one_run(play: Play) -> None:
     await play.cron("*/10 * * * *", metadata={"a": 1}, payload={"input": {"x": 1}, "metadata": {"b": 2}})
     scheduler, clock = play.scheduler(), play.storage.clock
     for _ in range(6):
-        await clock.forward(timedelta(minutes=5))
+        await clock.advance(timedelta(minutes=5))
         await scheduler.create_due()
         await scheduler.create_due()
     assert [one.minute for one in await play.created_at()] == [10, 20, 30]
@@ -109,14 +109,14 @@ async def test_each_due_time_creates_one_run(play: Play) -> None:
 async def test_concurrent_schedulers_create_one_run(play: Play) -> None:
     for number in range(10):
         await play.cron("*/10 * * * *", cron_id=f"c-{number}")
-    await play.storage.clock.forward(timedelta(minutes=10))
+    await play.storage.clock.advance(timedelta(minutes=10))
     await asyncio.gather(*(play.scheduler().create_due() for _ in range(5)))
     assert sorted(run.metadata["cron_id"] for run in await runs_of(play.storage)) == [f"c-{n}" for n in range(10)]
 
 
 async def test_missed_executions_are_merged_into_one_run(play: Play) -> None:
     await play.cron("*/10 * * * *")
-    await play.storage.clock.forward(timedelta(hours=5, minutes=7))
+    await play.storage.clock.advance(timedelta(hours=5, minutes=7))
     await play.scheduler().create_due()
     assert len(await runs_of(play.storage)) == 1
     assert (await play.one()).next_run_date == datetime(2030, 1, 1, 5, 10, tzinfo=UTC)
@@ -124,7 +124,7 @@ async def test_missed_executions_are_merged_into_one_run(play: Play) -> None:
 
 async def test_execution_missed_beyond_grace_creates_no_run(play: Play) -> None:
     await play.cron("0 9 1 * *")
-    await play.storage.clock.forward(timedelta(days=33, hours=10))
+    await play.storage.clock.advance(timedelta(days=33, hours=10))
     await play.scheduler(grace=timedelta(days=1)).create_due()
     assert await runs_of(play.storage) == []
     cron = await play.one()
@@ -134,14 +134,14 @@ async def test_execution_missed_beyond_grace_creates_no_run(play: Play) -> None:
 
 async def test_grace_is_measured_from_the_latest_missed_execution(play: Play) -> None:
     await play.cron("0 9 * * *")
-    await play.storage.clock.forward(timedelta(days=5, hours=10))
+    await play.storage.clock.advance(timedelta(days=5, hours=10))
     await play.scheduler(grace=timedelta(hours=2)).create_due()
     assert len(await runs_of(play.storage)) == 1
 
 
 async def test_without_grace_limit_missed_executions_always_run(play: Play) -> None:
     await play.cron("0 9 1 * *")
-    await play.storage.clock.forward(timedelta(days=25))
+    await play.storage.clock.advance(timedelta(days=25))
     await play.scheduler(grace=None).create_due()
     assert len(await runs_of(play.storage)) == 1
 
@@ -151,7 +151,7 @@ async def test_cron_past_its_end_creates_no_run(play: Play) -> None:
     await play.cron("*/10 * * * *", end_time=end)
     scheduler = play.scheduler()
     for _ in range(4):
-        await play.storage.clock.forward(timedelta(minutes=10))
+        await play.storage.clock.advance(timedelta(minutes=10))
         await scheduler.create_due()
     assert [one.minute for one in await play.created_at()] == [10, 20]
     assert (await play.one()).next_run_date is None
@@ -160,7 +160,7 @@ async def test_cron_past_its_end_creates_no_run(play: Play) -> None:
 async def test_refused_execution_is_skipped_and_its_reason_recorded(play: Play) -> None:
     await play.storage.accept("t-1")
     await play.cron("*/10 * * * *", thread_id="t-1", payload={"multitask_strategy": "reject"})
-    await play.storage.clock.forward(timedelta(minutes=10))
+    await play.storage.clock.advance(timedelta(minutes=10))
     await play.scheduler().create_due()
     cron = await play.one()
     assert "already running a task" in (cron.last_error or "")
@@ -176,11 +176,11 @@ async def test_run_of_a_cron_is_authorized_as_a_new_request_of_its_user(play: Pl
     async def refused(cron: CronRecord, run: Any) -> Any:
         raise Forbidden("no more")
 
-    await play.storage.clock.forward(timedelta(minutes=10))
+    await play.storage.clock.advance(timedelta(minutes=10))
     await play.scheduler(grant=stamped).create_due()
     (run,) = await runs_of(play.storage)
     assert run.metadata["owner"] == "alice"
-    await play.storage.clock.forward(timedelta(minutes=10))
+    await play.storage.clock.advance(timedelta(minutes=10))
     await play.scheduler(grant=refused).create_due()
     assert (await play.one()).last_error == "no more"
     assert len(await runs_of(play.storage)) == 1
@@ -189,14 +189,14 @@ async def test_run_of_a_cron_is_authorized_as_a_new_request_of_its_user(play: Pl
 async def test_missing_graph_is_recorded_as_the_last_error(play: Play) -> None:
     await play.cron("*/10 * * * *")
     play.agents.graph_ids = ["other"]
-    await play.storage.clock.forward(timedelta(minutes=10))
+    await play.storage.clock.advance(timedelta(minutes=10))
     await play.scheduler().create_due()
     assert "agent" in ((await play.one()).last_error or "")
 
 
 async def test_storage_failure_loses_no_execution(play: Play) -> None:
     await play.cron("*/10 * * * *")
-    await play.storage.clock.forward(timedelta(minutes=10))
+    await play.storage.clock.advance(timedelta(minutes=10))
     play.creator.failures.append(StorageError("the disk is full"))
     with pytest.raises(StorageError):
         await play.scheduler().create_due()
@@ -208,7 +208,7 @@ async def test_unexpected_error_of_one_cron_does_not_stop_others(play: Play) -> 
     await play.cron("*/10 * * * *", cron_id="c-1")
     await play.cron("*/10 * * * *", cron_id="c-2")
     play.creator.failures.append(RuntimeError("secret of the inside"))
-    await play.storage.clock.forward(timedelta(minutes=10))
+    await play.storage.clock.advance(timedelta(minutes=10))
     await play.scheduler().create_due()
     assert [run.metadata["cron_id"] for run in await runs_of(play.storage)] == ["c-2"]
     errors = {cron.cron_id: cron.last_error for cron in await found(play.crons)}
@@ -225,7 +225,7 @@ async def ticking(play: Play) -> AsyncIterator[Callable[[float], Any]]:
 
         for _ in range(int(seconds)):
             await eventually(sleeps, 20, 0.001)
-            await play.storage.clock.forward(1)
+            await play.storage.clock.advance(1)
         await eventually(sleeps, 20, 0.001)
 
     async with play.scheduler().running():
@@ -262,7 +262,7 @@ async def test_any_polling_creates_each_due_run_exactly_once(play: Play, minutes
     cron = await play.cron(schedule)
     wanted, due = 0, cron.next_run_date
     for step in minutes:
-        await play.storage.clock.forward(timedelta(minutes=step))
+        await play.storage.clock.advance(timedelta(minutes=step))
         await asyncio.gather(play.scheduler().create_due(), play.scheduler().create_due())
         now = play.storage.clock.now()
         assert due is not None

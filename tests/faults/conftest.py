@@ -15,7 +15,7 @@ from runstead.graphs.configuration import read_configuration
 from runstead.settings import load_settings
 from tests.processes.server import ServerProcess
 from tests.servers.sqlite import current_data
-from tests.simulation.scenario import Story
+from tests.simulation.scenario import Scenario
 
 from .browser import Browser
 from .gate import Gate
@@ -30,11 +30,11 @@ StartServer: TypeAlias = Callable[..., ServerProcess]
 
 
 @pytest.fixture
-def story() -> Iterator[Story]:
+def story() -> Iterator[Scenario]:
     """One started process, without delays and failures except scripted ones."""
     # Errors are expected here.
     logging.disable(logging.ERROR)
-    with Story() as story:
+    with Scenario() as story:
         yield story
     logging.disable(logging.NOTSET)
 

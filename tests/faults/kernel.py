@@ -16,9 +16,10 @@ from runstead.runtime.runs.agent_loop import InlineAgentLoops
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.runtime import RunLimits, RunsRuntime
 from runstead.runtime.runs.types import RunScope, RunSpec
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.fakes import (
-    Effects,
+    AgentEnvironment,
+    EffectLog,
     FakeAgents,
     InMemoryCheckpointStore,
     InMemoryLeaseStore,
@@ -26,7 +27,6 @@ from runstead.testing.fakes import (
     InMemoryRunStore,
     InMemoryTables,
     Script,
-    Stage,
     Step,
 )
 
@@ -57,9 +57,9 @@ class Storage:
     """The storage shared by all workers, and the manual clock."""
 
     def __init__(self) -> None:
-        self.clock = HandClock()
+        self.clock = ManualClock()
         self.tables = InMemoryTables(self.clock)
-        self.effects = Effects(self.clock)
+        self.effects = EffectLog(self.clock)
         self.bell = WakeupSignal()
         self.runs = InMemoryRunStore(self.tables, self.bell.notify)
         self.leases = InMemoryLeaseStore(self.tables, self.bell.notify)
@@ -110,7 +110,7 @@ class Storage:
             "checkpoints": self.checkpoints,
             "bridge": self.bridge,
             "dispatcher": self.dispatcher,
-            "agents": FakeAgents(Stage(clock=self.clock, effects=self.effects)),
+            "agents": FakeAgents(AgentEnvironment(clock=self.clock, effects=self.effects)),
             "agent_loops": InlineAgentLoops(),
             "clock": self.clock,
             "limits": LONG,

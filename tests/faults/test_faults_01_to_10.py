@@ -17,7 +17,7 @@ from runstead.runtime.stream_bridge import END_SENTINEL, HEARTBEAT_SENTINEL, Str
 from runstead.testing.fakes import InMemoryCheckpointStore, RecordingObserver, Step
 from tests.processes.client import eventually
 from tests.simulation.clients import ACTOR
-from tests.simulation.scenario import Story
+from tests.simulation.scenario import Scenario
 from tests.simulation.scenario import a_spec as a_story
 
 from .browser import Browser
@@ -58,7 +58,7 @@ async def test_fault_02_slow_reader_gets_the_tail(storage: Storage) -> None:
             record, slow = await runs.create_and_stream(a_spec("r1", *[Step()] * 5, stream_modes=("updates",)))
             first = await anext(slow)
             await runs.join_wait(record.run_id)
-            await storage.clock.forward(60)
+            await storage.clock.advance(60)
             tail = [item async for item in slow]
     assert isinstance(first, StreamEvent)
     assert first.event == "metadata"
@@ -240,11 +240,11 @@ async def test_fault_09_abandoned_readers_take_no_space_in_the_bridge(storage: S
                 await runs.create_and_stream(a_spec(f"r{number}", Step(takes=1), thread_id=f"t{number}"))
                 for number in (1, 2)
             ]
-            await storage.clock.forward(1)
+            await storage.clock.advance(1)
             assert [names([item async for item in stream])[-1] for _, stream in (here, there)] == ["end", "end"]
 
 
-def test_fault_10_silent_run_is_not_stopped(story: Story) -> None:
+def test_fault_10_silent_run_is_not_stopped(story: Scenario) -> None:
     """A quiet run is killed by its own stream's idle timer."""
     # Many times longer than any retention there: leases, ended streams, streams that await input.
     reading = story.kernel.process.spawn(read_to_the_end(story.kernel.facade))

@@ -23,7 +23,7 @@ from runstead.runtime.runs.types import Holder, Lease, Outcome, RunFilter, RunSc
 from runstead.runtime.stream_bridge import StreamEvent
 from runstead.testing.clock import turn
 from runstead.testing.fakes import InMemoryLeaseStore, InMemoryRunEventStore, Step
-from runstead.testing.gaps import a_gap
+from runstead.testing.gaps import gap_event_data
 from tests.processes.client import eventually
 from tests.processes.frames import strict
 
@@ -50,7 +50,7 @@ async def test_fault_11_gap_is_reported_and_followed_by_the_current_values(make_
         in_time = await browser.replay(place, "1-7")
     assert [frame.event for frame in live] == ["metadata"] + ["updates"] * 8
     assert [frame.event for frame in late] == ["gap", "values", "updates", "updates", "updates"]
-    assert late[0].json == a_gap(run["run_id"], "1-2", "1-7", 4, "1-6")
+    assert late[0].json == gap_event_data(run["run_id"], "1-2", "1-7", 4, "1-6")
     assert late[1].json["log"] == [f"tick {number}" for number in range(1, 9)]
     assert [frame.id for frame in late[2:]] == ["1-7", "1-8", "1-9"]
     assert [frame.id for frame in in_time] == ["1-8", "1-9"]
@@ -205,7 +205,7 @@ async def test_fault_16_failed_flush_is_retried_and_cleanup_still_happens(storag
         with acting(ALICE):
             said = {**a_spec("r1").input, "messages": [{"role": "user", "content": "hello"}]}
             _, stream = await runs.create_and_stream(a_spec("r1", input=said))
-            await storage.clock.forward(10)
+            await storage.clock.advance(10)
             read = [item async for item in stream]
             assert (storage.status("r1"), storage.thread_status()) == ("success", "idle")
             assert isinstance(read[-2], StreamEvent)
@@ -216,7 +216,7 @@ async def test_fault_16_failed_flush_is_retried_and_cleanup_still_happens(storag
             kept = await events.list_events("t1")
             assert [one.event.event_type for one in kept] == (["human_message"] if failures == 2 else [])
             await runs.create_background(a_spec("r2"))
-            await storage.clock.forward(10)
+            await storage.clock.advance(10)
             assert storage.status("r2") == "success"
 
 

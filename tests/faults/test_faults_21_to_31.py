@@ -21,7 +21,7 @@ from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.store import RunEvent
 from runstead.runtime.runs.types import RunStatus
 from runstead.runtime.stream_bridge import StreamEvent
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.fakes import Step
 from tests.processes.client import Client, eventually
 from tests.processes.frames import place_of
@@ -237,7 +237,7 @@ async def test_fault_26_cancel_reaches_another_worker_immediately(storage: Stora
 class FailingBridge(MemoryStreamBridge):
     """Refuses some of the events."""
 
-    def __init__(self, clock: HandClock, failing: range) -> None:
+    def __init__(self, clock: ManualClock, failing: range) -> None:
         super().__init__(clock=clock)
         self._failing, self._calls = failing, 0
 

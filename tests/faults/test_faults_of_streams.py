@@ -12,16 +12,16 @@ from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, Memor
 from runstead.runtime.runs.exceptions import RunNotFound
 from runstead.runtime.runs.internal.execution.chunks import ChunkEncoder
 from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamNotFound
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.fakes import Step
 from tests.simulation.readers import Reader
-from tests.simulation.scenario import CALM, Story, a_spec
+from tests.simulation.scenario import CALM, Scenario, a_spec
 
 TALKS = [Step(takes=1, chunks=4) for _ in range(3)]
 
 
 @pytest.mark.parametrize("on_disconnect", ["cancel", "continue"])
-def test_fault_01_successful_streamed_run_is_not_recorded_as_interrupted(story: Story, on_disconnect: str) -> None:
+def test_fault_01_successful_streamed_run_is_not_recorded_as_interrupted(story: Scenario, on_disconnect: str) -> None:
     """The response closes its stream at the end, as every ``finally`` does; the run has ended by then."""
     reader = Reader.of(story, a_spec("r1", *TALKS, on_disconnect=on_disconnect))
     story.wait(60)
@@ -29,7 +29,7 @@ def test_fault_01_successful_streamed_run_is_not_recorded_as_interrupted(story: 
     assert story.durable.witness.statuses("r1")[-1].value == "success"
 
 
-def test_fault_02_slow_reader_gets_the_tail_and_no_cancel(story: Story) -> None:
+def test_fault_02_slow_reader_gets_the_tail_and_no_cancel(story: Scenario) -> None:
     slow = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")), seconds_per_batch=30)
     story.wait(900)
     assert slow.is_done
@@ -37,16 +37,16 @@ def test_fault_02_slow_reader_gets_the_tail_and_no_cancel(story: Story) -> None:
     assert slow.sentinel is Sentinel.END
 
 
-def test_fault_02_reader_of_a_removed_stream_reads_to_its_end(story: Story) -> None:
+def test_fault_02_reader_of_a_removed_stream_reads_to_its_end(story: Scenario) -> None:
     slow = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")), seconds_per_batch=2)
     story.wait(3.5)
-    story.tell(lambda runs: runs.delete_run("r1"))
+    story.publish(lambda runs: runs.delete_run("r1"))
     story.wait(60)
     assert slow.is_done
     assert slow.events[-1].terminal == "end"
 
 
-def test_fault_03_joining_a_finished_run_ends_and_makes_no_stream(story: Story) -> None:
+def test_fault_03_joining_a_finished_run_ends_and_makes_no_stream(story: Scenario) -> None:
     story.create_and_wait(a_spec("r1"))
     story.wait(3600)
     for _ in range(3):
@@ -54,11 +54,11 @@ def test_fault_03_joining_a_finished_run_ends_and_makes_no_stream(story: Story) 
         story.wait(0.001)
         assert reader.is_done
         assert Sentinel.HEARTBEAT not in reader.items
-    assert story.tell(lambda _: story.kernel.kept_streams()) == []
+    assert story.publish(lambda _: story.kernel.kept_streams()) == []
 
 
 async def test_fault_09_readers_of_unknown_runs_do_not_fill_the_bridge() -> None:
-    async with MemoryStreamBridge.running(MemoryStreamSettings(max_streams=3), HandClock()) as bridge:
+    async with MemoryStreamBridge.running(MemoryStreamSettings(max_streams=3), ManualClock()) as bridge:
         await bridge.open("r-live")
         for number in range(100):
             with pytest.raises(StreamNotFound):
@@ -68,14 +68,14 @@ async def test_fault_09_readers_of_unknown_runs_do_not_fill_the_bridge() -> None
         assert [await bridge.status(f"r{number}") for number in range(2)] != [None, None]
 
 
-def test_fault_09_abandoned_readers_leave_space_for_runs(story: Story) -> None:
+def test_fault_09_abandoned_readers_leave_space_for_runs(story: Scenario) -> None:
     for number in range(100):
         with pytest.raises(RunNotFound):
-            story.tell(lambda runs, number=number: runs.join_stream(f"r-{number}", last_event_id="-1"))  # type: ignore[misc]
-    assert story.tell(lambda _: story.kernel.kept_streams()) == []
+            story.publish(lambda runs, number=number: runs.join_stream(f"r-{number}", last_event_id="-1"))  # type: ignore[misc]
+    assert story.publish(lambda _: story.kernel.kept_streams()) == []
 
 
-def test_fault_10_silent_run_is_not_stopped(story: Story) -> None:
+def test_fault_10_silent_run_is_not_stopped(story: Scenario) -> None:
     reader = Reader.of(story, a_spec("r1", Step(takes=3 * 3600)))
     story.wait(2 * 3600)
     assert (story.status("r1"), reader.is_done) == ("running", False)
@@ -83,8 +83,8 @@ def test_fault_10_silent_run_is_not_stopped(story: Story) -> None:
     assert (story.status("r1"), reader.is_done, reader.sentinel) == ("success", True, Sentinel.END)
 
 
-def test_fault_11_gap_is_reported(story: Story) -> None:
-    with Story(replace(CALM, window_events=3)) as narrow:
+def test_fault_11_gap_is_reported(story: Scenario) -> None:
+    with Scenario(replace(CALM, window_events=3)) as narrow:
         narrow.create_and_wait(a_spec("r1", *TALKS, stream_modes=("values", "custom")))
         late = Reader.of(narrow, "r1", last_event_id="1-2")
         narrow.wait(1)
@@ -96,7 +96,7 @@ def test_fault_11_gap_is_reported(story: Story) -> None:
 
 
 @pytest.mark.parametrize("nonsense", ["garbage", "9-9", "1-999", "0-1", "-2", "1-", "1-1-1", "💥"])
-def test_fault_11_unknown_event_id_replays_everything_and_is_reported(story: Story, nonsense: str) -> None:
+def test_fault_11_unknown_event_id_replays_everything_and_is_reported(story: Scenario, nonsense: str) -> None:
     whole = Reader.of(story, a_spec("r1", *TALKS))
     story.wait(60)
     reader = Reader.of(story, "r1", last_event_id=nonsense)
@@ -107,7 +107,7 @@ def test_fault_11_unknown_event_id_replays_everything_and_is_reported(story: Sto
 
 
 async def test_fault_12_oversized_event_evicts_others_and_not_itself() -> None:
-    async with MemoryStreamBridge.running(MemoryStreamSettings(window_bytes=100), HandClock()) as bridge:
+    async with MemoryStreamBridge.running(MemoryStreamSettings(window_bytes=100), ManualClock()) as bridge:
         await bridge.open("r1")
         await bridge.publish("r1", "values", b"1" * 40)
         await bridge.publish("r1", "values", b"2" * 5_000)
@@ -127,13 +127,13 @@ def test_fault_13_finished_runs_are_not_kept_in_memory() -> None:
 
     # Earlier tests may have left some; they are referenced, so that they are not counted as new.
     before = alive()
-    with Story(replace(CALM, retention=5, awaiting_retention=5)) as story:
+    with Scenario(replace(CALM, retention=5, awaiting_retention=5)) as story:
         for number in range(200):
             story.create_and_wait(a_spec(f"r{number}", Step("ask"), thread_id=f"t{number}"))
         story.wait(60)
         theirs = {id(each) for each in before}
         assert [type(each).__name__ for each in alive() if id(each) not in theirs] == []
-        assert story.tell(lambda _: story.kernel.kept_streams()) == []
+        assert story.publish(lambda _: story.kernel.kept_streams()) == []
 
 
 @pytest.mark.parametrize("mode", ["values", "updates", "custom", "tasks", "checkpoints", "debug"])
@@ -147,7 +147,7 @@ def test_fault_24_subgraph_frames_are_distinct_from_root_frames(mode: str) -> No
 
 async def test_fault_31_ids_are_unique_and_replay_after_each_is_complete() -> None:
     """At any rate of events: an id is a sequence number, not a time."""
-    clock = HandClock()
+    clock = ManualClock()
     async with MemoryStreamBridge.running(MemoryStreamSettings(), clock) as bridge:
         await bridge.open("r1")
         ids = [await bridge.publish("r1", "values", b"%d" % number) for number in range(2_000)]
@@ -165,16 +165,16 @@ async def test_fault_31_ids_are_unique_and_replay_after_each_is_complete() -> No
 @pytest.mark.parametrize("ending", ["asks", "cancelled", "rolled back"])
 def test_stream_is_kept_for_an_answer_only_if_the_run_is_interrupted(ending: str) -> None:
     """A stopped run leaves pending steps too, but no interrupt."""
-    with Story(replace(CALM, retention=5, awaiting_retention=500)) as story:
+    with Scenario(replace(CALM, retention=5, awaiting_retention=500)) as story:
         story.create_and_wait(a_spec("r0", Step("ask")))
         story.wait(600)
         story.create(a_spec("r1", *([Step("ask")] if ending == "asks" else TALKS)))
         if ending != "asks":
             story.wait(1.5)
             if ending == "rolled back":
-                story.tell(lambda runs: runs.cancel("r1", action="rollback", wait=True))
+                story.publish(lambda runs: runs.cancel("r1", action="rollback", wait=True))
             else:
-                story.tell(lambda runs: runs.cancel("r1", wait=True))
+                story.publish(lambda runs: runs.cancel("r1", wait=True))
         story.wait(60)
         assert story.thread_status() == "interrupted"
-        assert story.tell(lambda _: story.kernel.kept_streams()) == (["r1"] if ending == "asks" else [])
+        assert story.publish(lambda _: story.kernel.kept_streams()) == (["r1"] if ending == "asks" else [])

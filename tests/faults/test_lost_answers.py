@@ -54,7 +54,7 @@ async def ends(storage: Storage, run_id: str) -> bool:
         status = await storage.bridge.status(run_id)
         if status is not None and status.is_terminal:
             return True
-        await storage.clock.forward(0.5)
+        await storage.clock.advance(0.5)
     return False
 
 

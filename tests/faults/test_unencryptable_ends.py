@@ -58,5 +58,5 @@ async def test_outcome_whose_loop_was_lost_is_encrypted_on_the_next_loop(storage
             await turn()
             assert storage.status("r1") == "running"
             leases.refuses = False
-            await storage.clock.forward(60)
+            await storage.clock.advance(60)
             assert (await runs.join_wait("r1")).record.status == "success"

@@ -12,7 +12,7 @@ from runstead.infra.cache.redis import RedisCache
 from runstead.infra.engines.redis import RedisConnections, open_redis
 from runstead.infra.engines.redis_errors import RedisFull
 from runstead.resources.cache import MAX_TTL
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.cache import CacheConformance
 from tests.servers.redis_streams import a_prefix, age
 from tests.servers.valkey import own_valkey, valkey_url
@@ -21,11 +21,11 @@ from tests.servers.valkey import own_valkey, valkey_url
 class TestMemoryCache(CacheConformance):
     @pytest.fixture
     def cache(self) -> MemoryCache:
-        self._clock = HandClock()
+        self._clock = ManualClock()
         return MemoryCache(self._clock)
 
     async def let_pass(self, seconds: float) -> None:
-        await self._clock.forward(seconds)
+        await self._clock.advance(seconds)
 
 
 class RedisCacheConformance(CacheConformance):
@@ -94,7 +94,7 @@ async def test_full_redis_raises_redis_full(tmp_path_factory: pytest.TempPathFac
 
 
 async def test_memory_cache_evicts_the_least_recently_used_value() -> None:
-    cache = MemoryCache(HandClock(), MemoryCacheLimits(entries=3))
+    cache = MemoryCache(ManualClock(), MemoryCacheLimits(entries=3))
     for key in "abc":
         await cache.set(key, key.encode(), MAX_TTL)
     await cache.get("a")
@@ -103,7 +103,7 @@ async def test_memory_cache_evicts_the_least_recently_used_value() -> None:
 
 
 async def test_memory_is_bounded_by_bytes_of_keys_and_values() -> None:
-    cache = MemoryCache(HandClock(), MemoryCacheLimits(bytes=10_000))
+    cache = MemoryCache(ManualClock(), MemoryCacheLimits(bytes=10_000))
     for number in range(100):
         await cache.set(f"{number:0900}", b"x" * 900, MAX_TTL)
     assert sum([await cache.get(f"{number:0900}") is not None for number in range(100)]) == 2

@@ -16,8 +16,8 @@ from runstead.infra.storage.schema import runs
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import RunId, StopReason, ThreadId
-from runstead.testing.clock import HandClock
-from runstead.testing.conformance.run_storage import DONE, Bell, RunStorage
+from runstead.testing.clock import ManualClock
+from runstead.testing.conformance.run_storage import DONE, EnqueueRecorder, RunStorage
 
 
 class Queue:
@@ -40,7 +40,7 @@ def queue() -> Queue:
 
 @pytest.fixture
 def storage(database: Database, queue: Queue) -> RunStorage:
-    clock, bell = HandClock(), Bell()
+    clock, bell = ManualClock(), EnqueueRecorder()
     return RunStorage(
         create=SqlRunCreateStore(database, clock, bell, queue),
         query=SqlRunQueryStore(database),

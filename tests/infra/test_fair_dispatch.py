@@ -18,7 +18,7 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.runs.store import RunCreateStore, RunLeaseStore
 from runstead.runtime.runs.types import Lease, RunId
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.dispatcher import RecordingWorker, eventually, serving
 from runstead.testing.conformance.fair_dispatcher import FairDispatcherConformance
 from runstead.testing.conformance.fair_turns import assigned
@@ -59,12 +59,12 @@ class TestLocalTurnsInMemory(FairDispatcherConformance):
         return WakeupSignal()
 
     @pytest.fixture
-    def waiting(self, bell: WakeupSignal, clock: HandClock) -> Runs:
+    def waiting(self, bell: WakeupSignal, clock: ManualClock) -> Runs:
         tables = InMemoryTables(SystemClock())
         return Runs(InMemoryRunStore(tables, bell.notify), InMemoryLeaseStore(tables, bell.notify, by_turns=True))
 
     @pytest.fixture
-    def dispatcher(self, waiting: Runs, bell: WakeupSignal, clock: HandClock) -> LocalDispatcher:
+    def dispatcher(self, waiting: Runs, bell: WakeupSignal, clock: ManualClock) -> LocalDispatcher:
         return LocalDispatcher(waiting.leases, bell, clock)
 
 
@@ -78,7 +78,7 @@ class TestLocalTurnsOverEitherDatabase(FairDispatcherConformance):
         return over(database, SystemClock(), bell.notify)
 
     @pytest.fixture
-    def dispatcher(self, waiting: Runs, bell: WakeupSignal, clock: HandClock) -> LocalDispatcher:
+    def dispatcher(self, waiting: Runs, bell: WakeupSignal, clock: ManualClock) -> LocalDispatcher:
         return LocalDispatcher(waiting.leases, bell, clock)
 
 
@@ -123,7 +123,7 @@ async def test_run_without_a_group_is_delivered_too(cluster: ClusterOfGroups) ->
     worker = RecordingWorker(cluster, slots=3, reserved=1)
     await cluster.accept("thread-of-old", run_id="old")
     async with serving(cluster.dispatcher(fair=True), worker):
-        await eventually(HandClock(), worker.launched, 1)
+        await eventually(ManualClock(), worker.launched, 1)
     assert worker.launched == ["old"]
 
 

@@ -41,7 +41,7 @@ async def taken_over(storage: RunStorage) -> tuple[Lease, Lease]:
     """A run whose first worker froze: its lease, and that of the worker that has taken the run over."""
     run = await storage.accept()
     late = await storage.begun(run, "frozen")
-    await storage.clock.forward(2 * TERM)
+    await storage.clock.advance(2 * TERM)
     assert await storage.leases.recover(run.run_id, 10) is not None
     return late, await storage.begun(run, "successor")
 
@@ -172,7 +172,7 @@ class TestCheckpointsOfALateWorker:
     ) -> None:
         """Frozen between the database's check and the commit: until the commit, no other worker gets the run."""
         lease = await storage.begun(await storage.accept())
-        await storage.clock.forward(2 * TERM)
+        await storage.clock.advance(2 * TERM)
         writing, go_on = threading.Event(), threading.Event()
 
         def freeze() -> None:

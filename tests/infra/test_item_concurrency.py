@@ -9,7 +9,7 @@ from langgraph.store.base import PutOp
 
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.items.store import SqlItemStore
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from tests.servers.locks import holding, is_free
 from tests.servers.postgres import PostgresSchema
 
@@ -18,12 +18,12 @@ FIRST, LAST = (f"SELECT 1 FROM items WHERE key = '{key}'" for key in ("a", "z"))
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-async def items(postgres_database: PostgresDatabase, clock: HandClock) -> SqlItemStore:
+async def items(postgres_database: PostgresDatabase, clock: ManualClock) -> SqlItemStore:
     """Two items that live for a minute; the last one was created first, and is found first."""
     items = SqlItemStore(postgres_database, clock)
     for key, words in (("z", "alpha alpha alpha"), ("a", "alpha beta")):
@@ -42,9 +42,9 @@ async def test_search_waiting_for_an_item_locks_no_later_item(
 
 
 async def test_sweep_waiting_for_an_item_locks_no_later_item(
-    items: SqlItemStore, clock: HandClock, postgres_schema: PostgresSchema
+    items: SqlItemStore, clock: ManualClock, postgres_schema: PostgresSchema
 ) -> None:
-    await clock.forward(120)
+    await clock.advance(120)
     async with holding(postgres_schema, f"{FIRST} FOR UPDATE") as somebody:
         sweeping = asyncio.ensure_future(items.sweep())
         await somebody.is_waited_for()

@@ -14,7 +14,7 @@ from runstead.infra.storage.items.legacy_import import import_legacy_items
 from runstead.infra.storage.items.store import SqlItemStore
 from runstead.resources.items import ActorScopedStore
 from runstead.runtime.actor_context import ActorContext, acting
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 
 TABLE = """
 CREATE TABLE store (
@@ -42,7 +42,7 @@ def before(tmp_path: Path) -> Path:
 
 
 async def test_taken_over_items_exist_once_for_their_owners(before: Path, database: Database) -> None:
-    clock = HandClock()
+    clock = ManualClock()
     store = ActorScopedStore(SqlItemStore(database, clock))
     assert await import_legacy_items(before, database) == 3
     assert await import_legacy_items(before, database) == 0
@@ -51,14 +51,14 @@ async def test_taken_over_items_exist_once_for_their_owners(before: Path, databa
         assert found is not None
         assert (found.value, found.created_at) == ({"x": 1}, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
         assert len(await store.asearch(("notes",), refresh_ttl=False)) == 2
-        await clock.forward(61)
+        await clock.advance(61)
         assert [item.key for item in await store.asearch(("notes",))] == ["stays"]
     with acting(ActorContext("bob")):
         assert [item.value for item in await store.asearch(())] == [{"x": 3}]
 
 
 async def test_item_written_since_is_not_overwritten(before: Path, database: Database) -> None:
-    store = ActorScopedStore(SqlItemStore(database, HandClock()))
+    store = ActorScopedStore(SqlItemStore(database, ManualClock()))
     with acting(ActorContext("alice")):
         await store.aput(("notes",), "stays", {"x": "new"})
         assert await import_legacy_items(before, database) == 2

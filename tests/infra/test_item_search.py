@@ -17,7 +17,7 @@ from runstead.infra.storage.items.index import ItemIndex
 from runstead.infra.storage.items.store import SqlItemStore
 from runstead.resources.items import ActorScopedStore, EmbeddingFailed, InvalidItem
 from runstead.runtime.actor_context import ActorContext, acting
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 
 DIRECTIONS = {"cat": 0, "dog": 1, "car": 2}
 
@@ -35,11 +35,11 @@ def embed(texts: Sequence[str]) -> list[list[float]]:
 
 def indexed(database: Database, how: Any = embed, *, name: str = "ours", **more: Any) -> ActorScopedStore:
     index = ItemIndex(name, more.pop("dims", 3), ensure_embeddings(how), **more)
-    return ActorScopedStore(SqlItemStore(database, HandClock(), index=index))
+    return ActorScopedStore(SqlItemStore(database, ManualClock(), index=index))
 
 
 def unindexed(database: Database) -> ActorScopedStore:
-    return ActorScopedStore(SqlItemStore(database, HandClock()))
+    return ActorScopedStore(SqlItemStore(database, ManualClock()))
 
 
 async def keys(store: ActorScopedStore, query: str, **more: Any) -> list[str]:

@@ -26,7 +26,7 @@ from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.items import ActorScopedStore, InvalidItem
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 
 ALICE = ActorContext("alice")
 BOB = ActorContext("bob")
@@ -36,7 +36,7 @@ BOB = ActorContext("bob")
 async def store(request: pytest.FixtureRequest, database: Database) -> BaseStore:
     if request.param == "memory":
         return ActorScopedStore(InMemoryStore())
-    return ActorScopedStore(SqlItemStore(database, HandClock()))
+    return ActorScopedStore(SqlItemStore(database, ManualClock()))
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ async def test_invalid_namespace_label_is_refused(store: BaseStore, alice: Actor
 async def test_batch_refuses_a_label_that_cannot_be_stored(
     database: Database, op_of: Callable[[Any], Op], label: Any
 ) -> None:
-    store = SqlItemStore(database, HandClock())
+    store = SqlItemStore(database, ManualClock())
     with pytest.raises(InvalidNamespaceError, match="label"):
         await store.abatch([op_of(label)])
 
@@ -233,7 +233,7 @@ async def test_cancelled_caller_leaves_the_store_usable(store: BaseStore, alice:
 async def test_items_survive_reopening(tmp_path: Path, alice: ActorContext) -> None:
     for expected in (None, "there"):
         async with open_storage(tmp_path / "again.sqlite") as database:
-            store = ActorScopedStore(SqlItemStore(database, HandClock()))
+            store = ActorScopedStore(SqlItemStore(database, ManualClock()))
             found = await store.aget(("notes",), "k")
             assert (found.value["it"] if found else None) == expected
             await store.aput(("notes",), "k", {"it": "there"})

@@ -11,7 +11,7 @@ from runstead.infra.dispatch.local import LocalDispatcher, LocalDispatchSettings
 from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.runtime.clock import SystemClock
 from runstead.runtime.runs.types import RunId
-from runstead.testing.clock import HandClock, turn
+from runstead.testing.clock import ManualClock, turn
 from runstead.testing.conformance.dispatcher import (
     RecordingWorker,
     RunDispatcherConformance,
@@ -23,7 +23,7 @@ from runstead.testing.conformance.dispatcher import (
 class Rows:
     """The pending runs of a lease store, in a dict; counts its queries, and fails on request."""
 
-    def __init__(self, clock: HandClock | SystemClock, bell: WakeupSignal) -> None:
+    def __init__(self, clock: ManualClock | SystemClock, bell: WakeupSignal) -> None:
         self.looks = 0
         self.failing = False
         self.slow = 0
@@ -54,8 +54,8 @@ class Rows:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
@@ -64,12 +64,12 @@ def bell() -> WakeupSignal:
 
 
 @pytest.fixture
-def waiting(clock: HandClock, bell: WakeupSignal) -> Rows:
+def waiting(clock: ManualClock, bell: WakeupSignal) -> Rows:
     return Rows(clock, bell)
 
 
 @pytest.fixture
-def dispatcher(waiting: Rows, bell: WakeupSignal, clock: HandClock) -> LocalDispatcher:
+def dispatcher(waiting: Rows, bell: WakeupSignal, clock: ManualClock) -> LocalDispatcher:
     return LocalDispatcher(waiting, bell, clock)
 
 
@@ -78,25 +78,27 @@ class TestLocalDispatcher(RunDispatcherConformance):
 
 
 async def test_idle_dispatcher_queries_once_per_recheck(
-    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+    dispatcher: LocalDispatcher, waiting: Rows, clock: ManualClock
 ) -> None:
     async with serving(dispatcher, RecordingWorker(waiting)):
         looks = waiting.looks
-        await clock.forward(300)
+        await clock.advance(300)
         assert waiting.looks - looks == 10
 
 
 async def test_run_with_a_lost_wake_up_is_found_by_the_recheck(
-    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+    dispatcher: LocalDispatcher, waiting: Rows, clock: ManualClock
 ) -> None:
     worker = RecordingWorker(waiting)
     async with serving(dispatcher, worker):
         waiting._due["silent"] = clock.now()
-        await clock.forward(31)
+        await clock.advance(31)
     assert worker.launched == ["silent"]
 
 
-async def test_burst_of_wake_ups_causes_one_query(dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock) -> None:
+async def test_burst_of_wake_ups_causes_one_query(
+    dispatcher: LocalDispatcher, waiting: Rows, clock: ManualClock
+) -> None:
     async with serving(dispatcher, RecordingWorker(waiting)):
         looks = waiting.looks
         for _ in range(1_000):
@@ -105,7 +107,9 @@ async def test_burst_of_wake_ups_causes_one_query(dispatcher: LocalDispatcher, w
         assert waiting.looks - looks == 1
 
 
-async def test_wake_up_during_a_query_is_not_lost(dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock) -> None:
+async def test_wake_up_during_a_query_is_not_lost(
+    dispatcher: LocalDispatcher, waiting: Rows, clock: ManualClock
+) -> None:
     worker = RecordingWorker(waiting)
     async with serving(dispatcher, worker):
         waiting.slow = 5
@@ -119,7 +123,7 @@ async def test_wake_up_during_a_query_is_not_lost(dispatcher: LocalDispatcher, w
 
 
 async def test_run_is_not_delivered_again_during_its_launch(
-    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+    dispatcher: LocalDispatcher, waiting: Rows, clock: ManualClock
 ) -> None:
     worker = RecordingWorker(waiting)
     worker.hold.clear()
@@ -135,7 +139,7 @@ async def test_run_is_not_delivered_again_during_its_launch(
 
 
 async def test_slow_launch_does_not_delay_the_others(
-    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+    dispatcher: LocalDispatcher, waiting: Rows, clock: ManualClock
 ) -> None:
     class OneSlowClaim(RecordingWorker):
         async def launch(self, run_id: RunId) -> bool:
@@ -157,7 +161,7 @@ async def test_slow_launch_does_not_delay_the_others(
         task.cancel()
 
 
-async def test_launches_run_together_up_to_the_bound(waiting: Rows, bell: WakeupSignal, clock: HandClock) -> None:
+async def test_launches_run_together_up_to_the_bound(waiting: Rows, bell: WakeupSignal, clock: ManualClock) -> None:
     dispatcher = LocalDispatcher(waiting, bell, clock, LocalDispatchSettings(parallel_launches=8))
     worker = RecordingWorker(waiting, slots=50)
     for number in range(50):
@@ -169,7 +173,7 @@ async def test_launches_run_together_up_to_the_bound(waiting: Rows, bell: Wakeup
 
 @pytest.mark.parametrize("counted_at_once", [True, False])
 async def test_capacity_is_respected_while_a_claim_is_pending(
-    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock, counted_at_once: bool
+    dispatcher: LocalDispatcher, waiting: Rows, clock: ManualClock, counted_at_once: bool
 ) -> None:
     class CountsLate(RecordingWorker):
         @property
@@ -187,11 +191,11 @@ async def test_capacity_is_respected_while_a_claim_is_pending(
             assert len(worker.offered) <= 4
         worker.hold.set()
         await eventually(clock, worker.launched, 4)
-        await clock.forward(60)
+        await clock.advance(60)
         assert len(worker.offered) == 4
 
 
-async def test_reserved_slot_is_kept_during_launches(bell: WakeupSignal, clock: HandClock) -> None:
+async def test_reserved_slot_is_kept_during_launches(bell: WakeupSignal, clock: ManualClock) -> None:
     class OneGroup(Rows):
         """All runs are of one group; launches progress, and wake-ups arrive, while they are read."""
 
@@ -210,12 +214,12 @@ async def test_reserved_slot_is_kept_during_launches(bell: WakeupSignal, clock: 
         await eventually(clock, worker.launched, 4)
         for _ in range(5):
             bell.notify()
-            await clock.forward(1)
+            await clock.advance(1)
     assert len(worker.launched) == 4
 
 
 async def test_failing_store_is_retried_with_back_off_and_delivery_resumes(
-    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock, caplog: pytest.LogCaptureFixture
+    dispatcher: LocalDispatcher, waiting: Rows, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker = RecordingWorker(waiting)
     async with serving(dispatcher, worker):
@@ -224,17 +228,17 @@ async def test_failing_store_is_retried_with_back_off_and_delivery_resumes(
         looks = waiting.looks
         for _ in range(60):
             dispatcher.notify()
-            await clock.forward(1)
+            await clock.advance(1)
         # 0.1 + 0.2 + ... + 6.4 s, then every 10 s: wake-ups do not increase the rate.
         assert 8 <= waiting.looks - looks <= 14
         assert "the disk is away" in caplog.text
         waiting.failing = False
-        await clock.forward(11)
+        await clock.advance(11)
         await eventually(clock, worker.launched, 1)
 
 
 async def test_failing_launch_is_retried_later_and_blocks_no_other_run(
-    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock, caplog: pytest.LogCaptureFixture
+    dispatcher: LocalDispatcher, waiting: Rows, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Unlucky(RecordingWorker):
         tries = 0
@@ -256,14 +260,14 @@ async def test_failing_launch_is_retried_later_and_blocks_no_other_run(
         assert worker.launched == ["fine"]
         worker.finish("fine")
         # 0.1 + 0.2 + 0.4 + 0.8 s
-        await clock.forward(2)
+        await clock.advance(2)
         assert worker.launched == ["fine", "cursed"]
         assert worker.tries == 5
         assert "no such luck" in caplog.text
 
 
 async def test_run_claimed_by_another_worker_is_retried_with_back_off(
-    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+    dispatcher: LocalDispatcher, waiting: Rows, clock: ManualClock
 ) -> None:
     class NeverGetsIt(RecordingWorker):
         async def launch(self, run_id: RunId) -> bool:
@@ -273,12 +277,12 @@ async def test_run_claimed_by_another_worker_is_retried_with_back_off(
     worker = NeverGetsIt(waiting)
     async with serving(dispatcher, worker):
         await waiting.add("contested")
-        await clock.forward(60)
+        await clock.advance(60)
     # Doubling from 0.1 s to 10 s: about a dozen tries in a minute.
     assert 5 <= len(worker.offered) <= 15
 
 
-async def test_due_time_in_the_past_does_not_cause_a_busy_loop(bell: WakeupSignal, clock: HandClock) -> None:
+async def test_due_time_in_the_past_does_not_cause_a_busy_loop(bell: WakeupSignal, clock: ManualClock) -> None:
     class Sloppy(Rows):
         async def next_due(self) -> datetime | None:
             return self._clock.now() - timedelta(hours=1)
@@ -286,7 +290,7 @@ async def test_due_time_in_the_past_does_not_cause_a_busy_loop(bell: WakeupSigna
     rows = Sloppy(clock, bell)
     async with serving(LocalDispatcher(rows, bell, clock), RecordingWorker(rows)):
         looks = rows.looks
-        await clock.forward(1)
+        await clock.advance(1)
         assert rows.looks - looks <= 50
 
 
@@ -353,7 +357,7 @@ async def test_stop_notice_reaches_other_workers_when_one_fails(
     assert "not listening" in caplog.text
 
 
-async def test_stop_reaches_a_worker_on_another_loop(waiting: Rows, bell: WakeupSignal, clock: HandClock) -> None:
+async def test_stop_reaches_a_worker_on_another_loop(waiting: Rows, bell: WakeupSignal, clock: ManualClock) -> None:
     dispatcher = LocalDispatcher(waiting, bell, clock)
     serving_now = threading.Event()
 
@@ -387,7 +391,7 @@ def test_invalid_settings_are_refused(wrong: dict[str, float]) -> None:
 
 
 async def test_launching_fifty_runs_takes_few_queries(
-    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+    dispatcher: LocalDispatcher, waiting: Rows, clock: ManualClock
 ) -> None:
     worker = RecordingWorker(waiting, slots=50)
     for number in range(50):
@@ -399,7 +403,7 @@ async def test_launching_fifty_runs_takes_few_queries(
 
 
 async def test_serve_ends_only_after_launches_in_progress(
-    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+    dispatcher: LocalDispatcher, waiting: Rows, clock: ManualClock
 ) -> None:
     worker = RecordingWorker(waiting)
     worker.hold.clear()
@@ -415,7 +419,7 @@ async def test_serve_ends_only_after_launches_in_progress(
 
 
 async def test_slot_freed_after_a_query_is_used_without_a_wake_up(
-    dispatcher: LocalDispatcher, waiting: Rows, clock: HandClock
+    dispatcher: LocalDispatcher, waiting: Rows, clock: ManualClock
 ) -> None:
     worker = RecordingWorker(waiting, slots=1)
     async with serving(dispatcher, worker):

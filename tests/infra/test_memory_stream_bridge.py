@@ -20,18 +20,18 @@ from runstead.runtime.stream_bridge import (
     StreamEvent,
     StreamStatus,
 )
-from runstead.testing.clock import HandClock, turn
+from runstead.testing.clock import ManualClock, turn
 from runstead.testing.conformance.stream_bridge import StreamBridgeConformance
 
 
 class TestMemoryStreamBridge(StreamBridgeConformance):
     @pytest.fixture(autouse=True)
-    def clock(self) -> HandClock:
-        self._clock = HandClock()
+    def clock(self) -> ManualClock:
+        self._clock = ManualClock()
         return self._clock
 
     @pytest.fixture
-    async def bridge(self, clock: HandClock) -> AsyncIterator[MemoryStreamBridge]:
+    async def bridge(self, clock: ManualClock) -> AsyncIterator[MemoryStreamBridge]:
         settings = MemoryStreamSettings(
             window_events=self.window_events,
             window_bytes=self.window_bytes,
@@ -43,19 +43,19 @@ class TestMemoryStreamBridge(StreamBridgeConformance):
             yield bridge
 
     async def let_pass(self, seconds: float) -> None:
-        await self._clock.forward(seconds)
+        await self._clock.advance(seconds)
 
 
 RUN = "run-1"
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @asynccontextmanager
-async def bridge_with(clock: HandClock, **terms: float) -> AsyncIterator[MemoryStreamBridge]:
+async def bridge_with(clock: ManualClock, **terms: float) -> AsyncIterator[MemoryStreamBridge]:
     settings = MemoryStreamSettings(**terms)  # type: ignore[arg-type]
     async with MemoryStreamBridge.running(settings, clock) as bridge:
         yield bridge
@@ -71,19 +71,19 @@ async def kept(bridge: MemoryStreamBridge, run_ids: Sequence[str]) -> list[str]:
     return [run_id for run_id in run_ids if await bridge.status(run_id) is not None]
 
 
-async def test_thousand_idle_readers_share_one_timer_and_get_heartbeats(clock: HandClock) -> None:
+async def test_thousand_idle_readers_share_one_timer_and_get_heartbeats(clock: ManualClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         readings = [
             asyncio.create_task((await bridge.subscribe(RUN, heartbeat_interval=5)).read()) for _ in range(1_000)
         ]
-        await clock.forward(1)
+        await clock.advance(1)
         assert clock.sleepers == 1
-        await clock.forward(4.5)
+        await clock.advance(4.5)
         assert [list(await reading) for reading in readings] == [[HEARTBEAT_SENTINEL]] * 1_000
 
 
-async def test_busy_reader_postpones_its_heartbeat_with_one_deadline(clock: HandClock) -> None:
+async def test_busy_reader_postpones_its_heartbeat_with_one_deadline(clock: ManualClock) -> None:
     alarms = DeadlineScheduler(clock)
     log = RunLog(RUN, 1, max_events=10, max_bytes=1_000)
     reader = LogReader(log, None, 5, clock, alarms)
@@ -95,7 +95,7 @@ async def test_busy_reader_postpones_its_heartbeat_with_one_deadline(clock: Hand
     assert len(alarms) == 1
 
 
-async def test_readers_get_heartbeats_at_their_own_interval(clock: HandClock) -> None:
+async def test_readers_get_heartbeats_at_their_own_interval(clock: ManualClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         beats: dict[float, list[float]] = {2: [], 3: [], 10: []}
@@ -106,23 +106,23 @@ async def test_readers_get_heartbeats_at_their_own_interval(clock: HandClock) ->
                 beats[interval].append(clock.monotonic())
 
         listeners = [asyncio.create_task(listen(interval)) for interval in beats]
-        await clock.forward(12)
+        await clock.advance(12)
         for listener in listeners:
             listener.cancel()
         assert beats == {2: [2, 4, 6, 8, 10, 12], 3: [3, 6, 9, 12], 10: [10]}
 
 
-async def test_slow_reader_gets_its_overdue_heartbeat_immediately(clock: HandClock) -> None:
+async def test_slow_reader_gets_its_overdue_heartbeat_immediately(clock: ManualClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN, heartbeat_interval=5)
         await bridge.publish(RUN, "values", b"1")
         await subscription.read()
-        await clock.forward(60)
+        await clock.advance(60)
         assert list(await subscription.read()) == [HEARTBEAT_SENTINEL]
 
 
-async def test_burst_wakes_a_reader_once(clock: HandClock) -> None:
+async def test_burst_wakes_a_reader_once(clock: ManualClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN)
@@ -133,7 +133,7 @@ async def test_burst_wakes_a_reader_once(clock: HandClock) -> None:
         assert len(await reading) == 500
 
 
-async def test_long_backlog_is_read_in_chunks(clock: HandClock) -> None:
+async def test_long_backlog_is_read_in_chunks(clock: ManualClock) -> None:
     """A stalled reader then keeps one chunk alive, and not the whole window."""
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
@@ -155,7 +155,7 @@ async def test_long_backlog_is_read_in_chunks(clock: HandClock) -> None:
         assert pieces[-1][-2].terminal == "end"
 
 
-async def test_data_is_shared_and_not_copied(clock: HandClock) -> None:
+async def test_data_is_shared_and_not_copied(clock: ManualClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         data = b'"shared"'
@@ -166,7 +166,7 @@ async def test_data_is_shared_and_not_copied(clock: HandClock) -> None:
         assert first[0].data is data
 
 
-async def test_ended_logs_stay_within_the_memory_limit(clock: HandClock) -> None:
+async def test_ended_logs_stay_within_the_memory_limit(clock: ManualClock) -> None:
     async with bridge_with(clock, retained_bytes=1_000_000) as bridge:
         run_ids = [f"run-{number}" for number in range(2_000)]
         await bridge.open("live")
@@ -182,7 +182,7 @@ async def test_ended_logs_stay_within_the_memory_limit(clock: HandClock) -> None
         assert len([*await live.read(), *await live.read()]) == 20
 
 
-async def test_ten_thousand_ended_runs_use_no_more_memory_than_five_hundred(clock: HandClock) -> None:
+async def test_ten_thousand_ended_runs_use_no_more_memory_than_five_hundred(clock: ManualClock) -> None:
     async with bridge_with(clock, retained_bytes=500_000) as bridge:
         tracemalloc.start()
         try:
@@ -196,7 +196,7 @@ async def test_ten_thousand_ended_runs_use_no_more_memory_than_five_hundred(cloc
                 await end_a_run(bridge, run_id)
                 await bridge.cleanup(run_id, 3_600)
                 await (await bridge.subscribe(run_id, heartbeat_interval=5)).read()
-            await clock.forward(3_600)
+            await clock.advance(3_600)
             gc.collect()
             after_many = tracemalloc.get_traced_memory()[0]
         finally:
@@ -204,7 +204,7 @@ async def test_ten_thousand_ended_runs_use_no_more_memory_than_five_hundred(cloc
         assert after_many - after_few < 200_000
 
 
-async def test_log_larger_than_the_memory_limit_is_kept_alone(clock: HandClock) -> None:
+async def test_log_larger_than_the_memory_limit_is_kept_alone(clock: ManualClock) -> None:
     async with bridge_with(clock, retained_bytes=1_000) as bridge:
         await end_a_run(bridge, "small")
         await end_a_run(bridge, "large", size=100_000)
@@ -212,7 +212,7 @@ async def test_log_larger_than_the_memory_limit_is_kept_alone(clock: HandClock) 
 
 
 async def test_eviction_takes_unread_then_waiting_then_read_streams(
-    clock: HandClock,
+    clock: ManualClock,
 ) -> None:
     async with bridge_with(clock, max_streams=4) as bridge:
         await bridge.open("asks")
@@ -232,7 +232,7 @@ async def test_eviction_takes_unread_then_waiting_then_read_streams(
         assert len(await reader.read()) == 3
 
 
-async def test_dropped_reader_does_not_count_against_the_limit(clock: HandClock) -> None:
+async def test_dropped_reader_does_not_count_against_the_limit(clock: ManualClock) -> None:
     async with bridge_with(clock, max_streams=2) as bridge:
         await end_a_run(bridge, "first")
         ghost = await bridge.subscribe("first")
@@ -243,51 +243,51 @@ async def test_dropped_reader_does_not_count_against_the_limit(clock: HandClock)
         assert await kept(bridge, ["first", "second"]) == ["second"]
 
 
-async def test_stream_awaiting_input_is_kept_while_it_has_a_reader(clock: HandClock) -> None:
+async def test_stream_awaiting_input_is_kept_while_it_has_a_reader(clock: ManualClock) -> None:
     async with bridge_with(clock, awaiting_retention=100) as bridge:
         for run_id in ("watched", "unwatched"):
             await bridge.open(run_id)
             await bridge.mark_awaiting_input(run_id)
         watcher = await bridge.subscribe("watched")
-        await clock.forward(150)
+        await clock.advance(150)
         assert await kept(bridge, ["watched", "unwatched"]) == ["watched"]
         await watcher.aclose()
-        await clock.forward(100)
+        await clock.advance(100)
         assert await kept(bridge, ["watched"]) == []
 
 
-async def test_retention_counts_from_the_end_of_the_log(clock: HandClock) -> None:
+async def test_retention_counts_from_the_end_of_the_log(clock: ManualClock) -> None:
     async with bridge_with(clock, retention=100) as bridge:
         for number in range(5):
             await end_a_run(bridge, f"run-{number}")
-            await clock.forward(30)
+            await clock.advance(30)
         # Ended at 0, 30, 60, 90 and 120 s; now it is 150 s.
         run_ids = [f"run-{number}" for number in range(5)]
         assert await kept(bridge, run_ids) == run_ids[2:]
-        await clock.forward(20)
+        await clock.advance(20)
         assert await kept(bridge, run_ids) == run_ids[3:]
 
 
-async def test_cleanup_does_not_remove_a_later_attempt(clock: HandClock) -> None:
+async def test_cleanup_does_not_remove_a_later_attempt(clock: ManualClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         await bridge.cleanup(RUN, 10)
         await bridge.open(RUN, 2)
-        await clock.forward(20)
+        await clock.advance(20)
         assert await bridge.publish(RUN, "values", b"1", attempt=2) == "2-1"
 
 
-async def test_cleanup_does_not_remove_a_reopened_stream(clock: HandClock) -> None:
+async def test_cleanup_does_not_remove_a_reopened_stream(clock: ManualClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         await bridge.cleanup(RUN, 10)
         await bridge.cleanup(RUN)
         await bridge.open(RUN)
-        await clock.forward(20)
+        await clock.advance(20)
         assert await bridge.status(RUN) is StreamStatus.OPEN
 
 
-async def test_higher_attempt_takes_over_by_publishing(clock: HandClock) -> None:
+async def test_higher_attempt_takes_over_by_publishing(clock: ManualClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         assert await bridge.publish(RUN, "values", b"1", attempt=2) == "2-1"
@@ -295,7 +295,7 @@ async def test_higher_attempt_takes_over_by_publishing(clock: HandClock) -> None
             await bridge.publish(RUN, "values", b"1")
 
 
-async def test_close_lets_readers_read_buffered_events_first(clock: HandClock) -> None:
+async def test_close_lets_readers_read_buffered_events_first(clock: ManualClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         await end_a_run(bridge, "ended")
@@ -309,7 +309,7 @@ async def test_close_lets_readers_read_buffered_events_first(clock: HandClock) -
         assert list(await to_the_end.read()) == []
 
 
-async def test_two_tasks_cannot_read_one_subscription_at_once(clock: HandClock) -> None:
+async def test_two_tasks_cannot_read_one_subscription_at_once(clock: ManualClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         subscription = await bridge.subscribe(RUN)
@@ -321,7 +321,7 @@ async def test_two_tasks_cannot_read_one_subscription_at_once(clock: HandClock) 
         assert len(await reading) == 1
 
 
-async def test_call_from_another_event_loop_is_refused(clock: HandClock) -> None:
+async def test_call_from_another_event_loop_is_refused(clock: ManualClock) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
 
@@ -333,7 +333,7 @@ async def test_call_from_another_event_loop_is_refused(clock: HandClock) -> None
 
 
 async def test_deadline_that_fails_is_logged_and_the_others_are_kept(
-    clock: HandClock, caplog: pytest.LogCaptureFixture
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     alarms = DeadlineScheduler(clock)
     called: list[float] = []
@@ -342,7 +342,7 @@ async def test_deadline_that_fails_is_logged_and_the_others_are_kept(
     alarms.call_at(3, lambda: called.append(clock.monotonic()))
     await turn()
     alarms.call_at(1, lambda: called.append(clock.monotonic()))
-    await clock.forward(5)
+    await clock.advance(5)
     serving.cancel()
     assert called == [1, 3]
     assert "ZeroDivisionError" in caplog.text
@@ -350,7 +350,7 @@ async def test_deadline_that_fails_is_logged_and_the_others_are_kept(
 
 
 @pytest.mark.parametrize("interval", [0, -1.0])
-async def test_invalid_heartbeat_interval_is_refused(clock: HandClock, interval: float) -> None:
+async def test_invalid_heartbeat_interval_is_refused(clock: ManualClock, interval: float) -> None:
     async with bridge_with(clock) as bridge:
         await bridge.open(RUN)
         with pytest.raises(ValueError, match="positive"):

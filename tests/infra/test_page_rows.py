@@ -7,7 +7,7 @@ from runstead.infra.storage.items.store import SqlItemStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.page_budget import page_within
 from runstead.runtime.runs.types import RunFilter
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.run_storage import ALICE
 from tests.servers.stores import stores_over
 
@@ -27,7 +27,7 @@ async def test_page_of_runs_ends_at_its_byte_limit(database: Database) -> None:
 
 
 async def test_page_of_items_ends_at_its_byte_limit(database: Database) -> None:
-    store = SqlItemStore(database, HandClock())
+    store = SqlItemStore(database, ManualClock())
     for number in range(3):
         await store.aput(("notes",), str(number), {"text": LARGE})
     for search in ({}, {"filter": {"text": LARGE}}, {"query": LARGE}):

@@ -104,7 +104,7 @@ async def test_concurrent_settle_and_recovery_apply_once(servers: tuple[RunStora
     for n in range(20):
         run = await here.accept(f"t-{n}")
         lease = await here.begun(run)
-        await here.clock.forward(TERM)
+        await here.clock.advance(TERM)
         settled, recovered = await asyncio.gather(
             here.leases.settle(lease, DONE), there.leases.recover(run.run_id, 3), return_exceptions=True
         )
@@ -170,7 +170,7 @@ async def test_concurrent_sweeps_remove_each_run_once(
     for run in runs:
         await here.ended(run)
     kept = await here.ended(await here.accept("t-1"))
-    await here.clock.forward(3600)
+    await here.clock.advance(3600)
     sweeps = [StorageSweeper(database, here.clock).sweep(timedelta(minutes=1)) for database in two for _ in range(3)]
     swept = [run_id for one in await asyncio.gather(*sweeps) for run_id in one.runs]
     assert sorted(swept) == sorted(run.run_id for run in runs)
@@ -185,7 +185,7 @@ async def test_sweep_keeps_a_temporary_thread_while_a_run_is_created(
         dead = await here.accept(f"temporary-{n}", scope=STATELESS)
         lost = await here.lost(dead, max_attempts=1)
         assert lost.dead_letter
-        await here.clock.forward(3600)
+        await here.clock.advance(3600)
         _, run = await asyncio.gather(
             StorageSweeper(two[0], here.clock).sweep(timedelta(minutes=1)), there.accept(f"temporary-{n}")
         )

@@ -8,7 +8,7 @@ from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.assistant_store import AssistantStoreConformance
 from runstead.testing.conformance.event_store import RunEventStoreConformance
 from runstead.testing.conformance.run_storage import RunStorage
@@ -34,11 +34,11 @@ class TestPostgresThreadExpiry(ThreadExpiryConformance):
 
 class TestPostgresAssistantStore(AssistantStoreConformance):
     @pytest.fixture
-    def clock(self) -> HandClock:
-        return HandClock()
+    def clock(self) -> ManualClock:
+        return ManualClock()
 
     @pytest.fixture
-    def assistants(self, postgres_database: PostgresDatabase, clock: HandClock) -> SqlAssistantStore:
+    def assistants(self, postgres_database: PostgresDatabase, clock: ManualClock) -> SqlAssistantStore:
         return SqlAssistantStore(postgres_database, clock)
 
 

@@ -16,7 +16,7 @@ from runstead.infra.storage.items.index import ItemIndex
 from runstead.infra.storage.items.pgvector import open_postgres_items, prepared_for_vectors
 from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.postgres import open_postgres_storage
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from tests.servers.postgres import fresh_storage, own_postgres
 
 WORDS = ("cat", "dog", "car", "tree")
@@ -57,9 +57,9 @@ async def fill(store: SqlItemStore, *, places: int = 60) -> None:
 
 
 async def test_pgvector_finds_the_same_items_as_the_fallback(database: PostgresDatabase) -> None:
-    with_it = await open_postgres_items(database, HandClock(), index=index())
+    with_it = await open_postgres_items(database, ManualClock(), index=index())
     await fill(with_it)
-    without_it = SqlItemStore(database, HandClock(), index=index())
+    without_it = SqlItemStore(database, ManualClock(), index=index())
     for query in ("cat", "dog dog car", "tree cat", "nothing of it"):
         for more in ({}, {"filter": {"n": 1}}, {"filter": {"n": {"$gt": 0}}, "offset": 3}, {"offset": 55, "limit": 20}):
             for place in (("room",), ("room", "r2"), ("roommate",), ()):
@@ -77,9 +77,9 @@ async def found(store: SqlItemStore, place: tuple[str, ...], query: str, more: A
 
 
 async def test_vectors_from_before_pgvector_are_found_and_converted(database: PostgresDatabase) -> None:
-    before = SqlItemStore(database, HandClock(), index=index())
+    before = SqlItemStore(database, ManualClock(), index=index())
     await before.aput(("room",), "old", {"text": "cat"})
-    store = await open_postgres_items(database, HandClock(), index=index())
+    store = await open_postgres_items(database, ManualClock(), index=index())
     # An older server that still runs continues to write in its own form.
     await before.aput(("room",), "late", {"text": "cat dog"})
     await store.aput(("room",), "new", {"text": "dog"})
@@ -91,7 +91,7 @@ async def test_vectors_from_before_pgvector_are_found_and_converted(database: Po
 
 
 async def test_rewritten_or_deleted_item_is_found_by_its_current_text(database: PostgresDatabase) -> None:
-    store = await open_postgres_items(database, HandClock(), index=index())
+    store = await open_postgres_items(database, ManualClock(), index=index())
     await store.aput(("room",), "k", {"text": "cat"})
     await store.aput(("room",), "k", {"text": "dog", "parts": ["tree"]})
     (item,) = await store.asearch(("room",), query="tree")
@@ -102,15 +102,15 @@ async def test_rewritten_or_deleted_item_is_found_by_its_current_text(database: 
 
 
 async def test_vectors_of_another_embedder_are_not_compared(database: PostgresDatabase) -> None:
-    store = await open_postgres_items(database, HandClock(), index=index())
+    store = await open_postgres_items(database, ManualClock(), index=index())
     await store.aput(("room",), "k", {"text": "cat"})
-    other = await open_postgres_items(database, HandClock(), index=index("theirs"))
+    other = await open_postgres_items(database, ManualClock(), index=index("theirs"))
     assert await other.asearch(("room",), query="cat") == []
 
 
 async def test_search_works_without_pgvector(postgres_url: str) -> None:
     async with fresh_storage(postgres_url) as database:
-        store = await open_postgres_items(database, HandClock(), index=index())
+        store = await open_postgres_items(database, ManualClock(), index=index())
         await store.aput(("room",), "k", {"text": "cat"})
         assert [item.key for item in await store.asearch(("room",), query="cat")] == ["k"]
 
@@ -130,7 +130,7 @@ async def test_missing_privilege_to_install_pgvector_names_the_remedy(
     await database.write(give)
     url = f"postgresql://plain:plain@127.0.0.1:{server.port}/postgres"
     async with open_postgres_storage(url, database.options) as plain:
-        store = await open_postgres_items(plain, HandClock(), index=index())
+        store = await open_postgres_items(plain, ManualClock(), index=index())
         await store.aput(("room",), "k", {"text": "cat"})
         assert [item.key for item in await store.asearch(("room",), query="cat")] == ["k"]
     assert "CREATE EXTENSION vector" in caplog.text

@@ -16,7 +16,7 @@ from runstead.resources.assistants import AssistantFilter
 from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import RunStatus
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.run_storage import ALICE, DONE
 from tests.servers.postgres import own_postgres
 from tests.servers.postgres_versions import OTHERS, binaries_of
@@ -74,7 +74,7 @@ async def test_sort_order_and_case_do_not_depend_on_the_locale(postgres_url: str
             with acting(ALICE):
                 found = await storage.threads.search(ThreadFilter(), sort_by="thread_id", sort_order="asc")
                 assert [one.thread_id for one in found] == ["T-9", "t-10", "t-9", "t_1", "ä"]
-                assistants = SqlAssistantStore(database, HandClock())
+                assistants = SqlAssistantStore(database, ManualClock())
                 await assistants.register_graphs({"ÄRZTE": None})
                 assert [one.name for one in await assistants.search(AssistantFilter(name="ärzte"))] == ["ÄRZTE"]
     finally:

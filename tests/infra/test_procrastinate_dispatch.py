@@ -17,7 +17,7 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import SystemClock
 from runstead.runtime.runs.store import Admission
 from runstead.runtime.runs.types import RunId
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.dispatcher import RecordingWorker, RunDispatcherConformance, eventually, serving
 from runstead.testing.conformance.run_storage import ALICE, DONE, a_spec
 from tests.servers.job_queue import TERM, Cluster, LocalNotices
@@ -39,7 +39,7 @@ class TestProcrastinateDispatcher(RunDispatcherConformance):
         return cluster.dispatcher()
 
     async def test_delayed_run_is_delivered_when_due_and_not_before(  # type: ignore[override]
-        self, dispatcher: ProcrastinateDispatcher, waiting: Cluster, clock: HandClock
+        self, dispatcher: ProcrastinateDispatcher, waiting: Cluster, clock: ManualClock
     ) -> None:
         """The database's time is not manual: seconds in the suite are tenths here."""
         worker = RecordingWorker(waiting)
@@ -85,8 +85,8 @@ async def test_run_goes_to_the_queue_of_its_graph_and_the_urgent_ones_first(post
         serving(cluster.dispatcher(queues=["gpu"]), painter),
         serving(cluster.dispatcher(queues=["default"]), writer),
     ):
-        await eventually(HandClock(), painter.launched, 1)
-        await eventually(HandClock(), writer.launched, 1)
+        await eventually(ManualClock(), painter.launched, 1)
+        await eventually(ManualClock(), writer.launched, 1)
     assert (painter.launched, writer.launched) == ([painted.run_id], [plain.run_id])
 
 
@@ -96,7 +96,7 @@ async def test_job_lost_with_its_worker_is_recreated(cluster: Cluster) -> None:
     assert await cluster.queued() == []
     worker = RecordingWorker(cluster)
     async with serving(cluster.dispatcher(), worker):
-        await eventually(HandClock(), worker.launched, 1)
+        await eventually(ManualClock(), worker.launched, 1)
     assert worker.launched == [run.run_id]
 
 
@@ -105,7 +105,7 @@ async def test_finished_jobs_are_deleted(cluster: Cluster) -> None:
     for number in range(5):
         await cluster.add(f"run-{number}")
     async with serving(cluster.dispatcher(), worker):
-        await eventually(HandClock(), worker.launched, 5)
+        await eventually(ManualClock(), worker.launched, 5)
         for run_id in worker.launched:
             worker.finish(run_id)
         left: object = None
@@ -121,13 +121,13 @@ async def test_worker_recovers_from_cut_connections(cluster: Cluster) -> None:
     worker = RecordingWorker(cluster)
     async with serving(cluster.dispatcher(), worker):
         await cluster.add("before")
-        await eventually(HandClock(), worker.launched, 1)
+        await eventually(ManualClock(), worker.launched, 1)
         await cluster.do(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE pid <> pg_backend_pid() AND datname = current_database()"
         )
         await cluster.add("after")
-        await eventually(HandClock(), worker.launched, 2)
+        await eventually(ManualClock(), worker.launched, 2)
     assert worker.launched == ["before", "after"]
 
 

@@ -8,7 +8,7 @@ import pytest
 from runstead.cli.servers.ports import free_port
 from runstead.infra.engines.redis import RedisConnections, open_redis
 from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.stream_bridge import StreamBridgeConformance
 from tests.servers.redis_streams import a_prefix, let_pass
 from tests.servers.valkey import own_valkey, valkey_url
@@ -21,7 +21,7 @@ class RedisStreamBridgeConformance(StreamBridgeConformance):
 
     @pytest.fixture
     async def bridge(self, url: str) -> AsyncIterator[RedisStreamBridge]:
-        self._clock, self._prefix = HandClock(), a_prefix()
+        self._clock, self._prefix = ManualClock(), a_prefix()
         settings = RedisStreamSettings(
             window_events=self.window_events,
             window_bytes=self.window_bytes,

@@ -82,7 +82,7 @@ class Audit:
         self._resumed, self._next = resumed, place
 
 
-class Story:
+class Scenario:
     """Applies each action to both bridges; in Redis, through one process or another."""
 
     def __init__(self, memory: StreamBridge, redis: tuple[RedisStreamBridge, RedisStreamBridge], seed: int) -> None:
@@ -92,7 +92,7 @@ class Story:
         self._ledger: list[str] = []
         self._readers: list[Audit] = []
 
-    async def tell(self, steps: int) -> None:
+    async def publish(self, steps: int) -> None:
         await self._both(lambda bridge: bridge.open(RUN))
         for _ in range(steps):
             await self._step()
@@ -172,4 +172,4 @@ async def test_gaps_report_exactly_the_missed_events(url: str, seed: int) -> Non
         a_bridge(url, prefix=prefix, tail_bytes=tails, **terms) as one,
         a_bridge(url, prefix=prefix, tail_bytes=tails, **terms) as two,
     ):
-        await Story(memory, (one, two), seed).tell(60)
+        await Scenario(memory, (one, two), seed).publish(60)

@@ -33,7 +33,7 @@ from runstead.runtime.stream_bridge import (
     StreamSubscription,
     StreamTerminated,
 )
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.stream_reading import ids_of, publish_many, read, read_events, read_to_end
 from tests.servers.redis_streams import PATIENCE, a_bridge, a_prefix, let_pass, until
 from tests.servers.valkey import valkey_url
@@ -273,7 +273,7 @@ async def test_ended_runs_leave_no_state_in_the_process(url: str) -> None:
 
 
 async def test_unowned_stream_expires_unless_it_is_read(url: str) -> None:
-    prefix, clock = a_prefix(), HandClock()
+    prefix, clock = a_prefix(), ManualClock()
     settings = RedisStreamSettings(prefix=prefix, unowned_retention=100)
     async with open_redis(url) as connections, RedisStreamBridge.running(connections, settings, clock) as gateway:
         async with a_bridge(url, prefix=prefix, unowned_retention=100) as worker:
@@ -292,7 +292,7 @@ async def test_unowned_stream_expires_unless_it_is_read(url: str) -> None:
 
 
 async def test_reader_of_a_permanently_lost_stream_gets_an_error(url: str) -> None:
-    prefix, clock = a_prefix(), HandClock()
+    prefix, clock = a_prefix(), ManualClock()
     settings = RedisStreamSettings(prefix=prefix, unowned_retention=100)
     async with open_redis(url) as connections, RedisStreamBridge.running(connections, settings, clock) as gateway:
         await gateway.open(RUN)
@@ -347,7 +347,7 @@ async def test_reader_inside_an_evicted_ended_log_gets_stream_not_found(url: str
 
 async def test_reader_at_the_end_of_an_evicted_ended_log_gets_stream_not_found(url: str) -> None:
     """Its terminal event was published while the connection that waits for it was cut."""
-    prefix, clock = a_prefix(), HandClock()
+    prefix, clock = a_prefix(), ManualClock()
     settings = RedisStreamSettings(prefix=prefix, unowned_retention=100)
     async with (
         open_redis(url) as connections,
@@ -404,7 +404,7 @@ async def test_late_event_does_not_recreate_a_removed_stream(url: str) -> None:
 
 
 async def test_delayed_cleanup_does_not_remove_a_later_attempt(url: str) -> None:
-    prefix, clock = a_prefix(), HandClock()
+    prefix, clock = a_prefix(), ManualClock()
     settings = RedisStreamSettings(prefix=prefix)
     async with open_redis(url) as connections, RedisStreamBridge.running(connections, settings, clock) as bridge:
         for run_id in ("stays", "goes"):

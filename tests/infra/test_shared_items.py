@@ -11,7 +11,7 @@ from runstead.infra.storage.items.store import SqlItemStore
 from runstead.resources.items import ActorScopedStore
 from runstead.runtime.actor_context import AccessScope, ActorContext, acting
 from runstead.runtime.page_budget import page_within
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 
 ACME = ("org", "acme")
 ALICE, BOB, ELSEWHERE = ActorContext("alice"), ActorContext("bob"), ActorContext("alice", tenant_id="other")
@@ -22,12 +22,12 @@ def led(actor: ActorContext, namespace: tuple[str, ...] = ACME) -> ActorContext:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-async def requests(database: Database, clock: HandClock) -> ActorScopedStore:
+async def requests(database: Database, clock: ManualClock) -> ActorScopedStore:
     return ActorScopedStore(SqlItemStore(database, clock))
 
 
@@ -48,10 +48,10 @@ async def put(store: ActorScopedStore, actor: ActorContext, namespace: tuple[str
 
 
 async def test_page_covers_own_and_shared_items(
-    requests: ActorScopedStore, graphs: ActorScopedStore, clock: HandClock
+    requests: ActorScopedStore, graphs: ActorScopedStore, clock: ManualClock
 ) -> None:
     for number in range(6):
-        await clock.forward(1)
+        await clock.advance(1)
         await put(requests, ALICE if number % 2 else led(ALICE), (*ACME, "n"), f"k{number}")
     newest_first = [f"k{number}" for number in reversed(range(6))]
     for store, actor in ((requests, led(ALICE)), (graphs, ALICE)):
@@ -65,10 +65,10 @@ async def test_page_covers_own_and_shared_items(
 
 
 async def test_page_of_own_and_shared_items_ends_at_its_byte_limit(
-    requests: ActorScopedStore, clock: HandClock
+    requests: ActorScopedStore, clock: ManualClock
 ) -> None:
     for number in range(4):
-        await clock.forward(1)
+        await clock.advance(1)
         with acting(ALICE if number % 2 else led(ALICE)):
             await requests.aput((*ACME, "n"), f"k{number}", {"text": "x" * 4_000})
     found: list[str] = []

@@ -26,7 +26,7 @@ from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.assistants import AssistantChange, assistant_id_of
 from runstead.resources.storage_errors import SchemaTooNew
 from runstead.runtime.actor_context import ActorContext, acting
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 
 
 def scripts() -> ScriptDirectory:
@@ -114,7 +114,7 @@ async def test_assistants_from_before_there_were_versions_have_one(tmp_path: Pat
     async with open_sqlite(path) as database:
         await database.write(with_an_assistant)
     async with open_storage(path) as database:
-        assistants = SqlAssistantStore(database, HandClock())
+        assistants = SqlAssistantStore(database, ManualClock())
         await assistants.register_graphs({"agent": None})
         with acting(ActorContext("alice")):
             before = await assistants.get(assistant_id_of("agent"))

@@ -18,9 +18,9 @@ from runstead.infra.storage.threads import SqlThreadStore
 from runstead.resources.threads import ThreadTtl
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import RunScope
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.assistant_store import AssistantStoreConformance
-from runstead.testing.conformance.run_storage import ALICE, Bell, RunStorage
+from runstead.testing.conformance.run_storage import ALICE, EnqueueRecorder, RunStorage
 from runstead.testing.conformance.thread_expiry import ThreadExpiryConformance
 from runstead.testing.conformance.thread_store import ThreadStoreConformance
 from tests.servers.sqlite import current
@@ -34,7 +34,7 @@ class TestSqliteThreadStore(ThreadStoreConformance):
 
 def storage_over(database: SqliteDatabase, *, default_ttl: ThreadTtl | None = None) -> RunStorage:
     """All stores on one database."""
-    clock, bell = HandClock(), Bell()
+    clock, bell = ManualClock(), EnqueueRecorder()
     return RunStorage(
         create=SqlRunCreateStore(database, clock, bell, default_ttl=default_ttl),
         query=SqlRunQueryStore(database),
@@ -91,10 +91,10 @@ class TestThreadsThatAreNotGivenATtl:
 
 class TestSqliteAssistantStore(AssistantStoreConformance):
     @pytest.fixture
-    def clock(self) -> HandClock:
-        return HandClock()
+    def clock(self) -> ManualClock:
+        return ManualClock()
 
     @pytest.fixture
-    async def assistants(self, tmp_path: Path, clock: HandClock) -> AsyncIterator[SqlAssistantStore]:
+    async def assistants(self, tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqlAssistantStore]:
         async with open_storage(current(tmp_path / "runs.sqlite")) as database:
             yield SqlAssistantStore(database, clock)

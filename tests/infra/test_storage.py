@@ -39,7 +39,7 @@ def sweeper(database: Database, storage: RunStorage) -> StorageSweeper:
 async def test_ended_stateless_runs_are_swept_after_their_time(storage: RunStorage, sweeper: StorageSweeper) -> None:
     old = await storage.ended(await storage.accept(None, scope=STATELESS))
     kept = await storage.ended(await storage.accept("t-1"))
-    await storage.clock.forward(HOUR)
+    await storage.clock.advance(HOUR)
     young = await storage.ended(await storage.accept(None, scope=STATELESS))
     waiting = await storage.accept(None, scope=STATELESS)
     swept = await sweeper.sweep(HOUR)
@@ -54,13 +54,13 @@ async def test_ended_stateless_runs_are_swept_after_their_time(storage: RunStora
 async def test_large_sweep_is_complete_in_small_transactions(storage: RunStorage, sweeper: StorageSweeper) -> None:
     runs = await asyncio.gather(*(storage.accept(None, scope=STATELESS) for _ in range(1100)))
     await asyncio.gather(*(storage.leases.request_stop(run.run_id, StopReason.BY_USER) for run in runs))
-    await storage.clock.forward(HOUR)
+    await storage.clock.advance(HOUR)
     assert len((await sweeper.sweep(HOUR)).runs) == 1100
 
 
 async def test_thread_of_an_old_dead_letter_is_swept_too(storage: RunStorage, sweeper: StorageSweeper) -> None:
     dead = await storage.lost(await storage.accept(None, scope=STATELESS), max_attempts=1)
-    await storage.clock.forward(HOUR)
+    await storage.clock.advance(HOUR)
     swept = await sweeper.sweep(HOUR)
     assert (swept.runs, swept.threads) == ((dead.run_id,), (dead.thread_id,))
     assert not await storage.has_thread(dead.thread_id)
@@ -80,7 +80,7 @@ async def test_events_go_with_their_thread_and_late_ones_are_swept(
         await events.append([late])
         await sweeper.sweep(HOUR)
         assert await events.count_events(run.thread_id) == 1
-        await storage.clock.forward(HOUR)
+        await storage.clock.advance(HOUR)
         await sweeper.sweep(HOUR)
         assert await events.count_events(run.thread_id) == 0
 
@@ -98,7 +98,7 @@ async def test_events_belong_to_the_owner_of_the_thread(storage: RunStorage, dat
 async def test_stateless_run_on_a_user_thread_keeps_the_thread(storage: RunStorage, sweeper: StorageSweeper) -> None:
     await storage.new_thread("t-1")
     run = await storage.ended(await storage.accept("t-1", scope=STATELESS))
-    await storage.clock.forward(HOUR)
+    await storage.clock.advance(HOUR)
     swept = await sweeper.sweep(HOUR)
     assert (swept.runs, swept.threads) == ((run.run_id,), ())
     assert await storage.has_thread("t-1")

@@ -30,7 +30,7 @@ from runstead.runtime.stream_bridge import (
     StreamNotFound,
     StreamSubscription,
 )
-from runstead.testing.clock import HandClock, turn
+from runstead.testing.clock import ManualClock, turn
 from runstead.testing.conformance.stream_bridge import StreamBridgeConformance
 from runstead.testing.conformance.stream_reading import ids_of, read, read_to_end
 
@@ -43,12 +43,12 @@ class _Spilling(StreamBridgeConformance):
     memory_bytes = 1
 
     @pytest.fixture(autouse=True)
-    def clock(self) -> HandClock:
-        self._clock = HandClock()
+    def clock(self) -> ManualClock:
+        self._clock = ManualClock()
         return self._clock
 
     @pytest.fixture
-    async def bridge(self, clock: HandClock, tmp_path: Path) -> AsyncIterator[MemoryStreamBridge]:
+    async def bridge(self, clock: ManualClock, tmp_path: Path) -> AsyncIterator[MemoryStreamBridge]:
         settings = MemoryStreamSettings(
             window_events=self.window_events,
             window_bytes=self.window_bytes,
@@ -61,7 +61,7 @@ class _Spilling(StreamBridgeConformance):
             yield bridge
 
     async def let_pass(self, seconds: float) -> None:
-        await self._clock.forward(seconds)
+        await self._clock.advance(seconds)
 
 
 class TestEverythingIsSpilled(_Spilling):
@@ -98,8 +98,8 @@ class Disk(Spool):
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def disk(tmp_path: Path) -> Disk:
 
 @asynccontextmanager
 async def bridge_on(
-    spool: Spool, clock: HandClock, *, memory: int = 10_000, most: int = 100 * MIB, **terms: Any
+    spool: Spool, clock: ManualClock, *, memory: int = 10_000, most: int = 100 * MIB, **terms: Any
 ) -> AsyncIterator[MemoryStreamBridge]:
     terms = {"window_events": None, "window_bytes": 100 * MIB, **terms}
     spill = SpillSettings(memory_bytes=memory, disk_bytes=most, spool=spool)
@@ -165,7 +165,7 @@ def test_block_round_trips() -> None:
             Piece(0, damaged)
 
 
-async def test_finished_run_is_fully_readable_with_bounded_memory(clock: HandClock, disk: Disk) -> None:
+async def test_finished_run_is_fully_readable_with_bounded_memory(clock: ManualClock, disk: Disk) -> None:
     async with bridge_on(disk, clock, memory=200_000) as bridge:
         await bridge.open(RUN)
         tracemalloc.start()
@@ -186,7 +186,7 @@ async def test_finished_run_is_fully_readable_with_bounded_memory(clock: HandClo
             assert items[-1] is END_SENTINEL
 
 
-async def test_files_are_private_to_their_owner(clock: HandClock, disk: Disk) -> None:
+async def test_files_are_private_to_their_owner(clock: ManualClock, disk: Disk) -> None:
     async with bridge_on(disk, clock) as bridge:
         await bridge.open(RUN)
         await publish(bridge, 1_000)
@@ -196,7 +196,7 @@ async def test_files_are_private_to_their_owner(clock: HandClock, disk: Disk) ->
         assert modes == {0o600}
 
 
-async def test_files_are_deleted_with_their_log(clock: HandClock, disk: Disk) -> None:
+async def test_files_are_deleted_with_their_log(clock: ManualClock, disk: Disk) -> None:
     async with bridge_on(disk, clock, retention=100) as bridge:
         for run_id in ("expires", "deleted", "stays"):
             await bridge.open(run_id)
@@ -207,7 +207,7 @@ async def test_files_are_deleted_with_their_log(clock: HandClock, disk: Disk) ->
         assert len(files_in(disk)) == 3
         await bridge.cleanup("deleted")
         await until(lambda: len(files_in(disk)) == 2)
-        await clock.forward(101)
+        await clock.advance(101)
         await until(lambda: len(files_in(disk)) == 1)
         assert await bridge.status("expires") is None
         on_disk = bridge.bytes_on_disk
@@ -217,7 +217,7 @@ async def test_files_are_deleted_with_their_log(clock: HandClock, disk: Disk) ->
 
 
 async def test_files_of_a_process_that_was_killed_are_deleted_at_the_next_start(
-    clock: HandClock, disk: Disk, tmp_path: Path
+    clock: ManualClock, disk: Disk, tmp_path: Path
 ) -> None:
     disk.directory.mkdir()
     (disk.directory / "1.events").write_bytes(b"old")
@@ -241,7 +241,7 @@ async def read_many(subscription: StreamSubscription, count: int) -> list[Any]:
     return items
 
 
-async def test_reader_of_deleted_files_reads_to_their_end(clock: HandClock, disk: Disk) -> None:
+async def test_reader_of_deleted_files_reads_to_their_end(clock: ManualClock, disk: Disk) -> None:
     async with bridge_on(disk, clock) as bridge:
         await bridge.open(RUN)
         ids = await publish(bridge, 5_000)
@@ -260,7 +260,7 @@ async def test_reader_of_deleted_files_reads_to_their_end(clock: HandClock, disk
         assert open_files() <= before
 
 
-async def test_close_lets_readers_read_spilled_events_first(clock: HandClock, disk: Disk) -> None:
+async def test_close_lets_readers_read_spilled_events_first(clock: ManualClock, disk: Disk) -> None:
     async with bridge_on(disk, clock) as bridge:
         await bridge.open(RUN)
         ids = await publish(bridge, 3_000)
@@ -273,7 +273,7 @@ async def test_close_lets_readers_read_spilled_events_first(clock: HandClock, di
             await read(subscription)
 
 
-async def test_slow_disk_stops_neither_live_readers_nor_heartbeats(clock: HandClock, disk: Disk) -> None:
+async def test_slow_disk_stops_neither_live_readers_nor_heartbeats(clock: ManualClock, disk: Disk) -> None:
     async with bridge_on(disk, clock) as bridge:
         await bridge.open(RUN)
         ids = await publish(bridge, 1_000)
@@ -288,14 +288,14 @@ async def test_slow_disk_stops_neither_live_readers_nor_heartbeats(clock: HandCl
             published = await publish(bridge, 1)
             assert ids_of(await read(live)) == published
         assert not reading.done()
-        await clock.forward(5.1)
+        await clock.advance(5.1)
         assert list(await reading) == [HEARTBEAT_SENTINEL]
         disk.go_on.set()
         assert ids_of(await read_many(behind, 1_020))[:1_000] == ids
 
 
 async def test_full_disk_drops_oldest_events_and_reports_a_gap(
-    clock: HandClock, disk: Disk, caplog: pytest.LogCaptureFixture
+    clock: ManualClock, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     disk.fault = OSError(errno.ENOSPC, "No space left on device")
     async with bridge_on(disk, clock, memory=100_000) as bridge:
@@ -321,7 +321,7 @@ async def test_full_disk_drops_oldest_events_and_reports_a_gap(
         ]
         # It is retried later, and then nothing is lost.
         disk.fault = None
-        await clock.forward(11)
+        await clock.advance(11)
         await bridge.open("later")
         more = await publish(bridge, 5_000, run_id="later")
         await written(bridge, 100_000)
@@ -336,7 +336,7 @@ async def read_nothing(subscription: StreamSubscription) -> None:
     await asyncio.gather(reading, return_exceptions=True)
 
 
-async def test_full_disk_evicts_ended_logs_before_dropping_live_events(clock: HandClock, disk: Disk) -> None:
+async def test_full_disk_evicts_ended_logs_before_dropping_live_events(clock: ManualClock, disk: Disk) -> None:
     disk.fault = OSError(errno.ENOSPC, "No space left on device")
     async with bridge_on(disk, clock, memory=200_000) as bridge:
         await bridge.open("running")
@@ -351,7 +351,7 @@ async def test_full_disk_evicts_ended_logs_before_dropping_live_events(clock: Ha
         assert ids_of(await read_many(await bridge.subscribe("running", "-1"), 300)) == ids
 
 
-async def test_low_disk_space_is_not_used(clock: HandClock, tmp_path: Path) -> None:
+async def test_low_disk_space_is_not_used(clock: ManualClock, tmp_path: Path) -> None:
     spool = Spool(tmp_path / "streams", reserve=2**62)
     async with bridge_on(spool, clock) as bridge:
         await bridge.open(RUN)
@@ -364,7 +364,7 @@ async def test_low_disk_space_is_not_used(clock: HandClock, tmp_path: Path) -> N
 
 
 async def test_uncreatable_spool_directory_falls_back_to_memory(
-    clock: HandClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    clock: ManualClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     async with bridge_on(Spool(tmp_path / "file" / "streams"), clock) as bridge:
@@ -375,7 +375,7 @@ async def test_uncreatable_spool_directory_falls_back_to_memory(
     assert "kept in memory alone" in caplog.text
 
 
-async def test_disk_slower_than_the_run_delays_it_and_loses_nothing(clock: HandClock, disk: Disk) -> None:
+async def test_disk_slower_than_the_run_delays_it_and_loses_nothing(clock: ManualClock, disk: Disk) -> None:
     async with bridge_on(disk, clock) as bridge:
         await bridge.open(RUN)
         disk.go_on.clear()
@@ -387,14 +387,14 @@ async def test_disk_slower_than_the_run_delays_it_and_loses_nothing(clock: HandC
         assert ids_of(await read_many(await bridge.subscribe(RUN, "-1"), 1_000)) == ids
 
 
-async def test_hanging_disk_delays_the_run_for_a_second_then_drops_events(clock: HandClock, disk: Disk) -> None:
+async def test_hanging_disk_delays_the_run_for_a_second_then_drops_events(clock: ManualClock, disk: Disk) -> None:
     async with bridge_on(disk, clock) as bridge:
         await bridge.open(RUN)
         disk.go_on.clear()
         publishing = asyncio.create_task(publish(bridge, 1_000))
         await turn(200)
         assert not publishing.done()
-        await clock.forward(1.1)
+        await clock.advance(1.1)
         ids = await publishing
         late = await bridge.subscribe(RUN, "-1")
         kept = ids_of(await read(late))
@@ -404,7 +404,7 @@ async def test_hanging_disk_delays_the_run_for_a_second_then_drops_events(clock:
 
 
 @pytest.mark.parametrize("damage", ["deleted", "shortened", "overwritten"])
-async def test_damaged_file_is_a_gap_and_no_error(clock: HandClock, disk: Disk, damage: str) -> None:
+async def test_damaged_file_is_a_gap_and_no_error(clock: ManualClock, disk: Disk, damage: str) -> None:
     async with bridge_on(disk, clock) as bridge:
         await bridge.open(RUN)
         ids = await publish(bridge, 1_000)
@@ -423,7 +423,7 @@ async def test_damaged_file_is_a_gap_and_no_error(clock: HandClock, disk: Disk, 
         assert gap_of(subscription) == ("evicted", len(ids) - len(kept))
 
 
-async def test_large_terminal_event_is_spilled_and_read_from_disk(clock: HandClock, disk: Disk) -> None:
+async def test_large_terminal_event_is_spilled_and_read_from_disk(clock: ManualClock, disk: Disk) -> None:
     async with bridge_on(disk, clock) as bridge:
         for number in range(10):
             await bridge.open(f"run-{number}")
@@ -444,7 +444,7 @@ async def test_large_terminal_event_is_spilled_and_read_from_disk(clock: HandClo
             await read_to_end(await bridge.subscribe("run-0", "$"))
 
 
-async def test_files_stay_within_the_disk_limit(clock: HandClock, disk: Disk) -> None:
+async def test_files_stay_within_the_disk_limit(clock: ManualClock, disk: Disk) -> None:
     async with bridge_on(disk, clock, most=1_000_000) as bridge:
         run_ids = [f"run-{number}" for number in range(50)]
         for run_id in run_ids:
@@ -460,7 +460,7 @@ async def test_files_stay_within_the_disk_limit(clock: HandClock, disk: Disk) ->
             assert len(await read_to_end(await bridge.subscribe(run_id, "-1"))) == 102
 
 
-async def test_running_log_larger_than_the_disk_limit_drops_oldest_events(clock: HandClock, disk: Disk) -> None:
+async def test_running_log_larger_than_the_disk_limit_drops_oldest_events(clock: ManualClock, disk: Disk) -> None:
     async with bridge_on(disk, clock, memory=100_000, most=40 * MIB) as bridge:
         await bridge.open(RUN)
         ids = await publish(bridge, 600, size=100_000)
@@ -472,7 +472,7 @@ async def test_running_log_larger_than_the_disk_limit_drops_oldest_events(clock:
         assert len(kept) > 200
 
 
-async def test_window_removes_old_files(clock: HandClock, disk: Disk) -> None:
+async def test_window_removes_old_files(clock: ManualClock, disk: Disk) -> None:
     async with bridge_on(disk, clock, memory=MIB, window_bytes=40 * MIB) as bridge:
         await bridge.open(RUN)
         ids = await publish(bridge, 1_200, size=100_000)
@@ -486,7 +486,7 @@ async def test_window_removes_old_files(clock: HandClock, disk: Disk) -> None:
         await until(lambda: sum(file.stat().st_size for file in files_in(disk)) <= 60 * MIB)
 
 
-async def test_many_ended_runs_use_no_more_memory_than_a_few(clock: HandClock, disk: Disk) -> None:
+async def test_many_ended_runs_use_no_more_memory_than_a_few(clock: ManualClock, disk: Disk) -> None:
     async with bridge_on(disk, clock, memory=300_000, most=10 * MIB) as bridge:
 
         async def end_runs(first: int, last: int) -> None:
@@ -495,7 +495,7 @@ async def test_many_ended_runs_use_no_more_memory_than_a_few(clock: HandClock, d
                 await bridge.publish(f"run-{number}", "values", b"x" * 3_000)
                 await bridge.publish_terminal(f"run-{number}", "end", b'"' + b"x" * 10_000 + b'"')
                 if number % 50 == 0:
-                    await clock.forward(0)
+                    await clock.advance(0)
             await written(bridge, 300_000)
             gc.collect()
 

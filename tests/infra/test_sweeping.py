@@ -87,7 +87,7 @@ async def test_keys_and_deliveries_are_swept_completely_in_small_transactions(
         writes = number + 1
 
     await database.write(fill)
-    await storage.clock.forward(timedelta(days=8))
+    await storage.clock.advance(timedelta(days=8))
     await StorageSweeper(Watched(database, count), storage.clock).sweep(HOUR)
     assert (await database.read(rows)) == dict.fromkeys(KINDS, 0)
     # One to correct times, and one each for runs and events, of which there are none.
@@ -112,7 +112,7 @@ async def test_failing_sweep_of_one_kind_does_not_stop_the_others(
             raise StorageBusy("a database", "it is a test")
 
     await database.write(fill)
-    await storage.clock.forward(timedelta(days=8))
+    await storage.clock.advance(timedelta(days=8))
     swept = await StorageSweeper(Watched(database, fail), storage.clock).sweep(HOUR)
     assert swept.runs == (() if failing == "runs" else (run.run_id,))
     assert await database.read(rows) == {kind: int(kind == failing) for kind in KINDS}

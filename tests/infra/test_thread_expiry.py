@@ -31,7 +31,7 @@ from runstead.resources.thread_expiry import ThreadExpiry
 from runstead.resources.threads import ThreadTtl, TtlStrategy
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.store.event_store import RunEvent
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.run_storage import a_spec, decide
 from tests.servers.sqlite import current
 
@@ -56,7 +56,7 @@ class House:
     bridge: MemoryStreamBridge
     store: SqlThreadExpiryStore
     expiry: ThreadExpiry
-    clock: HandClock
+    clock: ManualClock
 
     async def thread(self, thread_id: str, strategy: TtlStrategy = "delete") -> None:
         """A thread with a TTL of an hour, and three states."""
@@ -74,7 +74,7 @@ class House:
 
 
 @asynccontextmanager
-async def a_house(folder: Path, clock: HandClock) -> AsyncIterator[House]:
+async def a_house(folder: Path, clock: ManualClock) -> AsyncIterator[House]:
     async with (
         open_storage(current(folder / "runs.sqlite")) as database,
         checkpoints_beside(database, folder) as checkpoints,
@@ -85,7 +85,7 @@ async def a_house(folder: Path, clock: HandClock) -> AsyncIterator[House]:
 
 @asynccontextmanager
 async def a_house_over(
-    database: Database, checkpoints: SqlCheckpoints, folder: Path, clock: HandClock
+    database: Database, checkpoints: SqlCheckpoints, folder: Path, clock: ManualClock
 ) -> AsyncIterator[House]:
     async with (
         JsonlRunEventStore.open(folder / "events") as events,
@@ -100,7 +100,7 @@ async def a_house_over(
 
 @pytest.fixture
 async def house(tmp_path: Path, database: Database) -> AsyncIterator[House]:
-    clock = HandClock()
+    clock = ManualClock()
     async with (
         checkpoints_beside(database, tmp_path) as checkpoints,
         a_house_over(database, checkpoints, tmp_path, clock) as house,
@@ -128,9 +128,9 @@ async def test_expired_thread_is_deleted_completely(house: House) -> None:
     for thread_id in ("t-1", "t-2"):
         await house.thread(thread_id)
         await house.events.append([an_event(thread_id)])
-    await house.clock.forward(HOUR / 2)
+    await house.clock.advance(HOUR / 2)
     await house.threads.update("t-2", metadata={})
-    await house.clock.forward(HOUR / 2)
+    await house.clock.advance(HOUR / 2)
     assert await house.expiry.sweep() == 1
     assert (await house.threads.get("t-1"), await house.states("t-1"), await house.said("t-1")) == (None, 0, 0)
     assert (await house.threads.get("t-2") is not None, await house.states("t-2"), await house.said("t-2")) == (
@@ -144,7 +144,7 @@ async def test_expired_thread_is_deleted_completely(house: House) -> None:
 async def test_keep_latest_leaves_the_latest_state(house: House) -> None:
     await house.thread("t-1", "keep_latest")
     await house.events.append([an_event("t-1")])
-    await house.clock.forward(HOUR)
+    await house.clock.advance(HOUR)
     assert await house.expiry.sweep() == 1
     assert (await house.threads.get("t-1") is not None, await house.states("t-1"), await house.said("t-1")) == (
         True,
@@ -158,19 +158,19 @@ async def test_busy_thread_keeps_all_its_states(house: House) -> None:
     for thread_id, strategy in kept:
         await house.thread(thread_id, strategy)
         (created,) = await house.create.create_runs([a_spec(thread_id)], decide)
-        await house.clock.forward(3 * HOUR)
+        await house.clock.advance(3 * HOUR)
         assert await house.expiry.sweep() == 0
         assert await house.states(thread_id) == 3
         assert await house.query.get_run(created.record.run_id) is not None
 
 
 async def test_expiry_interrupted_by_a_crash_is_completed_later(tmp_path: Path) -> None:
-    clock = HandClock()
+    clock = ManualClock()
     async with a_house(tmp_path, clock) as house:
         with acting(ALICE):
             await house.thread("t-1")
             await house.events.append([an_event("t-1")])
-            await clock.forward(HOUR)
+            await clock.advance(HOUR)
 
         async def dies(_: str) -> None:
             raise OSError("the machine goes down")
@@ -200,7 +200,7 @@ class _Broken:
 async def test_failing_thread_expiry_does_not_stop_the_others(house: House, caplog: pytest.LogCaptureFixture) -> None:
     for thread_id in ("t-1", "t-2"):
         await house.thread(thread_id)
-    await house.clock.forward(HOUR)
+    await house.clock.advance(HOUR)
 
     async def fails_for_the_first(thread_id: str) -> None:
         if thread_id == "t-1":
@@ -216,23 +216,23 @@ async def test_failing_thread_expiry_does_not_stop_the_others(house: House, capl
 async def test_sweep_is_limited_in_size(house: House) -> None:
     for number in range(5):
         await house.threads.create(f"t-{number}", ttl=ThreadTtl(60))
-    await house.clock.forward(HOUR)
+    await house.clock.advance(HOUR)
     assert [await house.expiry.sweep(limit=2) for _ in range(4)] == [2, 2, 1, 0]
 
 
 async def test_server_sweeps_at_startup_and_periodically(caplog: pytest.LogCaptureFixture) -> None:
-    clock, sweeps = HandClock(), Counting()
+    clock, sweeps = ManualClock(), Counting()
     with caplog.at_level(logging.INFO):
         async with expire_regularly(sweeps, Sweeps(timedelta(minutes=10), 7), clock):  # type: ignore[arg-type]
-            await clock.forward(1)
+            await clock.advance(1)
             assert sweeps.limits == [7]
-            await clock.forward(timedelta(minutes=10))
+            await clock.advance(timedelta(minutes=10))
             assert sweeps.limits == [7, 7]
             # The second one has failed, and the third happens all the same.
-            await clock.forward(timedelta(minutes=10))
+            await clock.advance(timedelta(minutes=10))
             assert sweeps.limits == [7, 7, 7]
     assert "could not clean up expired threads" in caplog.text
-    await clock.forward(timedelta(minutes=10))
+    await clock.advance(timedelta(minutes=10))
     assert sweeps.limits == [7, 7, 7]
 
 

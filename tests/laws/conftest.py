@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.simulation.scenario import Story
+from tests.simulation.scenario import Scenario
 
 
 @pytest.fixture
-def story() -> Iterator[Story]:
+def story() -> Iterator[Scenario]:
     """One started process, without delays and failures except scripted ones."""
     # Errors are expected here.
     logging.disable(logging.ERROR)
-    with Story() as story:
+    with Scenario() as story:
         yield story
     logging.disable(logging.NOTSET)

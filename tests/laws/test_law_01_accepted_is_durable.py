@@ -6,7 +6,7 @@ import pytest
 
 from runstead.runtime.runs.types import RunCommand, RunStatus
 from runstead.testing.fakes import Step
-from tests.simulation.scenario import Story, a_spec
+from tests.simulation.scenario import Scenario, a_spec
 
 STEPS = (Step(takes=0.2, chunks=1), Step(), Step(takes=0.5))
 UNDISTURBED = ["r1.0", "r1.1", "r1.2"]
@@ -25,7 +25,7 @@ def test_kill_at_any_call_does_not_change_the_outcome(durability: str) -> None:
 
 def _survives_a_kill_at(call: int, durability: str) -> bool:
     """Return False if the run had ended before this number of calls."""
-    with Story() as story:
+    with Scenario() as story:
         story.create(a_spec("r1", *STEPS, durability=durability))
         process = story.kernel.process
         process.dies_at_call = process.calls + call
@@ -49,7 +49,7 @@ def test_kill_at_any_call_applies_a_resume_value_once() -> None:
 
 
 def _resume_survives_a_kill_at(call: int) -> bool:
-    with Story() as story:
+    with Scenario() as story:
         asking = a_spec("r1", Step(), Step("ask"), Step(takes=0.1))
         story.create_and_wait(asking)
         assert story.thread_status() == "interrupted"
@@ -66,7 +66,7 @@ def _resume_survives_a_kill_at(call: int) -> bool:
         return has_died
 
 
-def test_run_accepted_just_before_a_kill_is_executed_after_restart(story: Story) -> None:
+def test_run_accepted_just_before_a_kill_is_executed_after_restart(story: Scenario) -> None:
     for number in range(20):
         story.create(a_spec(f"r{number}", thread_id=f"t{number}"))
     story.kill()
@@ -75,7 +75,7 @@ def test_run_accepted_just_before_a_kill_is_executed_after_restart(story: Story)
         assert story.end_of(f"r{number}", within=60).record.status is RunStatus.SUCCESS
 
 
-def test_run_whose_worker_is_lost_too_often_is_a_dead_letter_that_can_be_retried(story: Story) -> None:
+def test_run_whose_worker_is_lost_too_often_is_a_dead_letter_that_can_be_retried(story: Scenario) -> None:
     story.create(a_spec("r1", Step(takes=60), max_attempts=2))
     for _ in range(2):
         story.wait(1)
@@ -85,6 +85,6 @@ def test_run_whose_worker_is_lost_too_often_is_a_dead_letter_that_can_be_retried
     assert (dead.record.status, dead.record.dead_letter) == (RunStatus.ERROR, True)
     assert dead.failure is not None
     assert dead.failure.error == "AttemptsExhausted"
-    story.tell(lambda runs: runs.retry("r1"))
+    story.publish(lambda runs: runs.retry("r1"))
     assert story.end_of("r1").record.status is RunStatus.SUCCESS
     assert story.log() == ["r1.0"]

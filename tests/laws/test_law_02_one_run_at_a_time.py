@@ -9,15 +9,15 @@ from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import MultitaskStrategy, RunId, RunSpec
 from runstead.testing.fakes import Step
 from tests.simulation.clients import ACTOR
-from tests.simulation.kernel import Climate
-from tests.simulation.ports import Weather
-from tests.simulation.scenario import CALM, Story, a_spec
+from tests.simulation.kernel import FaultProfile
+from tests.simulation.ports import LatencyProfile
+from tests.simulation.scenario import CALM, Scenario, a_spec
 
 NUMBER = 50
-SLOW = Climate(stores=Weather(instant=0.3, slowest=0.05), limits=CALM.limits)
+SLOW = FaultProfile(stores=LatencyProfile(instant=0.3, slowest=0.05), limits=CALM.limits)
 
 
-def double_text(story: Story, strategy: MultitaskStrategy) -> list[RunId]:
+def double_text(story: Scenario, strategy: MultitaskStrategy) -> list[RunId]:
     """Send fifty runs for one thread at once; return the accepted ones, in the order of acceptance."""
     specs = [a_spec(f"r{n}", Step(takes=0.3), Step(takes=0.1), multitask_strategy=strategy) for n in range(NUMBER)]
     story.create(a_spec("r-first", Step(takes=1)))
@@ -29,7 +29,7 @@ def double_text(story: Story, strategy: MultitaskStrategy) -> list[RunId]:
     return [move.after.run_id for move in accepted if move.after is not None]
 
 
-async def _send(story: Story, spec: RunSpec) -> None:
+async def _send(story: Scenario, spec: RunSpec) -> None:
     with acting(ACTOR):
         try:
             await story.kernel.facade.create_background(spec)
@@ -39,7 +39,7 @@ async def _send(story: Story, spec: RunSpec) -> None:
 
 @pytest.mark.parametrize("strategy", ["enqueue", "interrupt", "rollback", "reject"])
 def test_fifty_concurrent_inputs_never_overlap(strategy: MultitaskStrategy) -> None:
-    with Story(SLOW) as story:
+    with Scenario(SLOW) as story:
         accepted = double_text(story, strategy)
         assert story.durable.effects.overlaps == []
         assert {status for run_id in accepted if (status := story.status(run_id))} <= {"success", "interrupted"}
@@ -61,7 +61,7 @@ def test_fifty_concurrent_inputs_never_overlap(strategy: MultitaskStrategy) -> N
 
 
 def test_workers_of_two_processes_never_work_on_one_thread_at_once() -> None:
-    with Story(SLOW) as story:
+    with Scenario(SLOW) as story:
         first = story.kernel
         second = story.start()
         for number in range(40):

@@ -13,9 +13,9 @@ from runstead.runtime.runs.types import RunSpec
 from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamItem
 from runstead.testing.fakes import Step
 from tests.simulation.clients import ACTOR
-from tests.simulation.kernel import Climate
-from tests.simulation.ports import Weather
-from tests.simulation.scenario import CALM, Story, a_spec
+from tests.simulation.kernel import FaultProfile
+from tests.simulation.ports import LatencyProfile
+from tests.simulation.scenario import CALM, Scenario, a_spec
 
 ENDS = {"end": Step(), "error": Step("fail"), "cancel": Step("hang")}
 
@@ -26,11 +26,11 @@ async def read_all(runs: RunsFacade, spec: RunSpec) -> Sequence[StreamItem]:
 
 
 @pytest.mark.parametrize("kind", ENDS)
-def test_terminal_event_comes_once_and_last(story: Story, kind: str) -> None:
+def test_terminal_event_comes_once_and_last(story: Scenario, kind: str) -> None:
     reading = story.kernel.process.spawn(_reading(story, a_spec("r1", ENDS[kind])))
     story.wait(1)
     if kind == "cancel":
-        story.tell(lambda runs: runs.cancel("r1"))
+        story.publish(lambda runs: runs.cancel("r1"))
     story.wait(1)
     *events, sentinel = reading.result()
     assert sentinel is (Sentinel.CANCELLED if kind == "cancel" else Sentinel.END)
@@ -39,15 +39,15 @@ def test_terminal_event_comes_once_and_last(story: Story, kind: str) -> None:
     assert kinds[:-1] == [None] * (len(kinds) - 1)
 
 
-async def _reading(story: Story, spec: RunSpec) -> Sequence[StreamItem]:
+async def _reading(story: Scenario, spec: RunSpec) -> Sequence[StreamItem]:
     with acting(ACTOR):
         return await read_all(story.kernel.facade, spec)
 
 
 def test_terminal_event_is_not_published_before_it_is_durable() -> None:
     """With a slow storage that sometimes loses the reply of a settle."""
-    weather = Weather(instant=0.0, slowest=2.0, outages={"settle": 0.5})
-    with Story(Climate(stores=weather, limits=CALM.limits), seed=4) as story:
+    weather = LatencyProfile(instant=0.0, slowest=2.0, outages={"settle": 0.5})
+    with Scenario(FaultProfile(stores=weather, limits=CALM.limits), seed=4) as story:
         for number in range(20):
             spec = a_spec(f"r{number}", ENDS[("end", "error")[number % 2]], thread_id=f"t{number}")
             story.create_and_wait(spec)
@@ -57,21 +57,21 @@ def test_terminal_event_is_not_published_before_it_is_durable() -> None:
         assert all(event.was_durable for event in published)
         ends = [
             (event.run_id, was_durable)
-            for _, was_durable, event in story.durable.witness.told
+            for _, was_durable, event in story.durable.witness.published_ends
             if event.event_type in (RunLifecycleEventType.RUN_COMPLETED, RunLifecycleEventType.RUN_FAILED)
         ]
         assert sorted(run_id for run_id, _ in ends) == sorted(f"r{number}" for number in range(20))
         assert all(was_durable for _, was_durable in ends)
 
 
-def test_observers_receive_events_of_a_run_in_order(story: Story) -> None:
+def test_observers_receive_events_of_a_run_in_order(story: Scenario) -> None:
     spec = a_spec("r1")
-    story.tell(
+    story.publish(
         lambda runs: runs.create_and_wait(
             a_spec("r1", input={**spec.input, "messages": [{"role": "user", "content": "hello"}]})
         )
     )
-    told = [event for _, _, event in story.durable.witness.told]
+    told = [event for _, _, event in story.durable.witness.published_ends]
     assert [event.event_type for event in told] == [
         RunLifecycleEventType.RUN_STARTED,
         RunLifecycleEventType.HUMAN_MESSAGE,

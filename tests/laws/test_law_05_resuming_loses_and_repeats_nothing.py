@@ -9,9 +9,9 @@ import json
 from dataclasses import replace
 
 from runstead.testing.fakes import Step
-from runstead.testing.gaps import a_gap
+from runstead.testing.gaps import gap_event_data
 from tests.simulation.readers import Reader
-from tests.simulation.scenario import CALM, Story, a_spec
+from tests.simulation.scenario import CALM, Scenario, a_spec
 
 TALKS = [Step(takes=1, chunks=9) for _ in range(3)]
 
@@ -20,7 +20,7 @@ def as_numbers(ids: list[str]) -> list[tuple[int, int]]:
     return [(int(attempt), int(seq)) for attempt, _, seq in (event_id.partition("-") for event_id in ids)]
 
 
-def test_reader_cut_anywhere_and_resumed_gets_the_events_of_an_uncut_one(story: Story) -> None:
+def test_reader_cut_anywhere_and_resumed_gets_the_events_of_an_uncut_one(story: Scenario) -> None:
     spec = a_spec("r1", *TALKS, stream_modes=("values", "custom"))
     uncut = Reader.of(story, spec)
     story.wait(60)
@@ -33,7 +33,7 @@ def test_reader_cut_anywhere_and_resumed_gets_the_events_of_an_uncut_one(story: 
         assert [(event.id, event.event, event.data) for event in again.events] == whole[cut + 1 :]
 
 
-def test_reader_cut_fifty_times_during_a_run_misses_nothing(story: Story) -> None:
+def test_reader_cut_fifty_times_during_a_run_misses_nothing(story: Scenario) -> None:
     story.create(a_spec("r1", *TALKS, stream_modes=("values", "custom")))
     uncut = Reader.of(story, "r1")
     pieces: list[str] = []
@@ -47,14 +47,14 @@ def test_reader_cut_fifty_times_during_a_run_misses_nothing(story: Story) -> Non
     assert pieces == uncut.ids
 
 
-def _rest(story: Story, last_event_id: str) -> list[str]:
+def _rest(story: Scenario, last_event_id: str) -> list[str]:
     reader = Reader.of(story, "r1", last_event_id=last_event_id)
     story.wait(1)
     assert reader.is_done
     return reader.ids
 
 
-def test_ids_increase_after_a_crash_and_the_loss_is_reported_as_a_gap(story: Story) -> None:
+def test_ids_increase_after_a_crash_and_the_loss_is_reported_as_a_gap(story: Scenario) -> None:
     first = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")))
     story.wait(1.5)
     story.kill()
@@ -63,14 +63,14 @@ def test_ids_increase_after_a_crash_and_the_loss_is_reported_as_a_gap(story: Sto
     story.wait(60)
     assert second.is_done
     assert second.names[:3] == ["gap", "values", "metadata"]
-    assert json.loads(second.events[0].data) == a_gap("r1", first.ids[-1], None, None, "2-0")
+    assert json.loads(second.events[0].data) == gap_event_data("r1", first.ids[-1], None, None, "2-0")
     ids = as_numbers(first.ids + second.ids)
     assert ids == sorted(set(ids))
     assert json.loads(second.events[2].data)["attempt"] == 2
 
 
 def test_reader_slower_than_the_window_gets_the_number_of_missed_events() -> None:
-    with Story(replace(CALM, window_events=5)) as story:
+    with Scenario(replace(CALM, window_events=5)) as story:
         slow = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")), seconds_per_batch=1.1)
         story.wait(60)
         published = [event.event_id for event in story.durable.witness.published["r1"]]
@@ -85,10 +85,10 @@ def test_reader_slower_than_the_window_gets_the_number_of_missed_events() -> Non
         assert slow.ids[-1] == published[-1]
 
 
-def test_reader_of_a_removed_stream_gets_a_gap_and_the_values(story: Story) -> None:
+def test_reader_of_a_removed_stream_gets_a_gap_and_the_values(story: Scenario) -> None:
     reader = Reader.of(story, a_spec("r1", Step(), Step()))
     story.wait(3600)
-    assert story.tell(lambda _: story.kernel.kept_streams()) == []
+    assert story.publish(lambda _: story.kernel.kept_streams()) == []
     late = Reader.of(story, "r1", last_event_id=reader.ids[1])
     story.wait(1)
     assert late.is_done

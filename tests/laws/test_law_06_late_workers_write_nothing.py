@@ -13,15 +13,15 @@ import pytest
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.types import Lease, Outcome, RunStatus
-from runstead.testing.fakes import FakeAgent, FakeAgents, InMemoryLeaseStore, Stage, Step
+from runstead.testing.fakes import AgentEnvironment, FakeAgent, FakeAgents, InMemoryLeaseStore, Step
 from tests.faults.kernel import ALICE, Storage
-from tests.simulation.scenario import Story, a_spec
+from tests.simulation.scenario import Scenario, a_spec
 
 TERM = timedelta(seconds=3)
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-def test_worker_that_slept_while_another_finished_its_run_changes_nothing(story: Story, durability: str) -> None:
+def test_worker_that_slept_while_another_finished_its_run_changes_nothing(story: Scenario, durability: str) -> None:
     steps = [Step(takes=1, chunks=3) for _ in range(4)]
     story.create(a_spec("r1", *steps, durability=durability))
     story.wait(1.5)
@@ -43,7 +43,7 @@ def test_worker_that_slept_while_another_finished_its_run_changes_nothing(story:
     assert not any(event.terminal for event in later if event.event_id.startswith("1-")), "it published an end"
 
 
-def test_worker_that_slept_without_a_successor_continues(story: Story) -> None:
+def test_worker_that_slept_without_a_successor_continues(story: Scenario) -> None:
     """Like a closed laptop: the lease has expired, but no other worker exists."""
     story.create(a_spec("r1", Step(takes=1), Step(takes=1)))
     story.wait(0.5)
@@ -55,7 +55,7 @@ def test_worker_that_slept_without_a_successor_continues(story: Story) -> None:
     assert len(story.durable.effects.done) == 2, "a step was taken twice"
 
 
-def test_every_write_of_a_lease_that_was_lost_is_refused(story: Story) -> None:
+def test_every_write_of_a_lease_that_was_lost_is_refused(story: Scenario) -> None:
     leases = InMemoryLeaseStore(story.durable.tables)
 
     async def writes(lease: Lease) -> None:
@@ -113,7 +113,7 @@ class Keeping(FakeAgents):
 
 async def test_store_given_to_a_factory_is_bound_to_the_run() -> None:
     storage = Storage()
-    agents = Keeping(Stage(clock=storage.clock, effects=storage.effects))
+    agents = Keeping(AgentEnvironment(clock=storage.clock, effects=storage.effects))
     async with storage.worker(agents=agents, store=Items()) as runs:
         with acting(ALICE):
             await runs.create_and_wait(a_spec("r1"))

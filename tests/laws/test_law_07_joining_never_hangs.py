@@ -11,15 +11,15 @@ from runstead.runtime.runs.exceptions import RunNotFound
 from runstead.runtime.runs.types import RunStatus
 from runstead.runtime.stream_bridge import Sentinel
 from runstead.testing.fakes import Step
-from tests.simulation.ports import Weather
+from tests.simulation.ports import LatencyProfile
 from tests.simulation.readers import Reader
-from tests.simulation.scenario import CALM, Story, a_spec
+from tests.simulation.scenario import CALM, Scenario, a_spec
 
 AT_ONCE = 0.001
 
 
 @pytest.mark.parametrize("age", [0, 1, 3600], ids=["just finished", "finished", "expired"])
-def test_join_of_a_finished_run_returns_immediately(story: Story, age: float) -> None:
+def test_join_of_a_finished_run_returns_immediately(story: Scenario, age: float) -> None:
     story.create_and_wait(a_spec("r1", Step(), Step()))
     story.wait(age)
     result = story.end_of("r1", within=AT_ONCE)
@@ -31,16 +31,16 @@ def test_join_of_a_finished_run_returns_immediately(story: Story, age: float) ->
         assert reader.is_done, f"a reader that came with {last_event_id} still waits"
 
 
-def test_join_of_an_unknown_run_is_not_found_immediately(story: Story) -> None:
+def test_join_of_an_unknown_run_is_not_found_immediately(story: Scenario) -> None:
     with pytest.raises(RunNotFound):
-        story.tell(lambda runs: runs.join_wait("r-none"), within=AT_ONCE)
+        story.publish(lambda runs: runs.join_wait("r-none"), within=AT_ONCE)
     with pytest.raises(RunNotFound):
-        story.tell(lambda runs: runs.join_stream("r-none", last_event_id="-1"), within=AT_ONCE)
+        story.publish(lambda runs: runs.join_stream("r-none", last_event_id="-1"), within=AT_ONCE)
     with pytest.raises(RunNotFound):
-        story.tell(lambda runs: runs.cancel("r-none", wait=True), within=AT_ONCE)
+        story.publish(lambda runs: runs.cancel("r-none", wait=True), within=AT_ONCE)
 
 
-def test_failed_run_answers_with_its_failure(story: Story) -> None:
+def test_failed_run_answers_with_its_failure(story: Scenario) -> None:
     story.create_and_wait(a_spec("r1", Step("fail")))
     story.wait(3600)
     result = story.end_of("r1", within=AT_ONCE)
@@ -48,21 +48,21 @@ def test_failed_run_answers_with_its_failure(story: Story) -> None:
     assert (result.failure.error, result.failure.message) == ("AgentFailed", "r1 fails by its script")
 
 
-def test_waiters_on_a_pending_run_return_when_it_is_cancelled(story: Story) -> None:
+def test_waiters_on_a_pending_run_return_when_it_is_cancelled(story: Scenario) -> None:
     story.create(a_spec("r1", Step("hang")))
     story.create(a_spec("r2"))
     reader = Reader.of(story, "r2")
     story.wait(1)
-    story.tell(lambda runs: runs.cancel("r2", wait=True), within=AT_ONCE)
+    story.publish(lambda runs: runs.cancel("r2", wait=True), within=AT_ONCE)
     story.wait(AT_ONCE)
     assert (reader.is_done, reader.sentinel) == (True, Sentinel.CANCELLED)
 
 
-def test_waiters_on_a_deleted_run_return(story: Story) -> None:
+def test_waiters_on_a_deleted_run_return(story: Scenario) -> None:
     story.create(a_spec("r1", Step("hang")))
     reader = Reader.of(story, "r1")
     story.wait(1)
-    story.tell(lambda runs: runs.delete_run("r1"), within=5)
+    story.publish(lambda runs: runs.delete_run("r1"), within=5)
     story.wait(AT_ONCE)
     assert reader.is_done
     with pytest.raises(RunNotFound):
@@ -71,7 +71,7 @@ def test_waiters_on_a_deleted_run_return(story: Story) -> None:
 
 def test_reader_ends_when_the_worker_was_killed_before_the_terminal_event() -> None:
     """The next process finds the run ended, without a stream."""
-    with Story(replace(CALM, stores=Weather(instant=0.0, slowest=0.5))) as story:
+    with Scenario(replace(CALM, stores=LatencyProfile(instant=0.0, slowest=0.5))) as story:
         story.create(a_spec("r1", Step(takes=1)))
         story.world.run(lambda: story.status("r1") == "success", until=10)
         assert not any(event.terminal for event in story.durable.witness.published["r1"]), "it was published already"
@@ -84,7 +84,7 @@ def test_reader_ends_when_the_worker_was_killed_before_the_terminal_event() -> N
 
 
 @pytest.mark.parametrize("losses", [1, 2])
-def test_stream_lost_while_opening_is_not_mistaken_for_the_end_of_the_run(story: Story, losses: int) -> None:
+def test_stream_lost_while_opening_is_not_mistaken_for_the_end_of_the_run(story: Scenario, losses: int) -> None:
     """A server that loses its data between the opening of a stream and its first read."""
     story.create(a_spec("r1", Step(takes=5), Step(takes=5)))
     story.wait(1)
@@ -97,7 +97,7 @@ def test_stream_lost_while_opening_is_not_mistaken_for_the_end_of_the_run(story:
 
 
 @pytest.mark.parametrize("losses", [1, 2])
-def test_waiter_whose_stream_is_lost_gets_the_final_output(story: Story, losses: int) -> None:
+def test_waiter_whose_stream_is_lost_gets_the_final_output(story: Scenario, losses: int) -> None:
     story.create(a_spec("r1", Step(takes=5), Step(takes=5)))
     story.wait(1)
     story.kernel.streams_to_lose = losses

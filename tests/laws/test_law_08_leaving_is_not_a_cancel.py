@@ -7,12 +7,12 @@ import pytest
 from runstead.runtime.runs.types import OnDisconnect, RunStatus
 from runstead.testing.fakes import Step
 from tests.simulation.readers import Reader
-from tests.simulation.scenario import Story, a_spec
+from tests.simulation.scenario import Scenario, a_spec
 
 TALKS = [Step(takes=1, chunks=4) for _ in range(3)]
 
 
-def test_close_releases_runs_and_the_next_server_resumes_them(story: Story) -> None:
+def test_close_releases_runs_and_the_next_server_resumes_them(story: Scenario) -> None:
     story.create(a_spec("r1", *TALKS))
     story.wait(1.5)
     story.close(grace=0.2)
@@ -24,7 +24,7 @@ def test_close_releases_runs_and_the_next_server_resumes_them(story: Story) -> N
     assert story.log() == ["r1.0", "r1.1", "r1.2"]
 
 
-def test_close_with_grace_lets_runs_finish(story: Story) -> None:
+def test_close_with_grace_lets_runs_finish(story: Scenario) -> None:
     story.create(a_spec("r1", *TALKS))
     story.wait(1.5)
     story.close(grace=10)
@@ -34,7 +34,7 @@ def test_close_with_grace_lets_runs_finish(story: Story) -> None:
 
 @pytest.mark.parametrize(("on_disconnect", "end"), [("continue", "success"), ("cancel", "interrupted")])
 def test_reader_disconnect_cancels_the_run_only_if_requested(
-    story: Story, on_disconnect: OnDisconnect, end: str
+    story: Scenario, on_disconnect: OnDisconnect, end: str
 ) -> None:
     reader = Reader.of(story, a_spec("r1", *TALKS, on_disconnect=on_disconnect))
     story.wait(1.5)
@@ -43,7 +43,7 @@ def test_reader_disconnect_cancels_the_run_only_if_requested(
     assert story.status("r1") == end
 
 
-def test_joined_reader_disconnect_does_not_cancel(story: Story) -> None:
+def test_joined_reader_disconnect_does_not_cancel(story: Scenario) -> None:
     story.create(a_spec("r1", *TALKS, on_disconnect="cancel"))
     reader = Reader.of(story, "r1")
     story.wait(1.5)
@@ -52,7 +52,7 @@ def test_joined_reader_disconnect_does_not_cancel(story: Story) -> None:
     assert story.status("r1") == "success"
 
 
-def test_slow_reader_within_the_window_loses_nothing_and_delays_no_one(story: Story) -> None:
+def test_slow_reader_within_the_window_loses_nothing_and_delays_no_one(story: Scenario) -> None:
     spec = a_spec("r1", *TALKS, stream_modes=("values", "custom"))
     slow = Reader.of(story, spec, seconds_per_batch=20)
     story.wait(0)

@@ -12,7 +12,7 @@ from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.types import RunFilter
 from runstead.testing.fakes import Step
-from tests.simulation.scenario import Story, a_spec
+from tests.simulation.scenario import Scenario, a_spec
 
 STRANGERS = [ActorContext("a stranger"), ActorContext("other", tenant_id="another house")]
 
@@ -39,45 +39,45 @@ CREATIONS: dict[str, Callable[[RunsFacade], Awaitable[Any]]] = {
 
 
 @pytest.mark.parametrize("verb", [*VERBS, *LISTS, *CREATIONS])
-def test_call_without_actor_is_refused(story: Story, verb: str) -> None:
+def test_call_without_actor_is_refused(story: Scenario, verb: str) -> None:
     story.create(a_spec("r1", Step(takes=1)))
     with pytest.raises(ActorRequired):
-        story.tell({**VERBS, **LISTS, **CREATIONS}[verb], actor=None)
+        story.publish({**VERBS, **LISTS, **CREATIONS}[verb], actor=None)
     story.wait(60)
     assert (story.status("r1"), story.status("r2")) == ("success", None)
 
 
 @pytest.mark.parametrize("stranger", STRANGERS, ids=lambda actor: f"{actor.tenant_id}/{actor.user_id}")
 @pytest.mark.parametrize("verb", VERBS)
-def test_foreign_run_looks_like_an_absent_one(story: Story, verb: str, stranger: ActorContext) -> None:
+def test_foreign_run_looks_like_an_absent_one(story: Scenario, verb: str, stranger: ActorContext) -> None:
     story.create(a_spec("r1", Step(takes=1)))
     with pytest.raises(RunNotFound) as foreign:
-        story.tell(VERBS[verb], actor=stranger)
+        story.publish(VERBS[verb], actor=stranger)
     assert str(foreign.value) == str(RunNotFound("r1"))
     story.wait(60)
     assert story.status("r1") == "success"
 
 
 @pytest.mark.parametrize("stranger", STRANGERS, ids=lambda actor: f"{actor.tenant_id}/{actor.user_id}")
-def test_foreign_runs_and_threads_are_not_listed_and_not_written_to(story: Story, stranger: ActorContext) -> None:
+def test_foreign_runs_and_threads_are_not_listed_and_not_written_to(story: Scenario, stranger: ActorContext) -> None:
     story.create(a_spec("r1"))
-    assert story.tell(LISTS["list"], actor=stranger) == []
-    assert story.tell(LISTS["list a thread"], actor=stranger) == []
-    assert story.tell(LISTS["count"], actor=stranger) == 0
+    assert story.publish(LISTS["list"], actor=stranger) == []
+    assert story.publish(LISTS["list a thread"], actor=stranger) == []
+    assert story.publish(LISTS["count"], actor=stranger) == 0
     for creation in CREATIONS.values():
         with pytest.raises(ThreadNotFound):
-            story.tell(creation, actor=stranger)
+            story.publish(creation, actor=stranger)
     story.wait(60)
     assert story.status("r1") == "success"
     assert [story.status(run_id) for run_id in ("r2", "r3")] == [None, None], "half a batch was let in"
 
 
-def test_run_executes_as_its_creator(story: Story) -> None:
+def test_run_executes_as_its_creator(story: Scenario) -> None:
     """The actor bound at the place of execution does not matter: here none is bound, and neither in the next
     process.
     """
     creator = ActorContext("creator", tenant_id="house", subject_id="s-1", scopes=frozenset({"write"}))
-    story.tell(lambda runs: runs.create_background(a_spec("r1", Step(takes=5))), actor=creator)
+    story.publish(lambda runs: runs.create_background(a_spec("r1", Step(takes=5))), actor=creator)
     story.wait(1)
     story.kill()
     story.start()

@@ -13,7 +13,7 @@ import pytest
 from runstead.runtime.runs.exceptions import RunNotFound
 from runstead.testing.fakes import Step
 from tests.simulation.readers import Reader
-from tests.simulation.scenario import CALM, Story, a_spec
+from tests.simulation.scenario import CALM, Scenario, a_spec
 
 KINDS = (Step(), Step("fail"), Step("ask"), Step(takes=0.1, chunks=2))
 
@@ -27,7 +27,7 @@ def unrecorded() -> Iterator[None]:
     logging.disable(before)
 
 
-def run_many(story: Story, first: int, last: int) -> None:
+def run_many(story: Scenario, first: int, last: int) -> None:
     """Finish runs of all kinds on separate threads, and let the retention of their streams pass."""
     for number in range(first, last):
         reader = Reader.of(story, a_spec(f"r{number}", KINDS[number % len(KINDS)], thread_id=f"t{number}"))
@@ -46,7 +46,7 @@ def census() -> Counter[str]:
 
 
 def test_thousand_finished_runs_leave_no_more_objects_than_a_hundred() -> None:
-    with Story(replace(CALM, retention=10, awaiting_retention=20)) as story:
+    with Scenario(replace(CALM, retention=10, awaiting_retention=20)) as story:
         run_many(story, 0, 100)
         before = census()
         run_many(story, 100, 1000)
@@ -55,7 +55,7 @@ def test_thousand_finished_runs_leave_no_more_objects_than_a_hundred() -> None:
         assert after - before == Counter(), "these have become more"
 
 
-def test_thousand_readers_of_finished_and_unknown_runs_leave_no_objects(story: Story) -> None:
+def test_thousand_readers_of_finished_and_unknown_runs_leave_no_objects(story: Scenario) -> None:
     story.create_and_wait(a_spec("r1"))
     reader = Reader.of(story, "r1")
     before = census()

@@ -39,7 +39,7 @@ from runstead.runtime.stream_bridge import (
     StreamTerminated,
     TerminalKind,
 )
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 
 T = TypeVar("T")
 RUN = "run-1"
@@ -113,7 +113,7 @@ class Log:
 class Play:
     """One random scenario of one stream: each method applies an action to the bridge and the model, and compares."""
 
-    def __init__(self, bridge: MemoryStreamBridge, clock: HandClock) -> None:
+    def __init__(self, bridge: MemoryStreamBridge, clock: ManualClock) -> None:
         self.bridge, self.clock = bridge, clock
         self.log: Log | None = None
         self.readers: list[Reader] = []
@@ -287,7 +287,7 @@ def lives(directory: Path | None, steps: list[tuple[str, ...]]) -> None:
     """Run with a log in memory, or in files in this directory."""
 
     async def play() -> None:
-        clock = HandClock()
+        clock = ManualClock()
         terms = MemoryStreamSettings(window_events=WINDOW_EVENTS, window_bytes=WINDOW_BYTES)
         spill = None
         if directory is not None:
@@ -343,7 +343,7 @@ def test_readers_on_a_slow_or_full_disk_miss_only_reported_events(seed: int) -> 
 
 def run_beside(seed: int, dice: random.Random, terms: MemoryStreamSettings, spill: SpillSettings | None) -> None:
     async def play() -> None:
-        clock = HandClock()
+        clock = ManualClock()
         async with MemoryStreamBridge.running(terms, clock, spill) as bridge:
             await bridge.open(RUN)
             published: list[str] = []
@@ -358,7 +358,7 @@ def run_beside(seed: int, dice: random.Random, terms: MemoryStreamSettings, spil
                     await asyncio.sleep(0)
                 if spill is not None and dice.random() < 0.05:
                     # Writing to a failed disk is retried.
-                    await clock.forward(11)
+                    await clock.advance(11)
             published.append(await bridge.publish_end(RUN, attempt=attempt))
             assert published == sorted(set(published), key=order_of)
             async with asyncio.timeout(60):

@@ -16,7 +16,7 @@ from runstead.infra.cache.memory import MemoryCache
 from runstead.infra.engines.redis_errors import RedisUnavailable
 from runstead.resources.cache import MAX_VALUE_BYTES, UserCache
 from runstead.resources.stale_while_revalidate import StaleWhileRevalidate
-from runstead.testing.clock import HandClock, turn
+from runstead.testing.clock import ManualClock, turn
 
 SECOND: Final = timedelta(seconds=1)
 DAY: Final = timedelta(days=1)
@@ -57,17 +57,17 @@ class AwayCache:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-async def cache(clock: HandClock) -> UserCache:
+async def cache(clock: ManualClock) -> UserCache:
     return UserCache(MemoryCache(clock))
 
 
 @pytest.fixture
-def swr(cache: UserCache, clock: HandClock) -> Callable[..., Awaitable[Any]]:
+def swr(cache: UserCache, clock: ManualClock) -> Callable[..., Awaitable[Any]]:
     return StaleWhileRevalidate(cache, clock).swr
 
 
@@ -103,17 +103,17 @@ async def test_key_is_a_string(cache: UserCache) -> None:
 
 
 @pytest.mark.parametrize("ttl", [None, timedelta(0), -SECOND, 30 * DAY], ids=str)
-async def test_time_to_live_is_a_day_at_most(cache: UserCache, clock: HandClock, ttl: timedelta | None) -> None:
+async def test_time_to_live_is_a_day_at_most(cache: UserCache, clock: ManualClock, ttl: timedelta | None) -> None:
     await cache.set("k", 1, ttl)
-    await clock.forward(DAY - SECOND)
+    await clock.advance(DAY - SECOND)
     assert await cache.get("k") == 1
-    await clock.forward(2 * SECOND)
+    await clock.advance(2 * SECOND)
     assert await cache.get("k") is None
 
 
-async def test_shorter_time_to_live_counts(cache: UserCache, clock: HandClock) -> None:
+async def test_shorter_time_to_live_counts(cache: UserCache, clock: ManualClock) -> None:
     await cache.set("k", 1, 5 * SECOND)
-    await clock.forward(6)
+    await clock.advance(6)
     assert await cache.get("k") is None
 
 
@@ -135,11 +135,11 @@ async def test_swr_and_plain_values_are_separate(cache: UserCache, swr: Any, sou
     assert await cache.get("k") == "plain"
 
 
-async def test_swr_misses_then_is_fresh_then_stale_then_expired(clock: HandClock, swr: Any, source: Source) -> None:
+async def test_swr_misses_then_is_fresh_then_stale_then_expired(clock: ManualClock, swr: Any, source: Source) -> None:
     times = {"fresh_for": 10 * SECOND, "max_age": 100 * SECOND}
     seen = []
     for passed in (0, 9, 2, 50, 200):
-        await clock.forward(passed)
+        await clock.advance(passed)
         result = await swr("k", source, **times)
         seen.append((result.value, result.status))
         await settled()
@@ -243,7 +243,7 @@ async def test_invalid_times_are_refused(swr: Any, source: Source, times: Any, p
 
 
 async def test_unavailable_server_swr_loads_and_plain_calls_raise(
-    clock: HandClock, source: Source, caplog: pytest.LogCaptureFixture
+    clock: ManualClock, source: Source, caplog: pytest.LogCaptureFixture
 ) -> None:
     away = UserCache(AwayCache())
     for expected in (1, 2):

@@ -30,11 +30,11 @@ async def accepted(storage: Storage, count: int, *, lapses: int = 0, size: str =
 async def working(storage: Storage, input_bytes: int | None = None) -> AsyncIterator[RunsFacade]:
     with acting(ALICE):
         async with storage.worker(limits=replace(LONG, input_bytes=input_bytes)) as runs:
-            await storage.clock.forward(0)
+            await storage.clock.advance(0)
             yield runs
             for run_id in storage.tables.runs:
                 await runs.cancel(run_id)
-            await storage.clock.forward(0)
+            await storage.clock.advance(0)
 
 
 def running(storage: Storage) -> list[str]:
@@ -47,7 +47,7 @@ async def test_inputs_that_do_not_fit_wait_until_others_have_ended() -> None:
     async with working(storage, input_bytes=2500) as runs:
         assert running(storage) == ["r1", "r2"]
         await runs.cancel("r1", wait=True)
-        await storage.clock.forward(0)
+        await storage.clock.advance(0)
         assert running(storage) == ["r2", "r3"]
 
 
@@ -57,7 +57,7 @@ async def test_single_run_is_executed_at_any_input_size() -> None:
     async with working(storage, input_bytes=10) as runs:
         assert running(storage) == ["r1"]
         await runs.cancel("r1", wait=True)
-        await storage.clock.forward(0)
+        await storage.clock.advance(0)
         assert running(storage) == ["r2"]
 
 
@@ -66,7 +66,7 @@ async def test_no_run_is_claimed_while_claimed_ones_wait_for_memory() -> None:
     await accepted(storage, 2, size=BIG)
     async with working(storage, input_bytes=10):
         await accepted(storage, 1, start=3)
-        await storage.clock.forward(60)
+        await storage.clock.advance(60)
         assert (storage.status("r2"), storage.status("r3")) == ("starting", "pending")
 
 
@@ -84,9 +84,9 @@ async def test_runs_that_lost_a_worker_restart_one_after_the_other() -> None:
     await accepted(storage, 3, lapses=1)
     async with working(storage):
         assert running(storage) == ["r1"]
-        await storage.clock.forward(STEP)
+        await storage.clock.advance(STEP)
         assert running(storage) == ["r1", "r2"]
-        await storage.clock.forward(STEP)
+        await storage.clock.advance(STEP)
         assert running(storage) == ["r1", "r2", "r3"]
 
 
@@ -94,19 +94,19 @@ async def test_run_that_lost_two_workers_restarts_later_and_alone() -> None:
     storage = Storage()
     await accepted(storage, 2, lapses=2)
     async with working(storage) as runs:
-        await storage.clock.forward(BACK_OFF - 1)
+        await storage.clock.advance(BACK_OFF - 1)
         assert running(storage) == []
-        await storage.clock.forward(1)
+        await storage.clock.advance(1)
         assert running(storage) == ["r1"]
         await accepted(storage, 1, start=3)
-        await storage.clock.forward(PROBATION - 1)
+        await storage.clock.advance(PROBATION - 1)
         # Nothing else starts beside it yet.
         assert running(storage) == ["r1"]
-        await storage.clock.forward(31)
+        await storage.clock.advance(31)
         # Another one of its kind waits for its end, and delays no others.
         assert running(storage) == ["r1", "r3"]
         await runs.cancel("r1", wait=True)
-        await storage.clock.forward(0)
+        await storage.clock.advance(0)
         assert running(storage) == ["r2", "r3"]
 
 
@@ -116,7 +116,7 @@ async def test_other_runs_execute_while_a_run_waits_to_restart() -> None:
     await accepted(storage, 1, start=2)
     async with working(storage):
         assert running(storage) == ["r2"]
-        await storage.clock.forward(BACK_OFF)
+        await storage.clock.advance(BACK_OFF)
         assert running(storage) == ["r1", "r2"]
 
 

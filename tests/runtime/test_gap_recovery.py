@@ -17,16 +17,16 @@ from runstead.testing.fakes import Step
 from tests.faults.kernel import ALICE
 from tests.runtime.test_orphaned_streams import LIMITS, TERM, SpeechlessStorage, read
 from tests.simulation.readers import Reader
-from tests.simulation.scenario import CALM, Story, a_spec
+from tests.simulation.scenario import CALM, Scenario, a_spec
 
 TALKS = [Step(takes=1, chunks=9) for _ in range(3)]
 SPEC = a_spec("r1", *TALKS, stream_modes=("values", "custom"))
 
 
 @pytest.fixture
-def story() -> Iterator[Story]:
+def story() -> Iterator[Scenario]:
     logging.disable(logging.ERROR)
-    with Story() as story:
+    with Scenario() as story:
         yield story
     logging.disable(logging.NOTSET)
 
@@ -35,13 +35,13 @@ def gaps_of(reader: Reader) -> list[dict[str, Any]]:
     return [json.loads(event.data) for event in reader.events if event.event == "gap"]
 
 
-def rejoined(story: Story, gap: dict[str, Any], *, seconds: float = 0) -> Reader:
+def rejoined(story: Scenario, gap: dict[str, Any], *, seconds: float = 0) -> Reader:
     """The client's second connection, as opened by DeerFlow's page."""
     story.wait(seconds)
     return Reader.of(story, "r1", last_event_id=gap["latest_available_event_id"])
 
 
-def after_a_crash(story: Story, last_event_id: str = "-1", *, seconds: float = 0) -> tuple[Reader, Reader]:
+def after_a_crash(story: Scenario, last_event_id: str = "-1", *, seconds: float = 0) -> tuple[Reader, Reader]:
     """Return a reader that sees every event of attempt 2, and one that joins with an id of attempt 1."""
     Reader.of(story, SPEC)
     story.wait(1.5)
@@ -57,7 +57,7 @@ def after_a_crash(story: Story, last_event_id: str = "-1", *, seconds: float = 0
 @pytest.mark.parametrize("seconds", [0, 0.4, 60], ids=["before its first event", "while it streams", "after its end"])
 @pytest.mark.parametrize("last_event_id", ["-1", "1-2"])
 def test_rejoin_from_the_gap_of_a_lost_log_reads_the_whole_next_attempt(
-    story: Story, seconds: float, last_event_id: str
+    story: Scenario, seconds: float, last_event_id: str
 ) -> None:
     witness, reader = after_a_crash(story, last_event_id, seconds=seconds)
     story.wait(60)
@@ -74,7 +74,7 @@ def test_rejoin_from_the_gap_of_a_lost_log_reads_the_whole_next_attempt(
 
 
 @pytest.mark.parametrize("key", ["earliest_available_event_id", "latest_available_event_id"])
-def test_rejoin_while_the_next_attempt_streams_gets_no_second_gap(story: Story, key: str) -> None:
+def test_rejoin_while_the_next_attempt_streams_gets_no_second_gap(story: Scenario, key: str) -> None:
     witness, reader = after_a_crash(story, seconds=0.4)
     (gap,) = gaps_of(reader)
     again = Reader.of(story, "r1", last_event_id=gap[key])
@@ -83,7 +83,7 @@ def test_rejoin_while_the_next_attempt_streams_gets_no_second_gap(story: Story, 
     assert again.ids == [event_id for event_id in witness.ids if event_id != gap[key]]
 
 
-def test_rejoin_after_the_stream_was_removed_ends_immediately(story: Story) -> None:
+def test_rejoin_after_the_stream_was_removed_ends_immediately(story: Scenario) -> None:
     Reader.of(story, SPEC)
     story.wait(3600)
     late = Reader.of(story, "r1", last_event_id="1-2")
@@ -95,7 +95,7 @@ def test_rejoin_after_the_stream_was_removed_ends_immediately(story: Story) -> N
     assert again.events == []
 
 
-def test_rejoin_from_the_gap_of_an_unknown_id_reads_everything(story: Story) -> None:
+def test_rejoin_from_the_gap_of_an_unknown_id_reads_everything(story: Scenario) -> None:
     uncut = Reader.of(story, SPEC)
     story.wait(60)
     reader = Reader.of(story, "r1", last_event_id="1-9999")
@@ -107,7 +107,7 @@ def test_rejoin_from_the_gap_of_an_unknown_id_reads_everything(story: Story) -> 
 
 
 def test_rejoin_while_the_window_moves_gets_no_second_gap() -> None:
-    with Story(replace(CALM, window_events=12)) as story:
+    with Scenario(replace(CALM, window_events=12)) as story:
         slow = Reader.of(story, SPEC, seconds_per_batch=1.9)
         while not gaps_of(slow):
             story.wait(0.1)
@@ -125,7 +125,7 @@ async def test_rejoin_from_the_gap_before_a_reconciled_end_reads_the_end_alone()
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
             await storage.end_unpublished(runs)
-            await storage.clock.forward(3 * TERM)
+            await storage.clock.advance(3 * TERM)
             items = await read(await runs.join_stream("r1", last_event_id="-1"))
             (place,) = [place for place, item in enumerate(items) if getattr(item, "event", "") == "gap"]
             gap = json.loads(items[place].data)  # type: ignore[union-attr]

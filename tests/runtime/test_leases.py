@@ -36,7 +36,7 @@ async def test_slow_renewal_does_not_delay_other_renewals() -> None:
             for number in (1, 2):
                 await runs.create_background(a_spec(f"r{number}", Step("hang"), thread_id=f"t{number}"))
             for _ in range(4):
-                await storage.clock.forward(1)
+                await storage.clock.advance(1)
             # It was requested once, and is awaited; the other one is requested each second.
             assert leases.renewed == {"r1": 1, "r2": 4}
             for number in (1, 2):

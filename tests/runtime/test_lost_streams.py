@@ -23,7 +23,7 @@ from runstead.runtime.stream_bridge import (
     StreamNotFound,
     StreamStatus,
 )
-from runstead.testing.gaps import a_gap
+from runstead.testing.gaps import gap_event_data
 from tests.faults.kernel import ALICE, Storage, a_spec
 
 TERM = timedelta(seconds=10)
@@ -81,7 +81,7 @@ async def test_reader_of_an_ended_run_gets_a_gap_and_the_values(then: Sentinel |
     assert isinstance(heard, StreamEvent)
     assert isinstance(gap, StreamEvent)
     assert isinstance(values, StreamEvent)
-    assert (gap.event, json.loads(gap.data)) == ("gap", a_gap("r1", "1-2", None, None, "2-0"))
+    assert (gap.event, json.loads(gap.data)) == ("gap", gap_event_data("r1", "1-2", None, None, "2-0"))
     assert (values.event, values.data) == ("values", b'{"log":["all"]}')
     assert end is END_SENTINEL
 
@@ -200,7 +200,7 @@ async def test_full_replay_after_loss_of_the_first_log_gets_a_gap(comes: str) ->
             stream = early if comes == "before" else await streams.open(run, last_event_id="-1")
             async with early, stream:
                 gap, *rest = [item async for item in stream if isinstance(item, StreamEvent)]
-    assert (gap.event, json.loads(gap.data)) == ("gap", a_gap("r1", "-1", "2-1", None, "2-0"))
+    assert (gap.event, json.loads(gap.data)) == ("gap", gap_event_data("r1", "-1", "2-1", None, "2-0"))
     assert [event.id for event in rest] == ["2-1", "2-2"]
 
 

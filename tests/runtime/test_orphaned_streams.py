@@ -16,7 +16,7 @@ from runstead.runtime.runs.runtime import RunLimits
 from runstead.runtime.runs.types import RunRecord, RunStatus, StopReason
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge import END_SENTINEL, StreamEvent, StreamItem, StreamStatus, TerminalKind
-from runstead.testing.gaps import a_gap
+from runstead.testing.gaps import gap_event_data
 from tests.faults.kernel import ALICE, Storage, a_spec
 
 TERM = 10.0
@@ -45,7 +45,7 @@ class SpeechlessStorage(Storage):
     async def end_unpublished(self, runs: RunsFacade, run_id: str = "r1") -> RunRecord:
         """End a run in the storage without a terminal event on its stream."""
         await runs.create_background(a_spec(run_id))
-        await self.clock.forward(1)
+        await self.clock.advance(1)
         assert self.status(run_id) == "success"
         self.bridge.speechless = False
         return self.tables.runs[run_id].record
@@ -57,11 +57,11 @@ async def test_reconciled_stream_has_gap_values_and_end() -> None:
         with acting(ALICE):
             await storage.end_unpublished(runs)
             stream = await runs.join_stream("r1", last_event_id="-1")
-            await storage.clock.forward(3 * TERM)
+            await storage.clock.advance(3 * TERM)
             items = [item async for item in stream if isinstance(item, StreamEvent)]
             state = (await runs.join_wait("r1")).output
     *_, gap, values, end = items
-    assert (gap.event, json.loads(gap.data)) == ("gap", a_gap("r1", None, None, None, "2-1"))
+    assert (gap.event, json.loads(gap.data)) == ("gap", gap_event_data("r1", None, None, None, "2-1"))
     assert values.event == "values"
     assert (end.terminal, end.data) == ("end", values.data)
     assert state == values.data
@@ -75,7 +75,7 @@ async def test_late_subscriber_replays_identical_events() -> None:
         with acting(ALICE):
             await storage.end_unpublished(runs)
             first = await runs.join_stream("r1", last_event_id="-1")
-            await storage.clock.forward(3 * TERM)
+            await storage.clock.advance(3 * TERM)
             assert await read(first) == await read(await runs.join_stream("r1", last_event_id="-1"))
 
 
@@ -84,7 +84,7 @@ async def test_only_one_worker_publishes_the_missing_terminal_event() -> None:
     async with storage.workers(True, True, True, limits=LIMITS) as (runs, *_):
         with acting(ALICE):
             await storage.end_unpublished(runs)
-            await storage.clock.forward(5 * TERM)
+            await storage.clock.advance(5 * TERM)
             items = await read(await runs.join_stream("r1", last_event_id="-1"))
     told = [item.event for item in items if isinstance(item, StreamEvent)]
     assert told.count("gap") == 1
@@ -97,10 +97,10 @@ async def test_late_worker_publishes_its_own_terminal_event() -> None:
         with acting(ALICE):
             await storage.end_unpublished(runs)
             # Time for one check after the end, and not for a second.
-            await storage.clock.forward(TERM)
+            await storage.clock.advance(TERM)
             assert await storage.bridge.status("r1") is StreamStatus.OPEN
             assert await storage.bridge.publish_end("r1") == "1-4"
-            await storage.clock.forward(5 * TERM)
+            await storage.clock.advance(5 * TERM)
             items = await read(await runs.join_stream("r1", last_event_id="-1"))
     assert "gap" not in [item.event for item in items if isinstance(item, StreamEvent)]
 
@@ -114,7 +114,7 @@ async def test_run_cancelled_before_its_start_has_no_gap() -> None:
             await gateway.cancel("r1")
         storage.bridge.speechless = False
         await gateway.start()
-        await storage.clock.forward(3 * TERM)
+        await storage.clock.advance(3 * TERM)
         items = await read(stream)
     assert [item.terminal for item in items if isinstance(item, StreamEvent)] == ["cancel"]
 
@@ -126,7 +126,7 @@ async def test_silent_live_run_is_not_ended() -> None:
             await gateway.create_background(a_spec("r1", after_seconds=3600))
             await gateway.join_stream("r1")
         await gateway.start()
-        await storage.clock.forward(20 * TERM)
+        await storage.clock.advance(20 * TERM)
         assert await storage.bridge.status("r1") is StreamStatus.OPEN
         assert storage.tables.runs["r1"].record.status is RunStatus.PENDING
         await storage.leases.request_stop("r1", StopReason.BY_USER)
@@ -144,9 +144,9 @@ async def orphaned_runs(storage: SpeechlessStorage, *run_ids: str) -> AsyncItera
             for number, run_id in enumerate(run_ids):
                 storage.bridge.speechless = True
                 await runs.create_background(a_spec(run_id, thread_id=f"t{number}"))
-                await storage.clock.forward(1)
+                await storage.clock.advance(1)
         storage.bridge.speechless = False
-        await storage.clock.forward(2 * TERM)
+        await storage.clock.advance(2 * TERM)
         yield
 
 
@@ -209,7 +209,7 @@ async def test_reader_with_a_mode_filter_still_gets_the_values_after_a_gap() -> 
         with acting(ALICE):
             await storage.end_unpublished(runs)
             stream = await runs.join_stream("r1", last_event_id="-1", modes=["messages-tuple"])
-            await storage.clock.forward(3 * TERM)
+            await storage.clock.advance(3 * TERM)
             items = await read(stream)
     assert [item.event for item in items if isinstance(item, StreamEvent)] == ["metadata", "gap", "values", "end"]
 
@@ -221,6 +221,6 @@ async def test_log_that_starts_with_a_gap_has_only_one_gap() -> None:
             await storage.end_unpublished(runs)
             await storage.bridge.cleanup("r1")
             await storage.bridge.open("r1", 1)
-            await storage.clock.forward(3 * TERM)
+            await storage.clock.advance(3 * TERM)
             items = await read(await runs.join_stream("r1", last_event_id="-1"))
     assert [item.event for item in items if isinstance(item, StreamEvent)] == ["gap", "values", "end"]

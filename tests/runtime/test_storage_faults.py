@@ -55,7 +55,7 @@ async def test_disk_that_is_full_costs_an_attempt_and_no_run() -> None:
         with acting(ALICE):
             waiting = asyncio.create_task(runs.create_and_wait(a_spec("r1")))
             while not waiting.done():
-                await storage.clock.forward(0.5)
+                await storage.clock.advance(0.5)
             result = await waiting
     assert (result.record.status, result.record.attempt, result.record.lapses) == (RunStatus.SUCCESS, 2, 0)
 
@@ -89,9 +89,9 @@ async def test_run_that_needs_a_missing_key_is_released_to_others() -> None:
         # Turns of the loop do not advance time: without a pause it would be claimed again in each.
         await turn(500)
         assert (storage.status("r1"), checkpoints.begun) == ("pending", 1)
-        await storage.clock.forward(29)
+        await storage.clock.advance(29)
         assert checkpoints.begun == 1
-        await storage.clock.forward(60)
+        await storage.clock.advance(60)
         assert (storage.status("r1"), checkpoints.begun) == ("pending", 3)
     async with storage.worker(bridge=MemoryStreamBridge(clock=storage.clock)) as keyed:
         with acting(ALICE):
@@ -127,7 +127,7 @@ async def test_run_whose_row_needs_a_missing_key_waits_for_another_worker(at: st
         with acting(ALICE):
             await runs.create_background(a_spec("r1"))
         await turn(500)
-        await storage.clock.forward(29)
+        await storage.clock.advance(29)
         assert (storage.status("r1"), leases.calls) == ("pending", 1)
     async with storage.worker(bridge=MemoryStreamBridge(clock=storage.clock)) as keyed:
         with acting(ALICE):
@@ -216,7 +216,7 @@ async def test_rollback_waits_for_the_unavailable_storage() -> None:
             assert await anext(stream)
             undone = asyncio.create_task(runs.cancel("r1", action="rollback", wait=True))
             while not undone.done():
-                await storage.clock.forward(0.1)
+                await storage.clock.advance(0.1)
             await undone
             await stream.aclose()
     assert checkpoints.left == 0

@@ -23,7 +23,7 @@ from runstead.runtime.stream_bridge import (
     StreamNotFound,
     StreamStatus,
 )
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from tests.faults.kernel import ALICE, Storage, a_spec
 
 LOST = [StreamNotFound("r1"), BridgeUnavailable("redis://somewhere"), BridgeClosed()]
@@ -34,7 +34,7 @@ class Shelf:
 
     def __init__(
         self,
-        clock: HandClock,
+        clock: ManualClock,
         *,
         at_status: StreamBridgeError | None = None,
         at_subscribe: StreamBridgeError | None = None,
@@ -87,7 +87,7 @@ async def joined(shelf: Shelf, storage: Storage) -> bytes | None:
             )
             try:
                 for _ in range(5):
-                    await storage.clock.forward(1)
+                    await storage.clock.advance(1)
                 assert waiting.done(), "who joins an ended run waits"
                 assert shelf.readers == 0
                 return waiting.result().output

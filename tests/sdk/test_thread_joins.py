@@ -16,7 +16,7 @@ from langgraph_sdk.errors import NotFoundError, UnprocessableEntityError
 
 from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
-from runstead.testing.gaps import a_gap
+from runstead.testing.gaps import gap_event_data
 
 from .conftest import GRAPHS
 from .flavours import client_of
@@ -217,7 +217,7 @@ async def test_unknown_event_id_is_refused(client: Any, last: str) -> None:
     async with joined(client, thread_id, last_event_id=last) as reader:
         parts = await reader.runs_done(1)
     assert shape(parts) == ["gap", "metadata", "values", "values", "run_done"]
-    assert parts[0].data == a_gap(None, last, None, None, "-1")
+    assert parts[0].data == gap_event_data(None, last, None, None, "-1")
 
 
 async def test_stream_ends_with_its_thread(client: Any) -> None:

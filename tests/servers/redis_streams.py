@@ -11,7 +11,7 @@ from typing import Any, Final
 from runstead.infra.engines.redis import TIMEOUT, RedisConnections, open_redis
 from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
 from runstead.runtime.clock import Clock
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 
 PATIENCE: Final = 60.0
 """Real seconds as a limit for any operation, on a busy machine."""
@@ -59,12 +59,12 @@ async def age(connections: RedisConnections, prefix: str, seconds: float) -> Non
         await connections.ask("EVAL", _AGE, 1, key, round(seconds * 1000))
 
 
-async def let_pass(clock: HandClock, connections: RedisConnections, prefix: str, seconds: float, step: float) -> None:
+async def let_pass(clock: ManualClock, connections: RedisConnections, prefix: str, seconds: float, step: float) -> None:
     """Advance time here and in Redis, in steps that let owners renew their streams."""
     left = seconds
     while left > 0:
         now = min(step, left)
-        await clock.forward(now)
+        await clock.advance(now)
         await age(connections, prefix, now)
         # Replies from Redis come in real time.
         await asyncio.sleep(0.02)

@@ -7,12 +7,12 @@ from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQueryStore
 from runstead.infra.storage.threads import SqlThreadStore
-from runstead.testing.clock import HandClock
-from runstead.testing.conformance.run_storage import Bell, RunStorage
+from runstead.testing.clock import ManualClock
+from runstead.testing.conformance.run_storage import EnqueueRecorder, RunStorage
 
 
 def stores_over(database: Database, *, by_turns: bool = False) -> RunStorage:
-    clock, bell = HandClock(), Bell()
+    clock, bell = ManualClock(), EnqueueRecorder()
     return RunStorage(
         create=SqlRunCreateStore(database, clock, bell),
         query=SqlRunQueryStore(database),

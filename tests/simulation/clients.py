@@ -15,7 +15,7 @@ from runstead.runtime.stream_bridge import Sentinel, StreamEvent
 
 from .kernel import Durable
 from .network import Address, Connection, Disconnected
-from .plan import Action, Cancel, Delete, Habits, Join, Retry, Submit
+from .plan import Action, Cancel, ClientBehavior, Delete, Join, Retry, Submit
 from .ports import Outage
 from .recorder import Reading
 from .result_checks import Answers
@@ -123,7 +123,7 @@ class Clients:
             self._witness.wanted[spec.run_id or ""].fate = "refused"
             self._world.note("client", f"refused {spec.run_id}")
 
-    async def _create_and_wait(self, spec: RunSpec, habits: Habits) -> None:
+    async def _create_and_wait(self, spec: RunSpec, habits: ClientBehavior) -> None:
         patience = habits.patience or (habits.hangs_up_after[0] * 0.2 if habits.hangs_up_after else _PATIENCE)
         try:
             async with asyncio.timeout(patience):
@@ -143,7 +143,7 @@ class Clients:
             self._accepted((spec,))
             self._answers.check_result(spec.run_id or "", result)
 
-    async def _create_and_stream(self, spec: RunSpec, habits: Habits) -> None:
+    async def _create_and_stream(self, spec: RunSpec, habits: ClientBehavior) -> None:
         async def create(runs: RunsFacade) -> RunStream:
             _, stream = await runs.create_and_stream(spec)
             return stream
@@ -192,7 +192,7 @@ class Clients:
         self,
         reading: Reading,
         connection: Connection | None,
-        habits: Habits,
+        habits: ClientBehavior,
         last_id: str | None,
         modes: tuple[str, ...] | None,
     ) -> None:
@@ -221,7 +221,7 @@ class Clients:
             await asyncio.sleep(_PAUSE)
 
     async def _read_connection(
-        self, reading: Reading, connection: Connection, habits: Habits, limit: int | None, last_id: str | None
+        self, reading: Reading, connection: Connection, habits: ClientBehavior, limit: int | None, last_id: str | None
     ) -> str | None:
         """Read one connection until it ends, breaks, or ``limit`` events were received; return the last id seen."""
         reading.processes.append(connection.process)

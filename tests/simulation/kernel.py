@@ -21,7 +21,8 @@ from runstead.runtime.runs.store import CreatedRun, Decide
 from runstead.runtime.runs.types import RunId, RunSpec
 from runstead.runtime.stream_bridge import StreamBridge, TerminalKind
 from runstead.testing.fakes import (
-    Effects,
+    AgentEnvironment,
+    EffectLog,
     FakeAgents,
     InMemoryCheckpointStore,
     InMemoryLeaseStore,
@@ -29,26 +30,25 @@ from runstead.testing.fakes import (
     InMemoryRunStore,
     InMemoryTables,
     InMemoryThreadStore,
-    Stage,
 )
 
 from .loop import LoopClock
-from .ports import Outage, Weather, through_network
-from .recorder import Published, Witness
+from .ports import LatencyProfile, Outage, through_network
+from .recorder import Published, Recorder
 from .world import Process, World
 
 _SAVER_WRITES = ("aput", "aput_writes", "adelete_thread")
 
 
 @dataclass(frozen=True, slots=True)
-class Climate:
+class FaultProfile:
     """The faults and limits of a schedule's processes. Shares are between 0 and 1."""
 
-    stores: Weather = field(default_factory=Weather)
+    stores: LatencyProfile = field(default_factory=LatencyProfile)
     lost_notices: float = 0.0
     failing_observers: float = 0.0
     failing_streams: float = 0.0
-    slow_streams: Weather = field(default_factory=lambda: Weather(instant=1.0))
+    slow_streams: LatencyProfile = field(default_factory=lambda: LatencyProfile(instant=1.0))
     careless_agents: bool = False
     window_events: int = 20_000
     window_bytes: int = 16 * 1024 * 1024
@@ -71,12 +71,12 @@ class Durable:
 
     def __init__(self, world: World) -> None:
         clock = LoopClock(lambda: world.now)
-        self.witness = Witness(lambda: world.now)
+        self.witness = Recorder(lambda: world.now)
         self.tables = InMemoryTables(clock, watch=self.witness.moved)
         self.checkpoints = InMemoryCheckpointStore()
         self.events = InMemoryRunEventStore(self.tables.threads)
         self.threads = InMemoryThreadStore(self.tables)
-        self.effects = Effects(clock)
+        self.effects = EffectLog(clock)
         self.checkpoint_numbers = count(1)
         self.woken: dict[str, float] = {}
         """The time at which a frozen process woke up, by its name."""
@@ -95,7 +95,7 @@ class Durable:
 class Kernel:
     """A process with a facade in it."""
 
-    def __init__(self, process: Process, durable: Durable, climate: Climate) -> None:
+    def __init__(self, process: Process, durable: Durable, climate: FaultProfile) -> None:
         self.process, self.durable, self.climate = process, durable, climate
         self.streams_to_lose = 0
         """Number of streams to delete before their next subscribers have begun to read, as if a server had lost its
@@ -124,11 +124,11 @@ class Kernel:
                 lease_store=leases,
                 event_store=self._remote(durable.events, "events"),
                 checkpoints=self._checkpoints(),
-                bridge=WitnessedBridge(self._memory, self),
-                dispatcher=ForgetfulDispatcher(leases, bell, process, climate.lost_notices, dispatch),
+                bridge=RecordingBridge(self._memory, self),
+                dispatcher=LossyDispatcher(leases, bell, process, climate.lost_notices, dispatch),
                 agents=FakeAgents(self._stage()),
                 agent_loops=InlineAgentLoops(),
-                observer=CompositeObserver([WitnessedObserver(self)]),
+                observer=CompositeObserver([RecordingLifecycleObserver(self)]),
                 clock=process.clock,
                 limits=climate.limits,
             )
@@ -162,9 +162,9 @@ class Kernel:
         )
         return store
 
-    def _stage(self) -> Stage:
+    def _stage(self) -> AgentEnvironment:
         process, durable = self.process, self.durable
-        return Stage(
+        return AgentEnvironment(
             clock=process.clock,
             effects=durable.effects,
             worker=process.name,
@@ -188,7 +188,7 @@ class OneLifeRunStore(InMemoryRunStore):
         return await super().create_runs(specs, decide)
 
 
-class WitnessedBridge(StreamBridge):
+class RecordingBridge(StreamBridge):
     """The memory bridge with a recorder; sometimes it fails to accept an event or a reader."""
 
     def __init__(self, inner: MemoryStreamBridge, kernel: Kernel) -> None:
@@ -267,7 +267,7 @@ class WitnessedBridge(StreamBridge):
             )
 
 
-class ForgetfulDispatcher(LocalDispatcher):
+class LossyDispatcher(LocalDispatcher):
     """Loses some of the stop notices."""
 
     def __init__(
@@ -281,7 +281,7 @@ class ForgetfulDispatcher(LocalDispatcher):
             await super().request_stop(run_id)
 
 
-class WitnessedObserver:
+class RecordingLifecycleObserver:
     """Records events at the witness, and fails now and then."""
 
     def __init__(self, kernel: Kernel) -> None:
@@ -292,6 +292,6 @@ class WitnessedObserver:
         await process.port_call()
         process.world.note(process.name, f"observes {event.event_type.value} of {event.run_id}")
         durable.witness.told_as.append(require_actor_context("observing a run"))
-        durable.witness.told.append((process.name, durable.has_ended(event.run_id), event))
+        durable.witness.published_ends.append((process.name, durable.has_ended(event.run_id), event))
         if process.world.chance.random() < self._kernel.climate.failing_observers:
             raise Outage("an observer failed")

@@ -114,7 +114,7 @@ def settled_then_told(plan: Plan, durable: Durable) -> Iterator[str]:
             if line.terminal and not line.was_durable:
                 yield f"law 4: {run_id} had a terminal event before its end was durable"
     ends: dict[RunId, int] = {}
-    for process, was_durable, event in witness.told:
+    for process, was_durable, event in witness.published_ends:
         if event.event_type in _END_EVENTS:
             ends[event.run_id] = ends.get(event.run_id, 0) + 1
             if not was_durable:

@@ -16,7 +16,7 @@ from runstead.runtime.runs.facade import RunsFacade, RunStream
 from runstead.runtime.stream_bridge import BridgeClosed, StreamItem
 
 from .kernel import Kernel
-from .ports import Outage, Weather
+from .ports import LatencyProfile, Outage
 from .world import World
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Disconnected(ConnectionError):
 class Address:
     """The address at which clients find the server, whichever process that is now."""
 
-    def __init__(self, world: World, weather: Weather) -> None:
+    def __init__(self, world: World, weather: LatencyProfile) -> None:
         self._world, self._weather = world, weather
         self.kernel: Kernel | None = None
 
@@ -94,7 +94,7 @@ class Address:
 class Connection:
     """A stream on its way to one client."""
 
-    def __init__(self, world: World, weather: Weather) -> None:
+    def __init__(self, world: World, weather: LatencyProfile) -> None:
         self._world, self._weather = world, weather
         self._wire: deque[Sequence[StreamItem] | None] = deque()
         self._arrived: deque[Sequence[StreamItem] | None] = deque()

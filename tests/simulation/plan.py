@@ -8,13 +8,13 @@ from typing import Literal, TypeAlias
 from runstead.runtime.runs.types import RunId, RunSpec, StopAction, StreamMode, ThreadId
 from runstead.testing.fakes import Script
 
-from .kernel import Climate
+from .kernel import FaultProfile
 
-Manner: TypeAlias = Literal["background", "stream", "wait"]
+ReadMode: TypeAlias = Literal["background", "stream", "wait"]
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
+class ClientBehavior:
     """The habits of a reader: it disconnects after given numbers of events and reconnects, and may read slowly."""
 
     hangs_up_after: tuple[int, ...] = ()
@@ -28,8 +28,8 @@ class Habits:
 class Submit:
     at: float
     specs: tuple[RunSpec, ...]
-    manner: Manner
-    habits: Habits
+    manner: ReadMode
+    habits: ClientBehavior
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +39,24 @@ class Cancel:
     action: StopAction
     wait: bool
     times: int
-    habits: Habits
+    habits: ClientBehavior
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
     at: float
     run_id: RunId
-    habits: Habits
+    habits: ClientBehavior
 
 
 @dataclass(frozen=True, slots=True)
 class Join:
     at: float
     run_id: RunId
-    manner: Manner
+    manner: ReadMode
     last_event_id: str | None
     modes: tuple[StreamMode, ...] | None
-    habits: Habits
+    habits: ClientBehavior
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Freeze:
     successor: bool
 
 
-Misfortune: TypeAlias = Crash | Restart | Freeze
+Fault: TypeAlias = Crash | Restart | Freeze
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,8 @@ class Plan:
     seed: int
     threads: tuple[ThreadId, ...]
     actions: tuple[Action, ...]
-    misfortunes: tuple[Misfortune, ...]
-    climate: Climate
+    misfortunes: tuple[Fault, ...]
+    climate: FaultProfile
     scripts: dict[RunId, Script | None] = field(default_factory=dict)
 
     @property

@@ -23,7 +23,7 @@ class Outage(ConnectionError):
 
 
 @dataclass(frozen=True, slots=True)
-class Weather:
+class LatencyProfile:
     """Network delays and faults.
 
     The share ``instant`` of trips takes no time, the others take up to ``slowest`` seconds.
@@ -46,7 +46,7 @@ class Weather:
 def through_network(
     port: P,
     process: Process,
-    weather: Weather,
+    weather: LatencyProfile,
     *,
     name: str,
     at_once: Collection[str] = (),
@@ -62,7 +62,13 @@ def through_network(
 
 class _Remote:
     def __init__(
-        self, port: Any, process: Process, weather: Weather, name: str, at_once: frozenset[str], silent: frozenset[str]
+        self,
+        port: Any,
+        process: Process,
+        weather: LatencyProfile,
+        name: str,
+        at_once: frozenset[str],
+        silent: frozenset[str],
     ) -> None:
         self._port, self._process, self._weather, self._name = port, process, weather, name
         self._at_once, self._silent = at_once, silent

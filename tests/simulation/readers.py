@@ -11,19 +11,19 @@ from runstead.runtime.runs.types import RunId, RunSpec
 from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamItem
 
 from .clients import ACTOR
-from .scenario import Story
+from .scenario import Scenario
 
 
 class Reader:
     """Reads a stream to its end in the background of a story."""
 
-    def __init__(self, story: Story, task: asyncio.Task[None], items: list[StreamItem]) -> None:
+    def __init__(self, story: Scenario, task: asyncio.Task[None], items: list[StreamItem]) -> None:
         self._story, self._task, self.items = story, task, items
 
     @classmethod
     def of(
         cls,
-        story: Story,
+        story: Scenario,
         run: RunSpec | RunId,
         *,
         last_event_id: str | None = "-1",

@@ -12,7 +12,7 @@ from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus
 from runstead.runtime.stream_bridge import StreamItem
 from runstead.testing.fakes import Script
 
-Fate: TypeAlias = Literal["accepted", "refused", "unknown"]
+ExpectedEnd: TypeAlias = Literal["accepted", "refused", "unknown"]
 """The outcome as known to the creating client: accepted, refused, or cut off before the response."""
 
 
@@ -22,7 +22,7 @@ class Wanted:
 
     spec: RunSpec
     script: Script | None
-    fate: Fate = "unknown"
+    fate: ExpectedEnd = "unknown"
     accepted_at: float | None = None
     stop_asked: bool = False
     delete_asked: bool = False
@@ -68,7 +68,7 @@ class Reading:
 
 
 @dataclass(slots=True)
-class Witness:
+class Recorder:
     """The record of all requests, writes, publications, readings and notifications."""
 
     now: Callable[[], float]
@@ -77,7 +77,7 @@ class Witness:
     all_moves: list[Move] = field(default_factory=list)
     published: dict[RunId, list[Published]] = field(default_factory=dict)
     readings: list[Reading] = field(default_factory=list)
-    told: list[tuple[str, bool, RunLifecycleEvent]] = field(default_factory=list)
+    published_ends: list[tuple[str, bool, RunLifecycleEvent]] = field(default_factory=list)
     told_as: list[ActorContext] = field(default_factory=list)
     """The bound actor of each notification of observers; in the same order as the notifications."""
     surprises: list[str] = field(default_factory=list)

@@ -23,14 +23,14 @@ from runstead.runtime.runs.types import RunId, RunRecord, RunResult, RunScope, R
 from runstead.testing.fakes import Script, Step
 
 from .clients import ACTOR
-from .kernel import Climate, Durable, Kernel
-from .ports import Weather
+from .kernel import Durable, FaultProfile, Kernel
+from .ports import LatencyProfile
 from .world import World
 
 T = TypeVar("T")
 
-CALM: Final = Climate(
-    stores=Weather(instant=1.0),
+CALM: Final = FaultProfile(
+    stores=LatencyProfile(instant=1.0),
     retention=300,
     awaiting_retention=7200,
     limits=RunLimits(
@@ -54,10 +54,10 @@ def a_spec(run_id: RunId, *steps: Step, thread_id: ThreadId | None = "t1", **fie
     return RunSpec(**{**defaults, "run_id": run_id, "thread_id": thread_id, **fields})
 
 
-class Story:
+class Scenario:
     """Server processes, in sequence or in parallel, over one storage."""
 
-    def __init__(self, climate: Climate = CALM, seed: int = 0) -> None:
+    def __init__(self, climate: FaultProfile = CALM, seed: int = 0) -> None:
         self.world = World(seed)
         self.durable = Durable(self.world)
         self.climate = climate
@@ -98,7 +98,7 @@ class Story:
         self.world.complete(kernel.process, kernel.close(grace), _FOR_EVER)
         kernel.process.kill()
 
-    def tell(
+    def publish(
         self,
         verb: Callable[[RunsFacade], Awaitable[T]],
         *,
@@ -119,15 +119,15 @@ class Story:
 
     def create(self, spec: RunSpec, *, kernel: Kernel | None = None) -> RunRecord:
         """Create a run in the background."""
-        return self.tell(lambda runs: runs.create_background(spec), kernel=kernel)
+        return self.publish(lambda runs: runs.create_background(spec), kernel=kernel)
 
     def create_and_wait(self, spec: RunSpec) -> RunResult:
         """Create a run, and wait for its end."""
-        return self.tell(lambda runs: runs.create_and_wait(spec))
+        return self.publish(lambda runs: runs.create_and_wait(spec))
 
     def end_of(self, run_id: RunId, *, within: float = _FOR_EVER) -> RunResult:
         """Wait for the end of a run."""
-        return self.tell(lambda runs: runs.join_wait(run_id), within=within)
+        return self.publish(lambda runs: runs.join_wait(run_id), within=within)
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""

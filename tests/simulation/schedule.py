@@ -14,8 +14,8 @@ from .clients import ACTOR, Clients
 from .kernel import Durable, Kernel
 from .laws import broken_laws
 from .network import Address
-from .plan import Crash, Freeze, Misfortune, Plan, Restart
-from .ports import Weather
+from .plan import Crash, Fault, Freeze, Plan, Restart
+from .ports import LatencyProfile
 from .recorder import Wanted
 from .workload import draw
 from .world import NotQuiescent, Process, World
@@ -60,7 +60,7 @@ class Schedule:
         self.plan = plan
         self.world = World(plan.seed)
         self.durable = Durable(self.world)
-        self.address = Address(self.world, Weather(instant=0.6, slowest=0.01))
+        self.address = Address(self.world, LatencyProfile(instant=0.6, slowest=0.01))
         self.clients = Clients(self.world, self.durable, self.address)
         self.kernels: list[Kernel] = []
         self._patience = self.world.outside.clock
@@ -144,7 +144,7 @@ class Schedule:
             await asyncio.sleep(max(misfortune.at - self.world.now, 0))
             await self._befall(self.kernels[-1].process, misfortune)
 
-    async def _befall(self, process: Process, misfortune: Misfortune) -> None:
+    async def _befall(self, process: Process, misfortune: Fault) -> None:
         match misfortune:
             case Crash(after_calls=None):
                 process.kill()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.simulation import Deadlock, NotQuiescent, Process, World
-from tests.simulation.ports import Outage, Weather, through_network
+from tests.simulation.ports import LatencyProfile, Outage, through_network
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_frozen_process_finds_its_timers_overdue(world: World) -> None:
 @pytest.mark.parametrize(("call", "counted"), [(1, 0), (2, 1)])
 def test_process_can_die_before_a_call_takes_effect_and_after_it(world: World, call: int, counted: int) -> None:
     counter, process = Counter(), world.process("victim")
-    port = through_network(counter, process, Weather(), name="counter")
+    port = through_network(counter, process, LatencyProfile(), name="counter")
     process.dies_at_call = call
     task = process.spawn(port.count())
     world.sleep_until(10)
@@ -128,7 +128,7 @@ def test_process_can_die_before_a_call_takes_effect_and_after_it(world: World, c
 
 def test_reply_can_be_lost_after_the_call_took_effect(world: World) -> None:
     counter = Counter()
-    port = through_network(counter, world.outside, Weather(outages={"count": 1.0}), name="counter")
+    port = through_network(counter, world.outside, LatencyProfile(outages={"count": 1.0}), name="counter")
     for _ in range(20):
         with pytest.raises(Outage):
             world.complete(world.outside, port.count(), until=world.now + 10)
@@ -136,6 +136,6 @@ def test_reply_can_be_lost_after_the_call_took_effect(world: World) -> None:
 
 
 def test_network_call_takes_virtual_time(world: World) -> None:
-    port = through_network(Counter(), world.outside, Weather(instant=0.0, slowest=1.0), name="counter")
+    port = through_network(Counter(), world.outside, LatencyProfile(instant=0.0, slowest=1.0), name="counter")
     assert world.complete(world.outside, port.count(), until=10) == 1
     assert 0 < world.now < 2

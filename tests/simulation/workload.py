@@ -21,9 +21,23 @@ from runstead.runtime.runs.types import (
 )
 from runstead.testing.fakes import Script, Step
 
-from .kernel import Climate
-from .plan import Action, Cancel, Crash, Delete, Freeze, Habits, Join, Manner, Misfortune, Plan, Restart, Retry, Submit
-from .ports import Weather
+from .kernel import FaultProfile
+from .plan import (
+    Action,
+    Cancel,
+    ClientBehavior,
+    Crash,
+    Delete,
+    Fault,
+    Freeze,
+    Join,
+    Plan,
+    ReadMode,
+    Restart,
+    Retry,
+    Submit,
+)
+from .ports import LatencyProfile
 
 _STRATEGIES: tuple[MultitaskStrategy, ...] = ("enqueue", "enqueue", "enqueue", "interrupt", "rollback", "reject")
 _DURABILITIES: tuple[Durability, ...] = ("async", "async", "sync", "exit")
@@ -107,15 +121,15 @@ class _Drawing:
         chance = self._chance
         size = chance.randint(2, 3) if self._maybe(0.12) else 1
         specs = tuple(self._spec() for _ in range(size))
-        manner: Manner = "background" if size > 1 else chance.choice(("background", "stream", "stream", "wait"))
+        manner: ReadMode = "background" if size > 1 else chance.choice(("background", "stream", "stream", "wait"))
         return Submit(self._moment(), specs, manner, self._habits())
 
-    def _habits(self) -> Habits:
+    def _habits(self) -> ClientBehavior:
         chance = self._chance
         hangs_up = tuple(chance.randint(1, 6) for _ in range(chance.randint(0, 3))) if self._maybe(0.5) else ()
         slow = chance.choice((0.2, 1.0)) if self._maybe(0.15) else 0.0
         patience = round(chance.random() * 0.1, 4) if self._maybe(0.15) else None
-        return Habits(hangs_up, not self._maybe(0.2), slow, patience)
+        return ClientBehavior(hangs_up, not self._maybe(0.2), slow, patience)
 
     def _spec(self) -> RunSpec:
         chance = self._chance
@@ -174,7 +188,7 @@ class _Drawing:
             # An answer to a question that was not asked continues with the rest of the thread's script.
             timeout_seconds=5,
         )
-        manner: Manner = self._chance.choice(("stream", "wait"))
+        manner: ReadMode = self._chance.choice(("stream", "wait"))
         return Submit(round(self._horizon + self._chance.random() * 3, 3), (spec,), manner, self._habits())
 
     def _asks(self, spec: RunSpec) -> bool:
@@ -198,11 +212,11 @@ class _Drawing:
         last = chance.choice((None, "-1", "0-0", "garbage", "1-1"))
         return Join(at, run_id, chance.choice(("stream", "wait")), last, modes, self._habits())
 
-    def _misfortunes(self) -> tuple[Misfortune, ...]:
+    def _misfortunes(self) -> tuple[Fault, ...]:
         chance = self._chance
         if self._maybe(0.3):
             return ()
-        drawn: list[Misfortune] = []
+        drawn: list[Fault] = []
         moment = 0.0
         for _ in range(chance.choice((1, 1, 2, 4))):
             moment += round(chance.random() * (self._horizon + 1), 3)
@@ -216,19 +230,21 @@ class _Drawing:
                 drawn.append(Freeze(moment, chance.choice((0.5, 2.5, 5.0)), successor=self._maybe(0.6)))
         return tuple(drawn)
 
-    def _climate(self) -> Climate:
+    def _climate(self) -> FaultProfile:
         chance = self._chance
-        stores = Weather(
+        stores = LatencyProfile(
             instant=chance.choice((0.0, 0.5, 0.9)),
             slowest=chance.choice((0.002, 0.02, 0.3)),
             outages=chance.choice((_NO_OUTAGES, _NO_OUTAGES, _NO_OUTAGES, _NO_OUTAGES, _SOME_OUTAGES, _STORM)),
         )
-        return Climate(
+        return FaultProfile(
             stores=stores,
             lost_notices=chance.choice((0.0, 0.0, 0.5, 1.0)),
             failing_observers=0.2 if self._maybe(0.2) else 0.0,
             failing_streams=0.05 if self._maybe(0.15) else 0.0,
-            slow_streams=Weather(instant=0.7, slowest=0.05) if self._maybe(0.25) else Weather(instant=1.0),
+            slow_streams=LatencyProfile(instant=0.7, slowest=0.05)
+            if self._maybe(0.25)
+            else LatencyProfile(instant=1.0),
             careless_agents=self._maybe(0.3),
             window_events=3 if self._maybe(0.15) else 20_000,
             limits=RunLimits(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.checkpoint_store import CheckpointStoreConformance
 from runstead.testing.conformance.event_store import RunEventStoreConformance
 from runstead.testing.conformance.fair_turns import FairTurnsConformance
 from runstead.testing.conformance.lease_store import RunLeaseStoreConformance
-from runstead.testing.conformance.run_storage import Bell, RunStorage
+from runstead.testing.conformance.run_storage import EnqueueRecorder, RunStorage
 from runstead.testing.conformance.run_stores import RunStoreConformance
 from runstead.testing.conformance.thread_store import ThreadStoreConformance
 from runstead.testing.fakes import (
@@ -24,7 +24,7 @@ from runstead.testing.fakes.checkpoints import OrderedMemorySaver
 
 
 def in_memory(*, by_turns: bool = False) -> RunStorage:
-    clock, bell = HandClock(), Bell()
+    clock, bell = ManualClock(), EnqueueRecorder()
     tables = InMemoryTables(clock)
     runs = InMemoryRunStore(tables, bell)
     return RunStorage(

@@ -57,7 +57,7 @@ async def test_sweep_removes_old_finished_deliveries_and_keeps_pending_ones(
     sweeper = StorageSweeper(database, storage.clock)
     await sweeper.sweep(timedelta(seconds=300))
     assert len(await found(deliveries)) == 2
-    await storage.clock.forward(DELIVERIES_KEPT)
+    await storage.clock.advance(DELIVERIES_KEPT)
     await sweeper.sweep(timedelta(seconds=300))
     assert [one.run_id for one in await found(deliveries)] == [pending.run_id]
     tables = await database.read(lambda c: c.exec_driver_sql("SELECT count(*) FROM webhook_attempts").scalar_one())

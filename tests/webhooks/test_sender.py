@@ -83,7 +83,7 @@ class Play:
 
         for _ in range(int(seconds)):
             await eventually(sleeps, 20, 0.001)
-            await self.storage.clock.forward(1)
+            await self.storage.clock.advance(1)
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from runstead.settings import ENV_PREFIX, Settings
 from .output import CommandError, Output
 from .preflight import refuse_strangers, refuse_unprotected
 from .request import ServeRequest
-from .server_process import ServerChild, patience_seconds
+from .server_process import ServerProcess, startup_timeout_seconds
 from .servers.postgres import NoPostgres, PostgresServer
 from .servers.valkey import NoValkey, ValkeyServer
 from .serving import listen_on, url_of
@@ -52,12 +52,12 @@ def run_cluster(request: ServeRequest, output: Output, *, workers: int) -> int:
         listening = stack.enter_context(listen_on(settings))
         # There is no load balancer that must notice the shutdown.
         common = [*request.arguments(), *(["--json"] if output.as_json else []), "--set", "shutdown_notice_seconds=0"]
-        patience = patience_seconds(settings)
-        gateway = ServerChild([*common, "--workers", "0"], listening, environ=environ, patience=patience)
+        patience = startup_timeout_seconds(settings)
+        gateway = ServerProcess([*common, "--workers", "0"], listening, environ=environ, patience=patience)
         arguments = _for_worker(common)
         children = [
             gateway,
-            *(ServerChild(arguments, None, environ=environ, patience=patience) for _ in range(workers)),
+            *(ServerProcess(arguments, None, environ=environ, patience=patience) for _ in range(workers)),
         ]
         stack.callback(_stop_all, children)
         told = _signals(stack)
@@ -150,8 +150,8 @@ def _signals(stack: ExitStack) -> list[int]:
     return told
 
 
-def _stop_all(children: list[ServerChild]) -> None:
+def _stop_all(children: list[ServerProcess]) -> None:
     for child in children:
-        child.tell_to_stop()
+        child.terminate()
     for child in children:
         child.wait()

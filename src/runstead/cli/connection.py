@@ -44,14 +44,14 @@ async def connect(url: str) -> AsyncIterator[LangGraphClient]:
         raise CommandError(f"{url} answers, but not as an agent server would: HTTP {answered.status_code} for /ok")
     client = get_client(url=url)
     try:
-        with told_in_words(url):
+        with describe_errors(url):
             yield client
     finally:
         await client.aclose()
 
 
 @contextmanager
-def told_in_words(url: str) -> Iterator[None]:
+def describe_errors(url: str) -> Iterator[None]:
     """Convert HTTP errors to CommandError."""
     try:
         yield

@@ -25,7 +25,7 @@ def crons_ls(
     """List crons, the next due one first."""
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         list_crons(output, limit=limit, url=url, settings_file=settings)
 
 
@@ -34,7 +34,7 @@ def crons_pause(cron_id: CronId, url: Url = None, settings: SettingsFile = None,
     """Pause a cron."""
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         switch_cron(cron_id, output, enabled=False, url=url, settings_file=settings)
 
 
@@ -43,7 +43,7 @@ def crons_resume(cron_id: CronId, url: Url = None, settings: SettingsFile = None
     """Resume a paused cron, from its next due time on."""
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         switch_cron(cron_id, output, enabled=True, url=url, settings_file=settings)
 
 
@@ -52,7 +52,7 @@ def crons_rm(cron_id: CronId, url: Url = None, settings: SettingsFile = None, js
     """Delete a cron. Its runs stay."""
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         delete_cron(cron_id, output, url=url, settings_file=settings)
 
 

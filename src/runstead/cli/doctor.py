@@ -259,7 +259,7 @@ def _refusal(subject: str, detail: str, check: Callable[[], None]) -> HealthChec
     try:
         check()
     except CommandError as error:
-        return HealthCheck(subject, "failed", error.problem, error.way_out)
+        return HealthCheck(subject, "failed", error.problem, error.hint)
     return HealthCheck(subject, "ok", detail)
 
 

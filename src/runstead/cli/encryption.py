@@ -38,7 +38,7 @@ def encryption_status(
     from .request import ServeRequest
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         status(ServeRequest.for_storage(config, data_dir, settings, assign), output)
 
 
@@ -54,7 +54,7 @@ def encryption_rewrite(
     from .request import ServeRequest
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         rewrite(ServeRequest.for_storage(config, data_dir, settings, assign), output)
 
 

@@ -36,7 +36,7 @@ def keys_create(
     from .request import ServeRequest
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         request = ServeRequest.for_storage(config, data_dir, settings)
         create_key(output, request.settings(), user=user, tenant=tenant, scopes=scope or (), name=name)
 
@@ -47,7 +47,7 @@ def keys_ls(config: Config = None, data_dir: DataDir = None, settings: SettingsF
     from .request import ServeRequest
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         request = ServeRequest.for_storage(config, data_dir, settings)
         list_keys(output, request.settings())
 
@@ -64,7 +64,7 @@ def keys_revoke(
     from .request import ServeRequest
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         request = ServeRequest.for_storage(config, data_dir, settings)
         revoke_key(output, request.settings(), key_id)
 

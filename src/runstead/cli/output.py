@@ -27,7 +27,7 @@ class CommandError(Exception):
     """A command cannot continue: the problem, the fix, and the exit code."""
 
     def __init__(self, problem: str, way_out: str | None = None, *, exit_code: int = FAILED) -> None:
-        self.problem, self.way_out, self.exit_code = problem, way_out, exit_code
+        self.problem, self.hint, self.exit_code = problem, way_out, exit_code
         super().__init__(problem)
 
 
@@ -77,12 +77,12 @@ class Output:
         sys.stderr.flush()
 
     @contextmanager
-    def telling_errors(self) -> Iterator[None]:
+    def handle_errors(self) -> Iterator[None]:
         """Print a CommandError of the block, and exit with its exit code."""
         try:
             yield
         except CommandError as error:
-            self.error(error.problem, error.way_out)
+            self.error(error.problem, error.hint)
             raise SystemExit(error.exit_code) from error
         except BrokenPipeError:
             # `runstead runs ls | head`: the reader has closed the pipe.

@@ -24,7 +24,7 @@ from .output import Output
 from .preflight import refuse_strangers, refuse_unprotected
 from .process_replacement import AFTER_RELOAD
 from .request import ServeRequest
-from .server_process import ServerChild, patience_seconds
+from .server_process import ServerProcess, startup_timeout_seconds
 from .serving import listen_on, show_snippet, url_of
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ def reload_forever(request: ServeRequest, output: Output) -> None:
     refuse_unprotected(configuration, settings)
     with listen_on(settings) as listening:
         own = _own_settings(request, settings)
-        patience = patience_seconds(settings.model_copy(update=own))
-        server = ServerChild(_for_child(request, own, output), listening, patience=patience)
+        patience = startup_timeout_seconds(settings.model_copy(update=own))
+        server = ServerProcess(_for_child(request, own, output), listening, patience=patience)
         reloader = _Reloader(server, listening, output, show_errors=settings.show_errors is not False)
         stopping = threading.Event()
 
         def stop(signum: int, frame: FrameType | None) -> None:
-            server.tell_to_stop()
+            server.terminate()
             stopping.set()
 
         signal.signal(signal.SIGTERM, stop)
@@ -87,7 +87,7 @@ def reload_forever(request: ServeRequest, output: Output) -> None:
 class _Reloader:
     """Current server, and the responder while there is none."""
 
-    def __init__(self, server: ServerChild, listening: socket.socket, output: Output, *, show_errors: bool) -> None:
+    def __init__(self, server: ServerProcess, listening: socket.socket, output: Output, *, show_errors: bool) -> None:
         self._server, self._listening, self._output, self._show_errors = server, listening, output, show_errors
         self._responder: FailureResponder | None = None
         self._is_reload = False

@@ -11,7 +11,7 @@ from .transcript import Begun, Calling, Failed, Gap, Interrupt, Item, Noted, Ret
 _WIDTH = 400
 
 
-class LiveView:
+class RunRenderer:
     """Text view for people. Tokens are printed one by one, so a line is often still open when another item arrives."""
 
     def __init__(self, output: Output) -> None:

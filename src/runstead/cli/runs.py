@@ -35,7 +35,7 @@ def run(
     """
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         request = RunRequest.parse(assistant, text=text, input=input, resume=resume, thread_id=thread, approve=yes)
         raise typer.Exit(start_run(request, output, url=url, settings_file=settings))
 
@@ -51,7 +51,7 @@ def watch(
     """Watch an existing run, from its beginning."""
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         raise typer.Exit(watch_run(run_id, output, thread_id=thread, approve=yes, url=url, settings_file=settings))
 
 
@@ -68,7 +68,7 @@ def runs_ls(
     """List runs, the newest first."""
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         list_runs(output, thread_id=thread, status=status, dead=dead, limit=limit, url=url, settings_file=settings)
 
 
@@ -82,7 +82,7 @@ def runs_retry(
     """Give a dead letter new attempts."""
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         retry_run(run_id, output, url=url, settings_file=settings)
 
 
@@ -96,7 +96,7 @@ def runs_cancel(
     """Cancel a run; its results so far are kept."""
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         cancel_run(run_id, output, url=url, settings_file=settings)
 
 

@@ -21,7 +21,7 @@ def demo(
     from .demo.run import show_demo
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         raise typer.Exit(show_demo(output, ask=ask))
 
 
@@ -47,7 +47,7 @@ def dev(
 
     output = Output(as_json=json)
     flags = {"config": config, "host": host, "port": port, "data_dir": data_dir}
-    with output.telling_errors():
+    with output.handle_errors():
         request = ServeRequest(
             flags={**flags, "allow_unauthenticated": allow_unauthenticated},
             assigned=tuple(assign or ()),
@@ -83,7 +83,7 @@ def serve(
 
     output = Output(as_json=json)
     flags = {"config": config, "host": host, "port": port, "data_dir": data_dir, "max_concurrent_runs": workers}
-    with output.telling_errors():
+    with output.handle_errors():
         request = ServeRequest(
             flags={**flags, "allow_unauthenticated": allow_unauthenticated},
             assigned=tuple(assign or ()),
@@ -124,7 +124,7 @@ def worker(
 
     output = Output(as_json=json)
     flags = {"config": config, "max_concurrent_runs": workers, "queues": tuple(queue) if queue else None}
-    with output.telling_errors():
+    with output.handle_errors():
         request = ServeRequest(
             flags=flags, assigned=tuple(assign or ()), settings_file=settings, targets=tuple(targets or ())
         )
@@ -152,7 +152,7 @@ def cluster(
 
     output = Output(as_json=json)
     flags = {"config": config, "host": host, "port": port, "data_dir": data_dir}
-    with output.telling_errors():
+    with output.handle_errors():
         request = ServeRequest(
             flags={**flags, "allow_unauthenticated": allow_unauthenticated},
             assigned=tuple(assign or ()),

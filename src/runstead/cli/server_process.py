@@ -26,12 +26,12 @@ _MARGIN_SECONDS: Final = 6.0
 """Seconds for connections to close and the process to end, after its runs were handed back."""
 
 
-def patience_seconds(settings: Settings) -> float:
+def startup_timeout_seconds(settings: Settings) -> float:
     """Return the seconds that a process with these settings may take to end after it was asked to."""
     return settings.shutdown_grace_seconds + settings.hand_back_grace_seconds + _MARGIN_SECONDS
 
 
-class ServerChild:
+class ServerProcess:
     """Current server process: at most one at a time, replaced by the next."""
 
     def __init__(
@@ -90,7 +90,7 @@ class ServerChild:
         if failing != -1:
             os.close(failing)
 
-    def tell_to_stop(self) -> None:
+    def terminate(self) -> None:
         """Ask the process to stop. The first time, it lets runs finish and hands the rest back; the second time, it
         ends at once."""
         if self._process is not None and self._process.poll() is None:
@@ -105,7 +105,7 @@ class ServerChild:
 
     def stop(self) -> int | None:
         """Stop the process, wait for its end, and return its exit code."""
-        self.tell_to_stop()
+        self.terminate()
         return self.wait()
 
     def wait(self) -> int | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from .approval import NotApprovable, approve_all, ask_about
 from .output import CANCELLED, FAILED, NEEDS_HUMAN, Output
-from .renderer import LiveView
+from .renderer import RunRenderer
 from .transcript import Transcript
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class RunSession:
         self._client, self._output, self._thread_id = client, output, thread_id
         self._url_option = f" --url {url}" if url else ""
         self._approve = approve
-        self._view = LiveView(output)
+        self._view = RunRenderer(output)
         self._run_id = ""
         self._assistant = ""
         self._transcript = Transcript()

@@ -25,7 +25,7 @@ def migrate(
     from .request import ServeRequest
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         request = ServeRequest.for_storage(config, data_dir, settings, assign)
         raise typer.Exit(migrate_now(output, request.settings(), check=check))
 
@@ -46,7 +46,7 @@ def backup(
     from .transfer import back_up
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         request = ServeRequest.for_storage(config, data_dir, settings, assign)
         back_up(output, request.settings(), file)
 
@@ -67,7 +67,7 @@ def restore(
     from .transfer import restore as restore_now
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         request = ServeRequest.for_storage(config, data_dir, settings, assign)
         restore_now(output, request, file)
 
@@ -89,7 +89,7 @@ def export_(
     from .transfer import export
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         request = ServeRequest.for_storage(config, data_dir, settings, assign)
         export(output, request.settings(), file)
 
@@ -119,7 +119,7 @@ def import_(
     from .transfer import import_ as import_now
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         request = ServeRequest.for_storage(config, data_dir, settings, assign)
         found = request.settings()
         import_now(
@@ -149,7 +149,7 @@ def doctor(
 
     output = Output(as_json=json)
     flags: dict[str, Any] = {"config": config, "host": host, "port": port, "data_dir": data_dir}
-    with output.telling_errors():
+    with output.handle_errors():
         request = ServeRequest(
             flags=flags, assigned=tuple(assign or ()), settings_file=settings, targets=tuple(targets or ())
         )

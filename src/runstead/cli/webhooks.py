@@ -24,7 +24,7 @@ def webhooks_ls(
     """List deliveries, the newest first."""
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         list_deliveries(output, run_id=run_id, status=status, limit=limit, url=url, settings_file=settings)
 
 
@@ -38,7 +38,7 @@ def webhooks_show(
     """Show a delivery with all its attempts."""
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         show_delivery(delivery_id, output, url=url, settings_file=settings)
 
 
@@ -52,7 +52,7 @@ def webhooks_redeliver(
     """Send a delivery again now, whatever its status."""
 
     output = Output(as_json=json)
-    with output.telling_errors():
+    with output.handle_errors():
         redeliver(delivery_id, output, url=url, settings_file=settings)
 
 

@@ -14,7 +14,7 @@ TURNS: Final = 25
 _Sleeper = tuple[float, int, "asyncio.Future[None]"]
 
 
-class HandClock:
+class ManualClock:
     """A Clock that only advances in calls of `forward`. For the tasks of one event loop."""
 
     def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
@@ -49,7 +49,7 @@ class HandClock:
             ringing.cancel()
             alarm.cancel()
 
-    async def forward(self, seconds: float | timedelta) -> None:
+    async def advance(self, seconds: float | timedelta) -> None:
         """Advance the time.
 
         Sleepers wake in the order of their times, each at its own, and run before time continues.

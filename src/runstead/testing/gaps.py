@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 
-def a_gap(run_id: str | None, from_: str | None, to: str | None, missed: int | None, rejoin: str) -> dict[str, object]:
+def gap_event_data(
+    run_id: str | None, from_: str | None, to: str | None, missed: int | None, rejoin: str
+) -> dict[str, object]:
     """Return the payload for a reader that missed what lies between two ids, and comes back with ``rejoin``."""
     return {
         "from": from_,

@@ -16,7 +16,7 @@ from tests.processes.frames import Frame, FrameReader, place_of, strict
 from .connection import Away, Connection
 from .expectations import GONE, STEPS, Ledger, Promise, log_of
 
-Story: TypeAlias = Callable[[Connection, str], Awaitable[None]]
+Scenario: TypeAlias = Callable[[Connection, str], Awaitable[None]]
 _LASTING: Final = 50
 """Steps of a run that takes long enough to be disturbed."""
 _LONG: Final = 200
@@ -33,7 +33,7 @@ async def weather(client: Client, ledger: Ledger, seed: int, clients: int, is_ov
 
 async def _one_client(connection: Connection, number: int, is_over: Callable[[], bool]) -> None:
     made = 0
-    turns: list[Story] = []
+    turns: list[Scenario] = []
     while not is_over():
         made += 1
         # All stories run once before one is repeated.
@@ -193,7 +193,7 @@ async def _asks(at: Connection, name: str) -> None:
     await _created(at, f"{name}-answer", "answers", asking.thread_id, graph="asks", **said)
 
 
-STORIES: Final[Sequence[Story]] = (
+STORIES: Final[Sequence[Scenario]] = (
     _background,
     _in_a_thread,
     _heavy,

@@ -12,7 +12,7 @@ from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import Outcome, RunStatus, ThreadOutcome
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.assistant_store import AssistantStoreConformance
 from runstead.testing.conformance.cron_store import CronStoreConformance
 from runstead.testing.conformance.delivery_store import DeliveryStoreConformance
@@ -44,11 +44,11 @@ class TestEncryptedThreads(ThreadStoreConformance):
 
 class TestEncryptedAssistants(AssistantStoreConformance):
     @pytest.fixture
-    def clock(self) -> HandClock:
-        return HandClock()
+    def clock(self) -> ManualClock:
+        return ManualClock()
 
     @pytest.fixture
-    def assistants(self, encrypted: Database, clock: HandClock) -> SqlAssistantStore:
+    def assistants(self, encrypted: Database, clock: ManualClock) -> SqlAssistantStore:
         return SqlAssistantStore(encrypted, clock)
 
 

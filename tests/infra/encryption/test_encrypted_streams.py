@@ -20,7 +20,7 @@ from runstead.infra.stream_bridge.memory.spool import Spool
 from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
 from runstead.runtime.actor_context import acting
 from runstead.runtime.stream_bridge import StreamEvent, StreamNotFound, StreamSubscription
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.cache import CacheConformance
 from runstead.testing.conformance.event_store import ALICE, THREAD, RunEventStoreConformance, an_event
 from runstead.testing.conformance.stream_bridge import StreamBridgeConformance
@@ -41,7 +41,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 class TestEncryptedRedisStreams(StreamBridgeConformance):
     @pytest.fixture
     async def bridge(self, url: str) -> AsyncIterator[RedisStreamBridge]:
-        self._clock, self._prefix = HandClock(), a_prefix()
+        self._clock, self._prefix = ManualClock(), a_prefix()
         settings = RedisStreamSettings(
             window_events=self.window_events,
             window_bytes=self.window_bytes,
@@ -67,7 +67,7 @@ class TestEncryptedFiles(StreamBridgeConformance):
 
     @pytest.fixture
     async def bridge(self, tmp_path: Path) -> AsyncIterator[MemoryStreamBridge]:
-        self._clock = HandClock()
+        self._clock = ManualClock()
         settings = MemoryStreamSettings(
             window_events=self.window_events,
             window_bytes=self.window_bytes,
@@ -81,7 +81,7 @@ class TestEncryptedFiles(StreamBridgeConformance):
             yield bridge
 
     async def let_pass(self, seconds: float) -> None:
-        await self._clock.forward(seconds)
+        await self._clock.advance(seconds)
 
 
 async def said(bridge: RedisStreamBridge | MemoryStreamBridge, run_id: str) -> list[bytes]:
@@ -157,7 +157,7 @@ async def test_undecryptable_live_stream_does_not_delay_another(url: str) -> Non
 async def test_spool_files_contain_no_unencrypted_event(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "streams", cipher=Keyring([NEW]))
     async with MemoryStreamBridge.running(
-        MemoryStreamSettings(), HandClock(), SpillSettings(memory_bytes=1, spool=spool)
+        MemoryStreamSettings(), ManualClock(), SpillSettings(memory_bytes=1, spool=spool)
     ) as bridge:
         await publish(bridge)
         assert await said(bridge, "r-1") == [SECRET] * 4

@@ -39,7 +39,7 @@ from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import Outcome, RunStatus, StopReason, ThreadOutcome
 from runstead.runtime.user_code.user_loop import UserLoop
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.assistant_store import AssistantStoreConformance
 from runstead.testing.conformance.checkpoint_store import CheckpointStoreConformance
 from runstead.testing.conformance.cron_store import CronStoreConformance
@@ -140,11 +140,11 @@ class TestHandledThreads(ThreadStoreConformance):
 
 class TestHandledAssistants(AssistantStoreConformance):
     @pytest.fixture
-    def clock(self) -> HandClock:
-        return HandClock()
+    def clock(self) -> ManualClock:
+        return ManualClock()
 
     @pytest.fixture
-    def assistants(self, encrypted: Database, clock: HandClock, handled: LangGraphEncryption) -> Any:
+    def assistants(self, encrypted: Database, clock: ManualClock, handled: LangGraphEncryption) -> Any:
         return EncryptedAssistantStore(SqlAssistantStore(encrypted, clock), handled)
 
 
@@ -213,7 +213,7 @@ async def test_undecryptable_run_can_be_stopped_and_recovered(storage: RunStorag
         stopped = await leases.request_stop(waiting.run_id, StopReason.BY_USER)
         assert stopped is not None
         assert (stopped.effect, stopped.record.spec.input) == ("ended", None)
-        await storage.clock.forward(TERM * 2)
+        await storage.clock.advance(TERM * 2)
         recovered = await leases.recover(held.run_id, max_attempts=1)
         assert recovered is not None
         assert (recovered.result, recovered.record.spec.input) == ("dead", None)

@@ -21,7 +21,7 @@ from runstead.infra.storage.threads import SqlThreadStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.field_encryption import CONTEXT
 from runstead.runtime.user_code.user_loop import UserLoop
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.run_storage import ALICE
 from tests.servers.handled_checkpoints import checkpoints_on
 
@@ -82,7 +82,7 @@ async def rotating() -> AsyncIterator[LangGraphEncryption]:
 
 async def test_field_is_replaced_in_its_row(encrypted: Database, rotating: LangGraphEncryption) -> None:
     rotating.replacements = SqlReplacements(encrypted)
-    stored = SqlThreadStore(encrypted, HandClock())
+    stored = SqlThreadStore(encrypted, ManualClock())
     threads = EncryptedThreadStore(stored, rotating)
     with acting(replace(ALICE, encryption={"tenant": "acme"})):
         made = await threads.create("t-1", metadata={"note": "n", "colour": "red"}, config={"configurable": {"a": 1}})

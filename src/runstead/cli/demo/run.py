@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 from langgraph_sdk import get_client
 
 from runstead.cli.approval import approve_all, ask_about
-from runstead.cli.connection import told_in_words
+from runstead.cli.connection import describe_errors
 from runstead.cli.output import CANCELLED, FAILED, CommandError, Output
-from runstead.cli.renderer import LiveView
-from runstead.cli.server_process import ServerChild
+from runstead.cli.renderer import RunRenderer
+from runstead.cli.server_process import ServerProcess
 from runstead.cli.session import MODES
 from runstead.cli.transcript import Begun
 
@@ -54,8 +54,8 @@ def show_demo(output: Output, *, ask: bool) -> int:
         # An empty settings file, since the user's own settings must not affect the demo.
         settings.touch()
         arguments = [GRAPH, "--data-dir", str(Path(scratch) / "data"), "--settings", str(settings), "--json"]
-        child = ServerChild(arguments, listening, environ=_ENVIRON, log=log)
-        play = Play(output, child, f"http://127.0.0.1:{listening.getsockname()[1]}", ask=ask)
+        child = ServerProcess(arguments, listening, environ=_ENVIRON, log=log)
+        play = DemoRun(output, child, f"http://127.0.0.1:{listening.getsockname()[1]}", ask=ask)
         try:
             return asyncio.run(play.perform())
         except KeyboardInterrupt:
@@ -70,13 +70,13 @@ def show_demo(output: Output, *, ask: bool) -> int:
             child.kill()
 
 
-class Play:
+class DemoRun:
     """The demo, scene by scene. ``child`` is the current server, at ``url``."""
 
-    def __init__(self, output: Output, child: ServerChild, url: str, *, ask: bool) -> None:
+    def __init__(self, output: Output, child: ServerProcess, url: str, *, ask: bool) -> None:
         self._output, self._child, self._url, self._ask = output, child, url, ask
         self._timeline = Timeline(output)
-        self._view = LiveView(output)
+        self._view = RunRenderer(output)
         self._resume: Any = None
 
     async def perform(self) -> int:
@@ -87,8 +87,8 @@ class Play:
             self._child.start()
             client = get_client(url=self._url, timeout=_LIMIT_SECONDS)
             try:
-                with told_in_words(self._url):
-                    problems = await self._scenes(client)
+                with describe_errors(self._url):
+                    problems = await self._steps(client)
             finally:
                 guard.cancel()
                 await client.aclose()
@@ -101,13 +101,13 @@ class Play:
                 raise CommandError(f"the server ended by itself, with exit code {code}")
             await asyncio.sleep(0.1)
 
-    async def _scenes(self, client: LangGraphClient) -> list[str]:
+    async def _steps(self, client: LangGraphClient) -> list[str]:
         await client.http.get("/ok")
         self._timeline.note(f"the server responds at {self._url} (pid {self._child.pid})")
         disturbed = await self._disturbed(client)
         undisturbed = await self._undisturbed(client)
         problems = list(differences(disturbed, undisturbed))
-        await self._tell_outcome(client, disturbed, problems)
+        await self._report_outcome(client, disturbed, problems)
         return problems
 
     async def _disturbed(self, client: LangGraphClient) -> ThreadReader:
@@ -179,7 +179,7 @@ class Play:
         self._view.remark("approved automatically (use --ask to answer yourself)")
         return approve_all(reader.transcript.interrupts)
 
-    async def _tell_outcome(self, client: LangGraphClient, disturbed: ThreadReader, problems: list[str]) -> None:
+    async def _report_outcome(self, client: LangGraphClient, disturbed: ThreadReader, problems: list[str]) -> None:
         runs = [await client.http.get(f"/runs/{run_id}") for run_id in disturbed.run_ids]
         used = [run["completion"] or {} for run in runs]
         self._output.say()

@@ -32,7 +32,7 @@ except ProcessLookupError:
 """
 
 
-class Lifeline:
+class ParentWatchdog:
     """Lifeline of one process. ``polite`` is the signal that asks it to end; after ``patience`` seconds it is
     killed."""
 
@@ -47,7 +47,7 @@ class Lifeline:
         finally:
             os.close(reading)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Release the guardian: the process has ended, and its pid may be reused."""
         self._guardian.kill()
         self._guardian.wait()

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from runstead.private_files import append_private, write_private
 
-from .parent_watchdog import Lifeline
+from .parent_watchdog import ParentWatchdog
 from .ports import free_port
 
 START_WITHIN: Final = 60.0
@@ -80,7 +80,7 @@ class PostgresServer:
         self._wanted = binaries or find_binaries()
         self._password_file = folder / "password"
         self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline: Lifeline | None = None
+        self._lifeline: ParentWatchdog | None = None
 
     @property
     def url(self) -> str:
@@ -109,7 +109,7 @@ class PostgresServer:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.data, process_group=0, **self._user
             )
         # A fast shutdown, not a smart one: the latter waits for clients, which may be waiting for this process.
-        self._lifeline = Lifeline(self._process.pid, signal.SIGINT)
+        self._lifeline = ParentWatchdog(self._process.pid, signal.SIGINT)
         self._wait_until_ready()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
@@ -125,7 +125,7 @@ class PostgresServer:
                 self._process.wait()
         self._process = None
         if self._lifeline is not None:
-            self._lifeline.let_go()
+            self._lifeline.release()
             self._lifeline = None
 
     def _create(self) -> None:

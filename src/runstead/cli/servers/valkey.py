@@ -20,7 +20,7 @@ from typing import Final
 
 from runstead.private_files import append_private, make_directory
 
-from .parent_watchdog import Lifeline
+from .parent_watchdog import ParentWatchdog
 from .ports import free_port
 
 START_WITHIN: Final = 20.0
@@ -82,7 +82,7 @@ class ValkeyServer:
         self._password = password
         self._is_new = True
         self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline: Lifeline | None = None
+        self._lifeline: ParentWatchdog | None = None
 
     @property
     def url(self) -> str:
@@ -123,7 +123,7 @@ class ValkeyServer:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.data, process_group=0
             )
-        self._lifeline = Lifeline(self._process.pid)
+        self._lifeline = ParentWatchdog(self._process.pid)
         self._wait_until_ready()
 
     def stop(self) -> None:
@@ -167,7 +167,7 @@ class ValkeyServer:
                 self._process.wait()
         self._process = None
         if self._lifeline is not None:
-            self._lifeline.let_go()
+            self._lifeline.release()
             self._lifeline = None
 
     def _wait_until_ready(self) -> None:

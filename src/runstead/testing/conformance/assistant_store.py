@@ -12,7 +12,7 @@ import pytest
 
 from runstead.resources.assistants import AssistantFilter, AssistantStore, assistant_id_of
 from runstead.runtime.actor_context import ActorRequired, acting
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 
 from .assistant_versions import AssistantVersionsConformance
 from .run_storage import ALICE, BOB
@@ -24,7 +24,7 @@ class AssistantStoreConformance(AssistantVersionsConformance):
     """The suite of AssistantStore. Subclass it and provide ``assistants`` and ``clock``."""
 
     async def test_register_graphs_creates_one_shared_assistant_per_graph(
-        self, assistants: AssistantStore, clock: HandClock
+        self, assistants: AssistantStore, clock: ManualClock
     ) -> None:
         await assistants.register_graphs(GRAPHS)
         for actor in (ALICE, BOB):
@@ -44,11 +44,11 @@ class AssistantStoreConformance(AssistantVersionsConformance):
                 assert found is not None
                 assert (found.graph_id, found.name) == (graph_id, name)
 
-    async def test_register_graphs_again_changes_nothing(self, assistants: AssistantStore, clock: HandClock) -> None:
+    async def test_register_graphs_again_changes_nothing(self, assistants: AssistantStore, clock: ManualClock) -> None:
         await assistants.register_graphs(GRAPHS)
         with acting(ALICE):
             before = await assistants.search(AssistantFilter())
-        await clock.forward(60)
+        await clock.advance(60)
         await assistants.register_graphs({"agent": "Other words"})
         with acting(ALICE):
             assert await assistants.search(AssistantFilter()) == before
@@ -96,9 +96,9 @@ class AssistantStoreConformance(AssistantVersionsConformance):
         with acting(ALICE):
             assert await assistants.count(where) == len(names)
 
-    async def test_search_returns_pages_in_a_stable_order(self, assistants: AssistantStore, clock: HandClock) -> None:
+    async def test_search_returns_pages_in_a_stable_order(self, assistants: AssistantStore, clock: ManualClock) -> None:
         await assistants.register_graphs({"b": None})
-        await clock.forward(1)
+        await clock.advance(1)
         await assistants.register_graphs({"a": None, "c": None})
         same_age = sorted(("a", "c"), key=assistant_id_of)
         assert await _names(assistants, sort_by="created_at", sort_order="desc") == [*same_age, "b"]

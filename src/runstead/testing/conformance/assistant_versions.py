@@ -19,7 +19,7 @@ from runstead.resources.assistants import (
     assistant_id_of,
 )
 from runstead.runtime.actor_context import AccessScope, ActorContext, ActorRequired, acting
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB
 
@@ -37,7 +37,7 @@ DRAFT: Final = AssistantDraft(
 class AssistantVersionsConformance:
     """The tests of versions, included in `AssistantStoreConformance`."""
 
-    async def test_create_stores_the_draft_as_version_1(self, assistants: AssistantStore, clock: HandClock) -> None:
+    async def test_create_stores_the_draft_as_version_1(self, assistants: AssistantStore, clock: ManualClock) -> None:
         with acting(ALICE):
             made = await assistants.create(DRAFT)
             assert made == await assistants.get(made.assistant_id)
@@ -157,10 +157,10 @@ class AssistantVersionsConformance:
                 assert not await assistants.delete(assistant_id)
 
     async def test_update_adds_a_version_and_keeps_the_old_one(
-        self, assistants: AssistantStore, clock: HandClock
+        self, assistants: AssistantStore, clock: ManualClock
     ) -> None:
         made = await a_new(assistants, "a-1")
-        await clock.forward(60)
+        await clock.advance(60)
         changed = await change(assistants, "a-1", name="Other", metadata={"a": {"y": 2}, "c": "\ud800"})
         assert (changed.version, changed.name, changed.created_at) == (2, "Other", made.created_at)
         assert changed.metadata == {"a": {"y": 2}, "b": None, "c": "\ud800"}
@@ -173,7 +173,7 @@ class AssistantVersionsConformance:
         assert (said_by(first), first.created_at) == (said_by(made), made.created_at)
 
     async def test_set_latest_restores_all_fields_of_the_version(
-        self, assistants: AssistantStore, clock: HandClock
+        self, assistants: AssistantStore, clock: ManualClock
     ) -> None:
         made = await a_new(assistants, "a-1")
         await change(
@@ -185,7 +185,7 @@ class AssistantVersionsConformance:
             metadata={"z": 1},
             has_description=True,
         )
-        await clock.forward(60)
+        await clock.advance(60)
         with acting(ALICE):
             back = await assistants.set_latest("a-1", 1)
             assert back is not None

@@ -185,7 +185,7 @@ class CronStoreConformance:
         now = storage.clock.now()
         for cron_id, end in (("c-1", None), ("c-2", 2), ("c-3", 1)):
             await made(crons, a_cron(storage, cron_id, end_time=None if end is None else now + end * MINUTE))
-            await storage.clock.forward(1)
+            await storage.clock.advance(1)
         for order, ids in (
             ({}, ["c-3", "c-2", "c-1"]),
             ({"sort_by": "created_at", "sort_order": "asc"}, ["c-1", "c-2", "c-3"]),
@@ -262,7 +262,7 @@ class CronStoreConformance:
         assert not await crons.skip("c-1", now, now + MINUTE, "busy")
         (cron,) = await found(crons)
         assert (cron.next_run_date, cron.last_error, cron.last_run_id) == (now + MINUTE, "busy", None)
-        await storage.clock.forward(MINUTE)
+        await storage.clock.advance(MINUTE)
         await ticked(storage, cron)
         assert [one.last_error for one in await found(crons)] == [None]
 

@@ -127,13 +127,13 @@ class DeliveryStoreConformance:
         assert len(ids) == len(set(ids)) == 5
         assert await deliveries.claim(10, TERM) == []
         assert await deliveries.next_due() == storage.clock.now() + TERM
-        await storage.clock.forward(TERM)
+        await storage.clock.advance(TERM)
         assert sorted(due.delivery_id for due in await deliveries.claim(10, TERM)) == sorted(ids)
 
     async def test_settle_by_a_late_sender_is_refused(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
         await owed_by(storage)
         (late,) = await deliveries.claim(1, TERM)
-        await storage.clock.forward(TERM)
+        await storage.clock.advance(TERM)
         (now,) = await deliveries.claim(1, TERM)
         assert not await deliveries.settle(late, attempt_of(storage, late, error="too late"), None)
         assert await deliveries.settle(now, attempt_of(storage, now, status_code=200), None)
@@ -149,7 +149,7 @@ class DeliveryStoreConformance:
         await settled(storage, deliveries, status_code=503, again_at=again_at)
         assert await deliveries.claim(1, TERM) == []
         assert await deliveries.next_due() == again_at
-        await storage.clock.forward(30)
+        await storage.clock.advance(30)
         (due,) = await deliveries.claim(1, TERM)
         assert due.number == 2
 
@@ -246,7 +246,7 @@ class DeliveryStoreConformance:
         runs: list[RunRecord] = []
         for name in ("x", "y", "y"):
             runs.append(await owed_by(storage, thread_id=f"t-{name}", metadata={"name": name}))
-            await storage.clock.forward(1)
+            await storage.clock.advance(1)
         newest_first = [run.run_id for run in reversed(runs)]
         assert [one.run_id for one in await found(deliveries)] == newest_first
         assert [one.run_id for one in await found(deliveries, thread_id="t-y")] == newest_first[:2]

@@ -16,7 +16,7 @@ import pytest
 
 from runstead.runtime.runs.dispatch import RunDispatcher, RunWorker
 from runstead.runtime.runs.types import RunId
-from runstead.testing.clock import HandClock, turn
+from runstead.testing.clock import ManualClock, turn
 
 PATIENCE: Final = 30.0
 """Real seconds that a delivery may take before the test fails instead of hanging."""
@@ -104,7 +104,7 @@ async def serving(dispatcher: RunDispatcher, worker: RunWorker) -> AsyncIterator
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def eventually(clock: HandClock, seen: list[RunId], count: int) -> None:
+async def eventually(clock: ManualClock, seen: list[RunId], count: int) -> None:
     """Wait for ``count`` deliveries without advancing the test's clock; adapters may need real time for their I/O."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
@@ -119,11 +119,11 @@ class RunDispatcherConformance:
     """The suite of run dispatchers. Subclass it and provide ``dispatcher``, ``waiting`` and ``clock``."""
 
     @pytest.fixture
-    def clock(self) -> HandClock:
-        return HandClock()
+    def clock(self) -> ManualClock:
+        return ManualClock()
 
     async def test_new_waiting_run_is_delivered_at_once(
-        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: ManualClock
     ) -> None:
         worker = RecordingWorker(waiting)
         async with serving(dispatcher, worker):
@@ -132,7 +132,7 @@ class RunDispatcherConformance:
         assert worker.launched == ["run-1"]
 
     async def test_runs_that_wait_at_the_start_are_delivered(
-        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: ManualClock
     ) -> None:
         for number in range(3):
             await waiting.add(f"run-{number}")
@@ -142,7 +142,7 @@ class RunDispatcherConformance:
         assert sorted(worker.launched) == ["run-0", "run-1", "run-2"]
 
     async def test_worker_gets_runs_only_as_slots_become_free(
-        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: ManualClock
     ) -> None:
         worker = RecordingWorker(waiting, slots=2)
         for number in range(5):
@@ -155,22 +155,22 @@ class RunDispatcherConformance:
         assert sorted(worker.launched) == [f"run-{number}" for number in range(5)]
 
     async def test_delayed_run_is_delivered_when_due_and_not_before(
-        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: ManualClock
     ) -> None:
         worker = RecordingWorker(waiting)
         async with serving(dispatcher, worker):
             await waiting.add("later", due_in=20)
             await waiting.add("sooner", due_in=5)
-            await clock.forward(4.9)
+            await clock.advance(4.9)
             assert worker.launched == []
-            await clock.forward(0.2)
+            await clock.advance(0.2)
             await eventually(clock, worker.launched, 1)
-            await clock.forward(15)
+            await clock.advance(15)
             await eventually(clock, worker.launched, 2)
         assert worker.launched == ["sooner", "later"]
 
     async def test_two_workers_share_runs_and_launch_none_twice(
-        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: ManualClock
     ) -> None:
         one, two = RecordingWorker(waiting, slots=10), RecordingWorker(waiting, slots=10)
         async with serving(dispatcher, one), serving(dispatcher, two):
@@ -184,7 +184,7 @@ class RunDispatcherConformance:
         assert sorted(one.launched + two.launched) == sorted(f"run-{number}" for number in range(20))
 
     async def test_cancelling_serve_stops_deliveries_but_not_launched_runs(
-        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: ManualClock
     ) -> None:
         worker = RecordingWorker(waiting)
         async with serving(dispatcher, worker) as task:
@@ -193,11 +193,11 @@ class RunDispatcherConformance:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await waiting.add("after")
-            await clock.forward(120)
+            await clock.advance(120)
         assert worker.launched == ["before"]
 
     async def test_cancelling_serve_completes_a_launch_under_way(
-        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: ManualClock
     ) -> None:
         worker = RecordingWorker(waiting)
         worker.hold.clear()
@@ -211,7 +211,7 @@ class RunDispatcherConformance:
             await eventually(clock, worker.launched, 1)
 
     async def test_request_stop_reaches_the_serving_worker_at_once(
-        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: HandClock
+        self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: ManualClock
     ) -> None:
         worker = RecordingWorker(waiting)
         async with serving(dispatcher, worker):

@@ -13,7 +13,7 @@ import pytest
 
 from runstead.runtime.runs.dispatch import RunDispatcher
 from runstead.runtime.runs.types import RunId
-from runstead.testing.clock import HandClock, turn
+from runstead.testing.clock import ManualClock, turn
 
 from .dispatcher import RecordingWorker, WaitingRuns, eventually, serving
 
@@ -54,11 +54,11 @@ class FairDispatcherConformance:
     """The suite of fair dispatchers. Subclass it and provide ``dispatcher`` and ``waiting``."""
 
     @pytest.fixture
-    def clock(self) -> HandClock:
-        return HandClock()
+    def clock(self) -> ManualClock:
+        return ManualClock()
 
     async def test_first_run_of_a_group_precedes_a_backlog_of_another_group(
-        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
+        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: ManualClock
     ) -> None:
         for number in range(12):
             await waiting.add_to("a", f"a-{number}")
@@ -71,7 +71,7 @@ class FairDispatcherConformance:
         assert worker.launched[2] == "b-0"
 
     async def test_waiting_groups_are_delivered_in_turn(
-        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
+        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: ManualClock
     ) -> None:
         for group in "abc":
             for number in range(4):
@@ -85,7 +85,7 @@ class FairDispatcherConformance:
         assert [sorted(one) for one in rounds] == [[f"{group}-{n}" for group in "abc"] for n in range(4)]
 
     async def test_more_urgent_run_is_delivered_first(
-        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
+        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: ManualClock
     ) -> None:
         worker = _Worker(waiting, slots=1)
         await waiting.add_to("a", "first")
@@ -100,7 +100,7 @@ class FairDispatcherConformance:
         assert worker.launched == ["first", "urgent", "usual", "late"]
 
     async def test_reserved_slots_are_for_groups_without_running_runs(
-        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
+        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: ManualClock
     ) -> None:
         for number in range(12):
             await waiting.add_to("a", f"a-{number}")
@@ -119,7 +119,7 @@ class FairDispatcherConformance:
         assert worker.launched[4:] == ["b-0", "b-1"]
 
     async def test_single_group_gets_each_slot_as_soon_as_it_is_free(
-        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
+        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: ManualClock
     ) -> None:
         for number in range(9):
             await waiting.add_to("a", f"a-{number}")
@@ -131,7 +131,7 @@ class FairDispatcherConformance:
         assert sorted(worker.launched) == [f"a-{number}" for number in range(9)]
 
     async def test_two_workers_deliver_groups_in_turn(
-        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: HandClock
+        self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: ManualClock
     ) -> None:
         for number in range(20):
             await waiting.add_to("a", f"a-{number}")

@@ -31,7 +31,7 @@ class FairTurnsConformance:
     async def test_waiting_alternates_groups_despite_a_backlog(self, storage: RunStorage) -> None:
         for number in range(4):
             await storage.accept(f"a-{number}", run_id=f"a-{number}", scheduling=in_group("a"))
-        await storage.clock.forward(1)
+        await storage.clock.advance(1)
         for number in range(2):
             await storage.accept(f"b-{number}", run_id=f"b-{number}", scheduling=in_group("b"))
         assert await storage.leases.list_claimable(10) == ["a-0", "b-0", "a-1", "b-1", "a-2", "a-3"]
@@ -49,12 +49,12 @@ class FairTurnsConformance:
     async def test_waiting_puts_the_idle_group_with_the_oldest_turn_first(self, storage: RunStorage) -> None:
         for number in range(3):
             await storage.accept(f"a-{number}", run_id=f"a-{number}", scheduling=in_group("a"))
-        await storage.clock.forward(1)
+        await storage.clock.advance(1)
         for number in range(3):
             await storage.accept(f"b-{number}", run_id=f"b-{number}", scheduling=in_group("b"))
         order: list[str] = []
         while waiting := await storage.leases.list_claimable(1):
-            await storage.clock.forward(1)
+            await storage.clock.advance(1)
             lease = await storage.leases.claim(waiting[0], "w-1", TERM)
             assert lease is not None
             await storage.leases.settle(await storage.leases.begin(lease, None), DONE)
@@ -77,7 +77,7 @@ class FairTurnsConformance:
     async def test_priority_of_a_waiting_group_rises_until_its_turn(self, storage: RunStorage) -> None:
         for number in range(2):
             await storage.accept(f"late-{number}", run_id=f"late-{number}", scheduling=assigned(1, "late"))
-        await storage.clock.forward(RISES_AFTER.total_seconds() * 6)
+        await storage.clock.advance(RISES_AFTER.total_seconds() * 6)
         for number in range(3):
             await storage.accept(f"now-{number}", run_id=f"now-{number}", scheduling=assigned(-5, "now"))
         assert await storage.leases.list_claimable(10) == ["late-0", "now-0", "now-1", "now-2", "late-1"]
@@ -100,7 +100,7 @@ class FairTurnsConformance:
         assert await storage.leases.next_due() == storage.clock.now() + timedelta(seconds=60)
         await storage.leases.settle(await storage.begun(first), DONE)
         assert await storage.leases.list_claimable(10) == [second.run_id]
-        await storage.clock.forward(60)
+        await storage.clock.advance(60)
         assert await storage.leases.list_claimable(10) == [second.run_id, "later"]
 
     async def test_released_recovered_or_retried_run_keeps_its_turn(self, storage: RunStorage) -> None:
@@ -109,7 +109,7 @@ class FairTurnsConformance:
         await storage.leases.release(await storage.begun(run))
         assert await storage.leases.list_claimable(10) == ["run", "other"]
         await storage.begun(run)
-        await storage.clock.forward(TERM.total_seconds() + 1)
+        await storage.clock.advance(TERM.total_seconds() + 1)
         await storage.leases.recover("run", 1)
         assert await storage.leases.list_claimable(10) == ["other"]
         await storage.leases.retry("run")
@@ -127,7 +127,7 @@ class FairTurnsConformance:
         first = await storage.accept("t-1", scheduling=assigned(5, "a"))
         await storage.leases.settle(await storage.begun(first), DONE)
         await storage.accept("t-1", run_id="again", scheduling=in_group("user"))
-        await storage.clock.forward(1)
+        await storage.clock.advance(1)
         await storage.accept("t-2", run_id="more", scheduling=assigned(1, "b"))
         assert await storage.leases.list_claimable(10) == ["again", "more"]
 

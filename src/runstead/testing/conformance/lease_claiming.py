@@ -50,9 +50,9 @@ class LeaseClaiming:
 
     async def test_claim_of_a_delayed_run_succeeds_when_it_is_due(self, storage: RunStorage) -> None:
         run = await storage.accept(after_seconds=60)
-        await storage.clock.forward(59)
+        await storage.clock.advance(59)
         assert await storage.leases.claim(run.run_id, "w-1", TERM) is None
-        await storage.clock.forward(1)
+        await storage.clock.advance(1)
         await storage.held(run)
         assert (await storage.thread()).status == "busy"
 
@@ -60,7 +60,7 @@ class LeaseClaiming:
         delayed = await storage.accept(after_seconds=60)
         begun = await storage.accept()
         await storage.leases.release(await storage.begun(begun))
-        await storage.clock.forward(60)
+        await storage.clock.advance(60)
         assert await storage.leases.list_claimable(10) == [begun.run_id]
         assert await storage.leases.claim(delayed.run_id, "w-1", TERM) is None
         await storage.leases.settle(await storage.begun(begun), DONE)
@@ -80,7 +80,7 @@ class LeaseClaiming:
         delayed = await storage.accept(after_seconds=60)
         later = await storage.accept()
         lease = await storage.held(later)
-        await storage.clock.forward(61)
+        await storage.clock.advance(61)
         assert await storage.leases.claim(delayed.run_id, "w-1", TERM) is None
         await storage.leases.settle(lease, DONE)
         await storage.held(delayed)
@@ -88,7 +88,7 @@ class LeaseClaiming:
     async def test_claim_among_due_runs_requires_the_lowest_number(self, storage: RunStorage) -> None:
         delayed = await storage.accept(after_seconds=60)
         later = await storage.accept()
-        await storage.clock.forward(61)
+        await storage.clock.advance(61)
         assert await storage.leases.claim(later.run_id, "w-1", TERM) is None
         await storage.held(delayed)
 
@@ -103,13 +103,13 @@ class LeaseClaiming:
 
     async def test_renew_extends_the_lease_by_a_term_from_now(self, storage: RunStorage) -> None:
         lease = await storage.held(await storage.accept())
-        await storage.clock.forward(20)
+        await storage.clock.advance(20)
         renewed = await storage.leases.renew(lease, TERM)
         assert renewed.deadline == storage.clock.now() + TERM
         assert (renewed.attempt, renewed.worker, renewed.run.spec) == (lease.attempt, lease.worker, lease.run.spec)
-        await storage.clock.forward(29)
+        await storage.clock.advance(29)
         assert await storage.leases.list_expired() == []
-        await storage.clock.forward(1)
+        await storage.clock.advance(1)
         assert await storage.leases.list_expired() == [lease.run_id]
 
     async def test_renew_returns_the_stop_request(self, storage: RunStorage) -> None:
@@ -122,7 +122,7 @@ class LeaseClaiming:
 
     async def test_renew_of_an_expired_lease_succeeds_before_its_recovery(self, storage: RunStorage) -> None:
         lease = await storage.held(await storage.accept())
-        await storage.clock.forward(2 * TERM)
+        await storage.clock.advance(2 * TERM)
         await storage.leases.renew(lease, TERM)
         assert await storage.leases.list_expired() == []
 
@@ -134,7 +134,7 @@ class LeaseClaiming:
         assert (lease.run.status, lease.run.started_at) == (RunStatus.RUNNING, started)
         assert lease.run.base_checkpoint_id == "c-1"
         await storage.leases.release(lease)
-        await storage.clock.forward(5)
+        await storage.clock.advance(5)
         again = await storage.begun(run, base="c-2")
         assert (again.run.started_at, again.run.base_checkpoint_id) == (started, "c-1")
 
@@ -162,7 +162,7 @@ class LeaseClaiming:
         if how == "released":
             await storage.leases.release(late)
         else:
-            await storage.clock.forward(TERM)
+            await storage.clock.advance(TERM)
             assert await storage.leases.recover(run.run_id, 10) is not None
         if how == "succeeded":
             await storage.begun(run, "w-1")
@@ -181,13 +181,13 @@ class LeaseClaiming:
         third = await storage.accept("t-3", after_seconds=30)
         first = await storage.accept("t-1")
         await storage.accept("t-1")
-        await storage.clock.forward(10)
+        await storage.clock.advance(10)
         second = await storage.accept("t-2")
         held = await storage.accept("t-4")
         await storage.held(held)
         await storage.accept("t-4")
         await storage.accept("t-5", after_seconds=3600)
-        await storage.clock.forward(20)
+        await storage.clock.advance(20)
         assert await storage.leases.list_claimable(10) == [first.run_id, second.run_id, third.run_id]
         assert await storage.leases.list_claimable(2) == [first.run_id, second.run_id]
 
@@ -198,5 +198,5 @@ class LeaseClaiming:
         await storage.accept("t-2", after_seconds=60)
         sooner = await storage.accept("t-3", after_seconds=20)
         assert await storage.leases.next_due() == sooner.due_at == storage.clock.now() + timedelta(seconds=20)
-        await storage.clock.forward(60)
+        await storage.clock.advance(60)
         assert await storage.leases.next_due() is None

@@ -17,13 +17,13 @@ class LeaseRecovering:
     async def test_lapsed_returns_held_runs_with_expired_leases(self, storage: RunStorage) -> None:
         first, second = await storage.accept("t-1"), await storage.accept("t-2")
         await storage.held(first)
-        await storage.clock.forward(10)
+        await storage.clock.advance(10)
         await storage.held(second)
         await storage.accept("t-3")
         assert await storage.leases.list_expired() == []
-        await storage.clock.forward(20)
+        await storage.clock.advance(20)
         assert await storage.leases.list_expired() == [first.run_id]
-        await storage.clock.forward(10)
+        await storage.clock.advance(10)
         assert await storage.leases.list_expired() == [first.run_id, second.run_id]
         assert await storage.leases.list_expired(limit=1) == [first.run_id]
 
@@ -31,12 +31,12 @@ class LeaseRecovering:
         early, late, going = [await storage.accept(f"t-{number}") for number in range(3)]
         early = await storage.ended(early)
         moment = storage.clock.now()
-        await storage.clock.forward(1)
+        await storage.clock.advance(1)
         await storage.ended(late)
         await storage.begun(going)
         asked = [early.run_id, late.run_id, going.run_id, "r-none"]
         assert await storage.leases.list_ended_before(asked, moment) == []
-        await storage.clock.forward(1)
+        await storage.clock.advance(1)
         assert await storage.leases.list_ended_before(asked, storage.clock.now() - timedelta(seconds=1)) == [early]
         found = await storage.leases.list_ended_before(asked, storage.clock.now())
         assert {record.run_id for record in found} == {early.run_id, late.run_id}
@@ -45,7 +45,7 @@ class LeaseRecovering:
     async def test_recover_makes_an_expired_run_pending(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.begun(run, base="c-1")
-        await storage.clock.forward(TERM)
+        await storage.clock.advance(TERM)
         rings = storage.bell.rings
         recovery = await storage.leases.recover(run.run_id, 3)
         assert recovery is not None
@@ -63,7 +63,7 @@ class LeaseRecovering:
         assert await storage.leases.recover("r-none", 3) is None
         lease = await storage.held(run)
         assert await storage.leases.recover(run.run_id, 3) is None
-        await storage.clock.forward(TERM)
+        await storage.clock.advance(TERM)
         await storage.leases.renew(lease, TERM)
         assert await storage.leases.recover(run.run_id, 3) is None
         assert (await storage.stands(run)).lapses == 0
@@ -71,7 +71,7 @@ class LeaseRecovering:
     async def test_recover_by_many_at_once_succeeds_once(self, storage: RunStorage) -> None:
         run = await storage.accept()
         await storage.held(run)
-        await storage.clock.forward(TERM)
+        await storage.clock.advance(TERM)
         recoveries = await asyncio.gather(*(storage.leases.recover(run.run_id, 3) for _ in range(10)))
         assert sum(recovery is not None for recovery in recoveries) == 1
         assert (await storage.stands(run)).lapses == 1
@@ -112,7 +112,7 @@ class LeaseRecovering:
         run = await storage.accept()
         await storage.begun(run)
         await storage.leases.request_stop(run.run_id, StopReason.BY_USER)
-        await storage.clock.forward(TERM)
+        await storage.clock.advance(TERM)
         recovery = await storage.leases.recover(run.run_id, 1)
         assert recovery is not None
         assert recovery.result == "waiting"

@@ -27,7 +27,7 @@ class LeaseSettling:
     async def test_settle_writes_all_fields_of_the_outcome(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.begun(run)
-        await storage.clock.forward(5)
+        await storage.clock.advance(5)
         completion = RunCompletionData(total_tokens=7, last_ai_message="bye \ud83d", message_count=2)
         failure = RunFailure("ValueError", "no \0 good \ud800")
         outcome = Outcome(
@@ -76,7 +76,7 @@ class LeaseSettling:
     async def test_settle_without_values_keeps_the_stored_values(self, storage: RunStorage) -> None:
         await storage.ended(await storage.accept(), Outcome(RunStatus.SUCCESS, ThreadOutcome(values=b"[1]")))
         stored = (await storage.thread()).state_updated_at
-        await storage.clock.forward(5)
+        await storage.clock.advance(5)
         failed = Outcome(RunStatus.ERROR, ThreadOutcome("error", error=RunFailure("E", "m"), interrupts=b'{"a":[]}'))
         await storage.ended(await storage.accept(), failed)
         await storage.ended(await storage.accept(), DONE)
@@ -98,7 +98,7 @@ class LeaseSettling:
         run = await storage.accept()
         lease = await storage.begun(run)
         first = await storage.leases.settle(lease, DONE)
-        await storage.clock.forward(5)
+        await storage.clock.advance(5)
         second = await storage.leases.settle(lease, Outcome(RunStatus.ERROR, failure=RunFailure("E", "late")))
         assert second == first
         assert await storage.stands(run) == first.record
@@ -111,13 +111,13 @@ class LeaseSettling:
 
     async def test_settle_with_an_expired_lease_succeeds_before_its_recovery(self, storage: RunStorage) -> None:
         lease = await storage.begun(await storage.accept())
-        await storage.clock.forward(2 * TERM)
+        await storage.clock.advance(2 * TERM)
         assert (await storage.leases.settle(lease, DONE)).record.status is RunStatus.SUCCESS
         assert await storage.leases.list_expired() == []
 
     async def test_settle_of_a_dead_letter_by_its_late_worker_raises_lease_lost(self, storage: RunStorage) -> None:
         lease = await storage.begun(await storage.accept())
-        await storage.clock.forward(TERM)
+        await storage.clock.advance(TERM)
         await storage.leases.recover(lease.run_id, 1)
         with pytest.raises(LeaseLost):
             await storage.leases.settle(lease, DONE)

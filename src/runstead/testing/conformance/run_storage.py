@@ -6,7 +6,7 @@ An adapter joins all three suites with one fixture:
 class TestMyRunStores(RunStoreConformance):
     @pytest.fixture
     async def storage(self) -> AsyncIterator[RunStorage]:
-        bell, clock = Bell(), HandClock()
+        bell, clock = Bell(), ManualClock()
         async with my_database() as db:
             yield RunStorage(MyRunStore(db, clock, bell), ..., clock=clock, bell=bell)
 ```
@@ -43,7 +43,7 @@ from runstead.runtime.runs.types import (
     StopReason,
     ThreadId,
 )
-from runstead.testing.clock import HandClock
+from runstead.testing.clock import ManualClock
 
 ALICE: Final = ActorContext("alice", scopes=frozenset({"runs:write"}), auth_source="api_key", subject_id="s-1")
 BOB: Final = ActorContext("bob")
@@ -55,7 +55,7 @@ STATELESS: Final = RunScope(kind="stateless", on_completion="delete")
 DONE: Final = Outcome(RunStatus.SUCCESS)
 
 
-class Bell:
+class EnqueueRecorder:
     """Counts the signals of a store that a run may be claimable."""
 
     def __init__(self) -> None:
@@ -96,8 +96,8 @@ class RunStorage:
     delete: RunDeleteStore
     leases: RunLeaseStore
     threads: ThreadStore
-    clock: HandClock
-    bell: Bell
+    clock: ManualClock
+    bell: EnqueueRecorder
     actor: ActorContext = field(default=ALICE)
 
     async def accept(self, thread_id: ThreadId | None = "t-1", **fields: Any) -> RunRecord:
@@ -131,7 +131,7 @@ class RunStorage:
     async def lost(self, run: RunRecord, max_attempts: int = 10) -> RunRecord:
         """Claim a run, begin it, lose its worker, and recover it."""
         await self.begun(run)
-        await self.clock.forward(TERM)
+        await self.clock.advance(TERM)
         recovery = await self.leases.recover(run.run_id, max_attempts)
         assert recovery is not None
         return recovery.record

@@ -30,9 +30,9 @@ class ThreadExpiryConformance:
     ) -> None:
         await _kept(storage, "t-1")
         await storage.new_thread("t-ever")
-        await storage.clock.forward(HOUR - MINUTE)
+        await storage.clock.advance(HOUR - MINUTE)
         assert await expiry.take(10) == []
-        await storage.clock.forward(MINUTE)
+        await storage.clock.advance(MINUTE)
         (expired,) = await expiry.take(10)
         assert (expired.thread_id, expired.strategy) == ("t-1", "delete")
         assert (expired.owner.user_id, expired.owner.tenant_id) == (ALICE.user_id, ALICE.tenant_id)
@@ -42,7 +42,7 @@ class ThreadExpiryConformance:
         await _kept(storage, "t-1")
         with acting(BOB):
             await storage.threads.create("t-2", ttl=ThreadTtl(60))
-        await storage.clock.forward(HOUR)
+        await storage.clock.advance(HOUR)
         assert {one.owner.user_id for one in await expiry.take(10)} == {ALICE.user_id, BOB.user_id}
 
     async def test_taken_thread_looks_absent_and_its_id_stays_reserved(
@@ -50,7 +50,7 @@ class ThreadExpiryConformance:
     ) -> None:
         run = await storage.ended(await storage.accept("t-1"))
         await _kept(storage, "t-1")
-        await storage.clock.forward(HOUR)
+        await storage.clock.advance(HOUR)
         (expired,) = await expiry.take(10)
         assert not await storage.has_thread("t-1")
         for actor in (ALICE, BOB):
@@ -69,7 +69,7 @@ class ThreadExpiryConformance:
     async def test_take_returns_unfinished_threads_again(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         await _kept(storage, "t-1")
         await _kept(storage, "t-2", strategy="keep_latest")
-        await storage.clock.forward(HOUR)
+        await storage.clock.advance(HOUR)
         first = await expiry.take(10)
         assert await expiry.take(10) == first
         assert {one.owner.user_id for one in first} == {ALICE.user_id}
@@ -80,7 +80,7 @@ class ThreadExpiryConformance:
     async def test_concurrent_sweeps_take_every_thread(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         for number in range(10):
             await _kept(storage, f"t-{number}")
-        await storage.clock.forward(HOUR)
+        await storage.clock.advance(HOUR)
         taken = [one for each in await asyncio.gather(expiry.take(10), expiry.take(10)) for one in each]
         assert {expired.thread_id for expired in taken} == {f"t-{number}" for number in range(10)}
         await asyncio.gather(*(expiry.finish(expired) for expired in taken))
@@ -89,7 +89,7 @@ class ThreadExpiryConformance:
 
     async def test_finish_twice_has_the_effect_of_one(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         await _kept(storage, "t-1")
-        await storage.clock.forward(HOUR)
+        await storage.clock.advance(HOUR)
         (expired,) = await expiry.take(10)
         await expiry.finish(expired)
         made = await storage.new_thread("t-1")
@@ -109,7 +109,7 @@ class ThreadExpiryConformance:
         await _kept(storage, "t-1", strategy=strategy)
         await storage.begun(await storage.accept("t-1"))
         for _ in range(5):
-            await storage.clock.forward(HOUR)
+            await storage.clock.advance(HOUR)
             assert await expiry.take(10) == []
         assert (await storage.thread("t-1")).status == "busy"
 
@@ -117,23 +117,23 @@ class ThreadExpiryConformance:
         await _kept(storage, "t-1")
         run = await storage.accept("t-1", after_seconds=10 * 3600)
         for _ in range(9):
-            await storage.clock.forward(HOUR)
+            await storage.clock.advance(HOUR)
             assert await expiry.take(10) == []
         assert await storage.stands(run)
 
     async def test_ttl_counts_from_the_last_use(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         for thread_id in ("t-run", "t-state", "t-words", "t-idle"):
             await _kept(storage, thread_id)
-        await storage.clock.forward(HOUR / 2)
+        await storage.clock.advance(HOUR / 2)
         await storage.ended(await storage.accept("t-run"))
         with acting(ALICE):
             await storage.threads.set_state("t-state", ThreadOutcome(values=b"1"))
             await storage.threads.update("t-words", metadata={"a": 1})
-        await storage.clock.forward(HOUR / 2)
+        await storage.clock.advance(HOUR / 2)
         assert await _taken(expiry) == {"t-idle"}
-        await storage.clock.forward(HOUR / 2 - MINUTE)
+        await storage.clock.advance(HOUR / 2 - MINUTE)
         assert await _taken(expiry) == set()
-        await storage.clock.forward(MINUTE)
+        await storage.clock.advance(MINUTE)
         assert await _taken(expiry) == {"t-run", "t-state", "t-words"}
 
     async def test_take_returns_a_kept_thread_again_after_its_ttl(
@@ -141,19 +141,19 @@ class ThreadExpiryConformance:
     ) -> None:
         made = await _kept(storage, "t-1", strategy="keep_latest")
         for _ in range(3):
-            await storage.clock.forward(HOUR - MINUTE)
+            await storage.clock.advance(HOUR - MINUTE)
             assert await _taken(expiry) == set()
-            await storage.clock.forward(MINUTE)
+            await storage.clock.advance(MINUTE)
             assert await _taken(expiry) == {"t-1"}
         assert await storage.thread("t-1") == made
 
     async def test_ttl_set_later_counts_from_then(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         await storage.new_thread("t-1")
-        await storage.clock.forward(5 * HOUR)
+        await storage.clock.advance(5 * HOUR)
         with acting(ALICE):
             await storage.threads.update("t-1", metadata={}, ttl=ThreadTtl(60))
         assert await expiry.take(10) == []
-        await storage.clock.forward(HOUR)
+        await storage.clock.advance(HOUR)
         assert await _taken(expiry) == {"t-1"}
 
     async def test_take_returns_at_most_limit_threads(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
@@ -162,13 +162,13 @@ class ThreadExpiryConformance:
         # The first threads are in use, and must not hide the others.
         for thread_id in ("t-0", "t-1"):
             await storage.begun(await storage.accept(thread_id))
-        await storage.clock.forward(HOUR)
+        await storage.clock.advance(HOUR)
         assert len(await expiry.take(2)) == 2
         assert await _taken(expiry) == {"t-2", "t-3", "t-4"}
 
     async def test_take_never_returns_a_temporary_thread(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         run = await storage.accept(None, scope=RunScope("stateless", "create", "delete"))
-        await storage.clock.forward(1_000 * HOUR)
+        await storage.clock.advance(1_000 * HOUR)
         assert await expiry.take(10) == []
         assert await storage.stands(run)
 

@@ -152,7 +152,7 @@ class ThreadStoreConformance(ThreadSharing):
 
     async def test_update_merges_metadata_by_key(self, storage: RunStorage) -> None:
         await storage.new_thread("t-1", metadata={"a": {"x": 1}, "b": 1})
-        await storage.clock.forward(5)
+        await storage.clock.advance(5)
         with acting(ALICE):
             updated = await storage.threads.update("t-1", metadata={"a": {"y": 2}, "c": "\ud800"})
         assert updated == await storage.thread("t-1")
@@ -208,7 +208,7 @@ class ThreadStoreConformance(ThreadSharing):
     async def test_search_returns_pages_in_a_stable_order(self, storage: RunStorage) -> None:
         for thread_id in ("t-2", "t-1", "t-3"):
             await storage.new_thread(thread_id)
-        await storage.clock.forward(1)
+        await storage.clock.advance(1)
         await storage.new_thread("t-0")
         assert await _ids(storage, sort_by="created_at", sort_order="desc") == ["t-0", "t-1", "t-2", "t-3"]
         assert await _ids(storage, sort_by="created_at", sort_order="asc") == ["t-1", "t-2", "t-3", "t-0"]
@@ -220,9 +220,9 @@ class ThreadStoreConformance(ThreadSharing):
     async def test_search_sorts_by_changing_fields(self, storage: RunStorage) -> None:
         for thread_id in ("t-1", "t-2", "t-3"):
             await storage.new_thread(thread_id)
-        await storage.clock.forward(1)
+        await storage.clock.advance(1)
         await _leave(storage, "t-2", ThreadOutcome("error", values=b"1"))
-        await storage.clock.forward(1)
+        await storage.clock.advance(1)
         await _leave(storage, "t-1", ThreadOutcome("interrupted", values=b"1"))
         assert await _ids(storage, sort_by="updated_at", sort_order="desc") == ["t-1", "t-2", "t-3"]
         assert await _ids(storage, sort_by="state_updated_at", sort_order="desc") == ["t-1", "t-2", "t-3"]

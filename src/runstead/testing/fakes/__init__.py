@@ -6,8 +6,8 @@ For tests of the kernel, of adapters, and of programs that embed Runstead. For s
 
 from .agents import FakeAgent, FakeAgents
 from .checkpoints import InMemoryCheckpointStore
-from .effects import Effect, Effects
-from .environment import Stage
+from .effects import Effect, EffectLog
+from .environment import AgentEnvironment
 from .events import InMemoryRunEventStore
 from .leases import InMemoryLeaseStore
 from .observers import RecordingObserver
@@ -18,9 +18,10 @@ from .tables import InMemoryTables
 from .threads import InMemoryThreadStore
 
 __all__ = [
+    "AgentEnvironment",
     "AgentFailed",
     "Effect",
-    "Effects",
+    "EffectLog",
     "FakeAgent",
     "FakeAgents",
     "InMemoryCheckpointStore",
@@ -31,6 +32,5 @@ __all__ = [
     "InMemoryThreadStore",
     "RecordingObserver",
     "Script",
-    "Stage",
     "Step",
 ]

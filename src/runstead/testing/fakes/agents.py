@@ -19,8 +19,8 @@ from langgraph.types import StateSnapshot as GraphState
 
 from runstead.runtime.runs.exceptions import AgentNotFound
 
-from .environment import Stage
-from .script_execution import NODE, Play
+from .environment import AgentEnvironment
+from .script_execution import NODE, ScriptExecution
 from .state import AgentMemory
 
 
@@ -28,7 +28,7 @@ from .state import AgentMemory
 class FakeAgent:
     """The agent of one run. `copy` sets its checkpointer, as in LangGraph."""
 
-    stage: Stage
+    stage: AgentEnvironment
     checkpointer: Any = None
 
     def copy(self, update: Mapping[str, Any] | None = None) -> FakeAgent:
@@ -61,7 +61,7 @@ class FakeAgent:
         interrupt_before: str | Sequence[str] | None = None,
         **options: Any,
     ) -> AsyncGenerator[Any, None]:
-        play = Play(self._memory, config, frozenset(stream_mode), durability, bool(interrupt_before))
+        play = ScriptExecution(self._memory, config, frozenset(stream_mode), durability, bool(interrupt_before))
         try:
             async for mode, chunk in play.perform(input):
                 yield ((), mode, chunk) if subgraphs else (mode, chunk)
@@ -117,7 +117,7 @@ def _shape() -> Any:
 class FakeAgents:
     """An AgentResolver whose graphs are all fake agents on one stage."""
 
-    stage: Stage = field(default_factory=Stage)
+    stage: AgentEnvironment = field(default_factory=AgentEnvironment)
     graph_ids: Sequence[str] = ("agent",)
 
     def resolve(self, graph_id: str) -> FakeAgents:

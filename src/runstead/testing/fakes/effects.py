@@ -27,7 +27,7 @@ class Effect:
 
 
 @dataclass(slots=True)
-class Effects:
+class EffectLog:
     """All effects in the order of their starts."""
 
     clock: Clock

@@ -8,7 +8,7 @@ from itertools import count
 
 from runstead.runtime.clock import Clock, SystemClock
 
-from .effects import Effects
+from .effects import EffectLog
 
 
 async def _at_once() -> None:
@@ -16,11 +16,11 @@ async def _at_once() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class AgentEnvironment:
     """The environment. ``before_step`` is called before each step; effects are recorded under the name ``worker``."""
 
     clock: Clock = field(default_factory=SystemClock)
-    effects: Effects = field(default_factory=lambda: Effects(SystemClock()))
+    effects: EffectLog = field(default_factory=lambda: EffectLog(SystemClock()))
     worker: str = ""
     before_step: Callable[[], Awaitable[None]] = _at_once
     waits_for_writes: bool = True

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-Deed: TypeAlias = Literal["say", "fail", "ask", "hang"]
+StepAction: TypeAlias = Literal["say", "fail", "ask", "hang"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Step:
     After that, ``say`` continues, ``fail`` raises, ``ask`` interrupts for human input, ``hang`` never ends by itself.
     """
 
-    does: Deed = "say"
+    does: StepAction = "say"
     takes: float = 0.0
     chunks: int = 0
 

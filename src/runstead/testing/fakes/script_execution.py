@@ -20,7 +20,7 @@ class AgentFailed(RuntimeError):
     """The error that a failing step raises."""
 
 
-class Play:
+class ScriptExecution:
     """One call of ``astream``."""
 
     def __init__(self, memory: AgentMemory, config: Any, modes: frozenset[str], durability: str, breaks: bool) -> None:

@@ -9,7 +9,7 @@ from langgraph.types import Interrupt
 
 from runstead.runtime.runs.interrupts import NO_TASK
 
-from .environment import Stage
+from .environment import AgentEnvironment
 from .script import Script
 
 _CHANNELS: Final = ("log", "messages", "script", "position", "asking")
@@ -56,7 +56,7 @@ class AgentMemory:
     """Reads and writes states."""
 
     checkpointer: Any
-    stage: Stage
+    stage: AgentEnvironment
 
     async def read(self, config: Any) -> AgentState:
         """Return the state at the config's checkpoint, or the thread's latest."""
