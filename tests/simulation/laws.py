@@ -19,7 +19,7 @@ from .stop_laws import (
     only_lost_workers_lapse,
     stops_take_effect_soon,
     strategies_did_what_they_say,
-    streams_told_everything,
+    streams_are_complete,
 )
 
 _END_EVENTS: Final = (
@@ -106,7 +106,7 @@ def _why_wrong(plan: Plan, record: RunRecord, script: Script | None) -> str | No
             return None
 
 
-def settled_then_told(plan: Plan, durable: Durable) -> Iterator[str]:
+def settled_before_published(plan: Plan, durable: Durable) -> Iterator[str]:
     """Check law 4: terminal events and end events are published once, and after the durable write."""
     witness = durable.witness
     for run_id, published in witness.published.items():
@@ -263,7 +263,7 @@ _CHECKS: Final[tuple[Check, ...]] = (
     one_run_at_a_time,
     statuses_follow_the_table,
     ends_have_reasons,
-    settled_then_told,
+    settled_before_published,
     broken_readings,
     late_workers_write_nothing,
     threads_hold_what_was_done,
@@ -273,6 +273,6 @@ _CHECKS: Final[tuple[Check, ...]] = (
     threads_rest,
     strategies_did_what_they_say,
     stops_take_effect_soon,
-    streams_told_everything,
+    streams_are_complete,
     only_lost_workers_lapse,
 )

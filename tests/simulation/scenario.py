@@ -109,13 +109,13 @@ class Scenario:
         """Call ``verb`` in a process, and let the time pass that it takes. ``actor`` None: without a bound actor."""
         kernel = kernel or self.kernel
 
-        async def told() -> T:
+        async def acted() -> T:
             if actor is None:
                 return await verb(kernel.facade)
             with acting(actor):
                 return await verb(kernel.facade)
 
-        return self.world.complete(kernel.process, told(), self.now + within)
+        return self.world.complete(kernel.process, acted(), self.now + within)
 
     def create(self, spec: RunSpec, *, kernel: Kernel | None = None) -> RunRecord:
         """Create a run in the background."""

@@ -69,7 +69,7 @@ def stops_take_effect_soon(plan: Plan, durable: Durable) -> Iterator[str]:
             yield f"{run_id} was asked to stop at {asked:.3f} and ended at {ended:.3f}"
 
 
-def streams_told_everything(plan: Plan, durable: Durable) -> Iterator[str]:
+def streams_are_complete(plan: Plan, durable: Durable) -> Iterator[str]:
     """Check that an undisturbed run's output is all on its stream; its last values and end have the whole log."""
     if plan.misfortunes or plan.climate.is_stormy or plan.climate.failing_streams:
         return
