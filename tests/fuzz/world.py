@@ -86,8 +86,8 @@ def _is_of_the_graph(record: logging.LogRecord, error: BaseException | None) -> 
     """True for a run that failed in its graph, or in LangGraph for an input that the graph does not accept."""
     if record.msg != "run %s failed" or error is None:
         return False
-    innermost = traceback.extract_tb(error.__traceback__)[-1].filename
-    return "/runstead/" not in innermost.replace(str(HERE), "")
+    frames = traceback.extract_tb(error.__traceback__)
+    return not frames or "/runstead/" not in frames[-1].filename.replace(str(HERE), "")
 
 
 @dataclass(slots=True, repr=False)
