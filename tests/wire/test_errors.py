@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 
 import pytest
@@ -71,3 +72,10 @@ def test_every_error_a_caller_can_get_has_a_status() -> None:
 def test_validation_message_names_the_path_without_pydantic_internals() -> None:
     problem = {"type": "int_type", "loc": ("body", "config", "tags", 0), "msg": "Value error, bad"}
     assert sentence_of([problem]) == "config.tags.0: bad"
+
+
+def test_missing_file_descriptors_are_a_503_and_other_system_errors_a_500() -> None:
+    problem = problem_of(OSError(errno.EMFILE, "Too many open files"))
+    assert (problem.status, problem.headers) == (503, {"retry-after": "1"})
+    assert "no file descriptors left" in problem.detail
+    assert problem_of(OSError(errno.ENOENT, "No such file")) == Problem(500, MASKED)

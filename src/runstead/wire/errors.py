@@ -6,6 +6,7 @@ Only this module knows the status codes of errors. An error that is not listed h
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -174,6 +175,7 @@ _STORAGE: Final[Mapping[FaultKind, int]] = {
     "broken": 503,
 }
 _AGAIN: Final = {"retry-after": "1"}
+_NO_DESCRIPTORS: Final = "The server has no file descriptors left. Send it again in a moment."
 _BUSY: Final = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
 
 _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
@@ -231,6 +233,8 @@ def problem_of(error: BaseException) -> Problem:
         if entry := _KNOWN.get(kind):
             status, text = entry
             return Problem(status, text(error), _AGAIN if status == HTTPStatus.SERVICE_UNAVAILABLE else {})
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return Problem(503, _NO_DESCRIPTORS, _AGAIN)
     return Problem(UNEXPECTED, MASKED)
 
 
