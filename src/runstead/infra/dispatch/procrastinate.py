@@ -11,9 +11,11 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final, Protocol
 
-from procrastinate import App, PsycopgConnector, RetryStrategy
+from procrastinate import App, BaseRetryStrategy, PsycopgConnector, RetryDecision
+from procrastinate.jobs import Job
 from psycopg import AsyncConnection
 
 from runstead.runtime.clock import Clock
@@ -33,7 +35,7 @@ _WITHIN: Final = 5.0
 
 A new pool tries an unavailable database every few seconds; a pool that waits longer tries less and less often.
 """
-_FEW_TIMES: Final = RetryStrategy(max_attempts=5, exponential_wait=2)
+_RETRIES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class ProcrastinateDispatcher:
 
     async def _serve_with_restarts(self, worker: RunWorker) -> None:
         while True:
-            deliveries = _Deliveries(worker, self._jobs, self._settings.schema, self._fair)
+            deliveries = _Deliveries(worker, self._jobs, self._settings.schema, self._fair, self._clock)
             try:
                 await deliveries.run(self._url, self._settings)
             except Exception:
@@ -118,11 +120,27 @@ class ProcrastinateDispatcher:
             await self._clock.sleep(self._settings.restore_every)
 
 
+class JobRetries(BaseRetryStrategy):
+    """Retry a failed job a few times, later each time.
+
+    The time comes from the clock of the database, which decides when a job is due: by the clock of a worker that is
+    two hours ahead, the run would wait for two hours.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        if job.attempts >= _RETRIES:
+            return None
+        return RetryDecision(retry_at=self._clock.now() + timedelta(seconds=2.0 ** (job.attempts + 1)))
+
+
 class _Deliveries:
     """One instance of procrastinate's worker, which ends when its connections break."""
 
-    def __init__(self, worker: RunWorker, jobs: RunJobs, schema: str, fair: FairJobs | None) -> None:
-        self._worker, self._jobs, self._schema, self._fair = worker, jobs, schema, fair
+    def __init__(self, worker: RunWorker, jobs: RunJobs, schema: str, fair: FairJobs | None, clock: Clock) -> None:
+        self._worker, self._jobs, self._schema, self._fair, self._clock = worker, jobs, schema, fair, clock
         self._fetching: CapacityJobManager | None = None
         self._counted = asyncio.Event()
         self._counted.set()
@@ -142,7 +160,7 @@ class _Deliveries:
         app = App(connector=connector)
         self._fetching = fetching = CapacityJobManager(app.job_manager, self._worker, self._counted, self._fair)
         app.job_manager = fetching
-        app.task(name=TASK, retry=_FEW_TIMES)(self._deliver)
+        app.task(name=TASK, retry=JobRetries(self._clock))(self._deliver)
         async with app.open_async():
             life = FailFastWorker(
                 app,
