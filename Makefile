@@ -2,7 +2,7 @@
 #   make demo     the main job, watched in the terminal
 #   make docs     the documentation as a site, in build/site
 #   make fmt      format the code, and fix what ruff can fix
-#   make check    ruff, mypy strict, import contracts, dependencies, the lock
+#   make check    ruff, the language of texts and names, mypy strict, import contracts, dependencies, the lock
 #   make test     the tests               (make test ARGS="tests/graphs -k factory")
 #   make test-newest, make test-lowest
 #                 some of them without the lock, with the newest or lowest versions that pyproject.toml allows
@@ -86,6 +86,7 @@ fmt: $(VENV)/.ready-dev
 check: $(VENV)/.ready-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -I .ci/language.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry src

@@ -55,10 +55,10 @@ async def test_checkpoint_written_during_pruning_is_kept(
     """For example a client that updates the thread's state: it creates no undo record."""
     for number in (1, 2):
         await put(checkpoints, number, number - 1)
-    async with holding(postgres_schema, THE_OLDEST) as somebody:
+    async with holding(postgres_schema, THE_OLDEST) as blocker:
         pruning = asyncio.ensure_future(checkpoints.keep_latest("t-1"))
         # It has determined the latest one, and waits to delete the others.
-        await somebody.is_waited_for()
+        await blocker.is_waited_for()
         await put(checkpoints, 3, 2)
     assert await pruning
     assert await left(checkpoints) == [
@@ -71,9 +71,9 @@ async def test_fork_from_a_checkpoint_being_pruned_stays_usable(
 ) -> None:
     for number in (1, 2, 3):
         await put(checkpoints, number, number - 1)
-    async with holding(postgres_schema, THE_OLDEST) as somebody:
+    async with holding(postgres_schema, THE_OLDEST) as blocker:
         pruning = asyncio.ensure_future(checkpoints.keep_latest("t-1"))
-        await somebody.is_waited_for()
+        await blocker.is_waited_for()
         await put(checkpoints, 4, 2)
     assert await pruning
     await put(checkpoints, 5, 4)
@@ -87,9 +87,9 @@ async def test_run_starting_during_pruning_waits_and_uses_the_remaining_state(
 ) -> None:
     for number in (1, 2):
         await put(checkpoints, number, number - 1)
-    async with holding(postgres_schema, THE_OLDEST) as somebody:
+    async with holding(postgres_schema, THE_OLDEST) as blocker:
         pruning = asyncio.ensure_future(checkpoints.keep_latest("t-1"))
-        await somebody.is_waited_for()
+        await blocker.is_waited_for()
         marking = asyncio.ensure_future(checkpoints.mark("t-1", "r-1"))
         assert await checkpoints.mark("t-2", "r-2") is None
         await asyncio.sleep(0.1)
@@ -107,9 +107,9 @@ async def test_thread_whose_run_is_being_marked_is_not_pruned(
     for number in (1, 2):
         await put(checkpoints, number, number - 1)
     before = await left(checkpoints)
-    async with holding(postgres_schema, "INSERT INTO marks (thread_id, run_id) VALUES ('t-1', 'r-1')") as somebody:
+    async with holding(postgres_schema, "INSERT INTO marks (thread_id, run_id) VALUES ('t-1', 'r-1')") as blocker:
         marking = asyncio.ensure_future(checkpoints.mark("t-1", "r-1"))
-        await somebody.is_waited_for()
+        await blocker.is_waited_for()
         pruning = asyncio.ensure_future(checkpoints.keep_latest("t-1"))
         await asyncio.sleep(0.1)
         assert not pruning.done()
@@ -123,9 +123,9 @@ async def test_pruning_a_concurrently_deleted_thread_has_no_effect(
 ) -> None:
     for number in (1, 2):
         await put(checkpoints, number, number - 1)
-    async with holding(postgres_schema, THE_OLDEST) as somebody:
+    async with holding(postgres_schema, THE_OLDEST) as blocker:
         pruning = asyncio.ensure_future(checkpoints.keep_latest("t-1"))
-        await somebody.is_waited_for()
+        await blocker.is_waited_for()
         # In a namespace without one so far.
         gone = f"DELETE FROM checkpoints WHERE checkpoint_ns = '{NAMESPACES[-1]}' AND checkpoint_id = 'c-2'"
         await postgres_database.write(lambda connection: connection.exec_driver_sql(gone).rowcount)

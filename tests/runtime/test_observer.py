@@ -12,11 +12,11 @@ EVENT = RunLifecycleEvent("e1", RunLifecycleEventType.RUN_STARTED, "run", "threa
 
 
 class Recorder:
-    def __init__(self, told: list[str], name: str) -> None:
-        self._told, self._name = told, name
+    def __init__(self, calls: list[str], name: str) -> None:
+        self._calls, self._name = calls, name
 
     async def on_event(self, event: RunLifecycleEvent) -> None:
-        self._told.append(self._name)
+        self._calls.append(self._name)
 
 
 class Broken:
@@ -25,13 +25,13 @@ class Broken:
 
 
 async def test_failing_observer_does_not_stop_the_next() -> None:
-    told: list[str] = []
-    await CompositeObserver([Recorder(told, "a"), Broken(), Recorder(told, "b")]).on_event(EVENT)
-    assert told == ["a", "b"]
+    calls: list[str] = []
+    await CompositeObserver([Recorder(calls, "a"), Broken(), Recorder(calls, "b")]).on_event(EVENT)
+    assert calls == ["a", "b"]
 
 
 async def test_failing_required_observer_raises_after_all_were_notified() -> None:
-    told: list[str] = []
+    calls: list[str] = []
     with pytest.raises(ExceptionGroup, match="required observers failed"):
-        await CompositeObserver([Recorder(told, "a")], required=[Broken(), Recorder(told, "b")]).on_event(EVENT)
-    assert told == ["a", "b"]
+        await CompositeObserver([Recorder(calls, "a")], required=[Broken(), Recorder(calls, "b")]).on_event(EVENT)
+    assert calls == ["a", "b"]

@@ -65,7 +65,7 @@ async def test_interrupted_import_continues(file: Path, new_place: NewPlace) -> 
     async with new_place() as target:
         with Archive.opened(file) as archive:
             with pytest.raises(_CutOffError):
-                await import_all(archive, target, told=_cut_off_after(5))
+                await import_all(archive, target, on_progress=_cut_off_after(5))
             written = await target.database.read(_threads)
             assert 0 < written < 40
             assert await target.database.read(_halves) == []
@@ -143,7 +143,7 @@ async def test_row_changed_after_an_interrupted_import_is_not_overwritten(file: 
     async with new_place() as target:
         with Archive.opened(file) as archive:
             with pytest.raises(_CutOffError):
-                await import_all(archive, target, told=_cut_off_after(5))
+                await import_all(archive, target, on_progress=_cut_off_after(5))
             await target.database.write(lambda connection: insert_run(connection, "mine", queue_seq=40))
             with pytest.raises(RowsDiffer, match="runs 40"):
                 await import_all(archive, target)
@@ -157,7 +157,7 @@ async def test_other_archive_is_refused_until_the_first_import_completes(
     other = await exported(new_data_dir, tmp_path / "other.zip", count=30)
     async with new_place() as target:
         with Archive.opened(file) as archive, pytest.raises(_CutOffError):
-            await import_all(archive, target, told=_cut_off_after(2))
+            await import_all(archive, target, on_progress=_cut_off_after(2))
         with Archive.opened(other) as archive, pytest.raises(TransferError, match="another file"):
             await import_all(archive, target)
 

@@ -427,9 +427,9 @@ async def test_thread_sends_no_events_to_other_users(tmp_path: Path, thread_id: 
             scope = RunScope(if_not_exists="create")
             spec = RunSpec(assistant.assistant_id, "agent", thread_id, scope=scope, input=HI, stream_modes=("values",))
             await services.runs.create_and_wait(spec)
-            told = await services.thread_events.told(thread_id, wanted)
+            told = await services.thread_events.current_events(thread_id, wanted)
             assert [event.method for event in told] == ["lifecycle", "values", "values", "lifecycle"]
         with acting(ActorContext(user_id="other")):
-            assert await services.thread_events.told(thread_id, wanted) == []
+            assert await services.thread_events.current_events(thread_id, wanted) == []
             async with services.interrupts.of(thread_id) as waiting:
                 assert waiting == {}

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 AUTH_SOURCE: Final = "api_key"
 
-_USE_TOLD_EVERY: Final = timedelta(minutes=1)
+_USE_REPORTED_EVERY: Final = timedelta(minutes=1)
 """Accuracy of the recorded time of a key's last use. A write per request would cost more than the request."""
 
 
@@ -27,7 +27,7 @@ class ApiKeyAuthentication:
 
     def __init__(self, keys: ApiKeyStore, clock: Clock) -> None:
         self._keys, self._clock = keys, clock
-        self._told: dict[str, datetime] = {}
+        self._last_reported: dict[str, datetime] = {}
 
     async def authenticate(self, credentials: Credentials) -> ActorContext:
         key = _key_of(credentials.headers)
@@ -43,10 +43,10 @@ class ApiKeyAuthentication:
 
     async def _tell_use(self, record: ApiKeyRecord) -> None:
         now = self._clock.now()
-        told = self._told.get(record.key_id)
-        if told is not None and now - told < _USE_TOLD_EVERY:
+        last = self._last_reported.get(record.key_id)
+        if last is not None and now - last < _USE_REPORTED_EVERY:
             return
-        self._told[record.key_id] = now
+        self._last_reported[record.key_id] = now
         try:
             await self._keys.used(record.key_id, now)
         except Exception:

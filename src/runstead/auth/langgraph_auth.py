@@ -98,13 +98,13 @@ class LangGraphAuth:
     async def authenticate(self, credentials: Credentials) -> ActorContext:
         arguments = await _arguments(credentials, self._wanted)
         try:
-            told = await self._called(self._authenticate, arguments)
+            user = await self._called(self._authenticate, arguments)
         except AssertionError as error:
             # Short handlers refuse with an assertion: `assert token in TOKENS`.
             raise Unauthenticated(str(error) or "Not authenticated") from error
         except (Auth.exceptions.HTTPException, HTTPException) as error:
             raise _refused(error) from error
-        return actor_of(told, self._stored_fields)
+        return actor_of(user, self._stored_fields)
 
     async def authorize(
         self, actor: ActorContext, resource: Resource, action: Action, value: dict[str, Any]

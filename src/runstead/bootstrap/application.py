@@ -166,5 +166,5 @@ def _disabled(configuration: GraphConfiguration) -> set[Noun]:
 
 
 def _security(configuration: GraphConfiguration) -> dict[str, Any]:
-    told = configuration.auth.openapi if configuration.auth else None
-    return told.model_dump(exclude_unset=True) if told else {}
+    openapi = configuration.auth.openapi if configuration.auth else None
+    return openapi.model_dump(exclude_unset=True) if openapi else {}

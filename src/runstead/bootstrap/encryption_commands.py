@@ -86,7 +86,7 @@ async def key_usage(settings: Settings, cipher: Cipher) -> KeyUsage:
         return await _usage(place, cipher)
 
 
-async def rewrite_all(settings: Settings, cipher: Cipher, told: Callable[[str, int], None]) -> Rewritten:
+async def rewrite_all(settings: Settings, cipher: Cipher, progress: Callable[[str, int], None]) -> Rewritten:
     """Encrypt all stored data with the current key, and remove the records of keys that no value uses any more.
 
     Raises StorageError; ServersLackKey while a server or worker runs that could not read the result.
@@ -100,7 +100,7 @@ async def rewrite_all(settings: Settings, cipher: Cipher, told: Callable[[str, i
         await _refuse_processes_without_key(place, cipher)
         rows, events_in_use = 0, False
         for database, tables in place.parts:
-            rows += await rewrite(database, tables, cipher, told)
+            rows += await rewrite(database, tables, cipher, progress)
         if place.events is not None and place.events.is_dir():
             try:
                 with own_data_dir(settings.data_dir):

@@ -122,9 +122,9 @@ def checkpoint_serde(configuration: GraphConfiguration, cipher: Cipher | None = 
 def _plain_serde(configuration: GraphConfiguration) -> JsonPlusSerializer | None:
     if (serde := configuration.checkpointer.serde) is None:
         return None
-    told = {name: getattr(serde, name) for name in serde.model_fields_set}
-    lists = {name: [tuple(path) for path in value] for name, value in told.items() if isinstance(value, list)}
-    return CheckpointSerializer(**{**told, **lists})
+    given = {name: getattr(serde, name) for name in serde.model_fields_set}
+    lists = {name: [tuple(path) for path in value] for name, value in given.items() if isinstance(value, list)}
+    return CheckpointSerializer(**{**given, **lists})
 
 
 def item_index(

@@ -30,7 +30,7 @@ async def _compared_here() -> ItemVectors:
     return VectorsComparedHere()
 
 
-def _nobody_listens() -> None:
+def _no_listener() -> None:
     return
 
 
@@ -43,7 +43,7 @@ class Queue:
     """
 
     dispatcher: Callable[[RunLeaseStore, bool], RunDispatcher]
-    notify: Callable[[], None] = _nobody_listens
+    notify: Callable[[], None] = _no_listener
     enqueue: EnqueueHook = no_enqueue
 
 

@@ -50,7 +50,7 @@ async def export_file(settings: Settings, path: Path) -> tuple[str, Manifest]:
 
 
 async def import_file(
-    settings: Settings, path: Path, told: Callable[[int, int], None], blocked: BlockedNames | None
+    settings: Settings, path: Path, progress: Callable[[int, int], None], blocked: BlockedNames | None
 ) -> ImportResult:
     """Import everything from ``path``, verify it, and make it ready to be served. Raises TransferError, StorageError.
 
@@ -58,7 +58,7 @@ async def import_file(
     """
     with Archive.opened(path) as archive:
         async with _place(settings, making=True) as place:
-            imported = await import_all(archive, place, told=told, blocked=blocked)
+            imported = await import_all(archive, place, on_progress=progress, blocked=blocked)
             restored = await _restore_jobs(settings, place) if place.is_shared else 0
             return ImportResult(place.name, archive.manifest, imported, restored)
 

@@ -97,6 +97,6 @@ def without_effect(configuration: GraphConfiguration, settings: Settings) -> Ite
             "there is no http.app with routes",
         ),
     }
-    for key, (value, told) in asked.items():
+    for key, (value, explanation) in asked.items():
         if value:
-            yield f"{place}: {key}: {told}"
+            yield f"{place}: {key}: {explanation}"

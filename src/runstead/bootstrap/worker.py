@@ -26,16 +26,16 @@ def work(application: Application, *, on_started: Callable[[], None] | None = No
 
 
 async def _work(application: Application, on_started: Callable[[], None] | None, replaceable: bool) -> bool:
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop, stop_requested = asyncio.get_running_loop(), asyncio.Event()
     is_to_be_replaced = False
 
     def end_to_be_replaced() -> None:
         nonlocal is_to_be_replaced
         is_to_be_replaced = True
-        told.set()
+        stop_requested.set()
 
     def stop() -> None:
-        told.set()
+        stop_requested.set()
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
@@ -47,5 +47,5 @@ async def _work(application: Application, on_started: Callable[[], None] | None,
     async with application.running():
         if on_started is not None:
             on_started()
-        await told.wait()
+        await stop_requested.wait()
     return is_to_be_replaced

@@ -60,13 +60,13 @@ def run_cluster(request: ServeRequest, output: Output, *, workers: int) -> int:
             *(ServerProcess(arguments, None, environ=environ, patience=patience) for _ in range(workers)),
         ]
         stack.callback(_stop_all, children)
-        told = _signals(stack)
+        received = _signals(stack)
         for child in children:
             child.start()
         url = url_of(listening, settings)
         output.line("cluster", url=url, workers=workers, database=environ[f"{ENV_PREFIX}DATABASE_URL"])
         output.say(f"A cluster of one gateway and {workers} workers is starting at {url}; Ctrl-C ends it", style="bold")
-        while not told:
+        while not received:
             for child in children:
                 if (code := child.has_died()) is not None:
                     output.say(f"a process of the cluster ended with exit code {code}; starting it again")
@@ -140,14 +140,14 @@ def _for_worker(arguments: list[str]) -> list[str]:
 
 def _signals(stack: ExitStack) -> list[int]:
     """Return a list to which received signals are added."""
-    told: list[int] = []
+    received: list[int] = []
 
     def tell(number: int, _: object) -> None:
-        told.append(number)
+        received.append(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         stack.callback(signal.signal, number, signal.signal(number, tell))
-    return told
+    return received
 
 
 def _stop_all(children: list[ServerProcess]) -> None:

@@ -149,8 +149,8 @@ def check_user_code(settings: Settings) -> Iterator[HealthCheck]:
     import httpx
 
     try:
-        told = httpx.get(f"{settings.url}/info", timeout=2, trust_env=False).json()["user_code"]
-        blocks, seconds = int(told["blocks"]), float(told["blocked_seconds"])
+        user_code = httpx.get(f"{settings.url}/info", timeout=2, trust_env=False).json()["user_code"]
+        blocks, seconds = int(user_code["blocks"]), float(user_code["blocked_seconds"])
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return
     if blocks == 0:

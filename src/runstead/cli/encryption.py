@@ -90,10 +90,10 @@ def rewrite(request: "ServeRequest", output: Output) -> None:
 
     settings, cipher = _asked(request)
 
-    def told(table: str, rows: int) -> None:
+    def show_progress(table: str, rows: int) -> None:
         output.line("progress", table=table, rows=rows)
 
-    done = _done(rewrite_all(settings, cipher, told))
+    done = _done(rewrite_all(settings, cipher, show_progress))
     output.line("rewritten", rows=done.rows, forgotten=list(done.forgotten), events_in_use=done.events_in_use)
     output.say(f"{done.rows} rows were encrypted with the key {cipher.key_id}.")
     if done.forgotten:

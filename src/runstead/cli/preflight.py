@@ -37,7 +37,7 @@ def load_handlers(configuration: GraphConfiguration, settings: Settings) -> None
     """Import the auth handlers, if they are configured."""
     from runstead.bootstrap.extensions import load_auth
 
-    with _told():
+    with _command_errors():
         load_auth(settings, configuration)
 
 
@@ -45,7 +45,7 @@ def load_app(configuration: GraphConfiguration) -> None:
     """Import the custom app, if there is one."""
     from runstead.bootstrap.extensions import load_custom_app
 
-    with _told():
+    with _command_errors():
         load_custom_app(configuration)
 
 
@@ -53,7 +53,7 @@ def load_embeddings(configuration: GraphConfiguration) -> None:
     """Import the embedder of the store, if there is one."""
     from runstead.bootstrap.extensions import load_embedder
 
-    with _told():
+    with _command_errors():
         load_embedder(configuration)
 
 
@@ -61,7 +61,7 @@ def load_priorities(configuration: GraphConfiguration) -> None:
     """Import the priority function, if there is one."""
     from runstead.bootstrap.priorities import load_priority
 
-    with _told():
+    with _command_errors():
         load_priority(configuration)
 
 
@@ -69,12 +69,12 @@ def load_encryption_handlers(configuration: GraphConfiguration) -> None:
     """Import the encryption handlers, if there are any."""
     from runstead.bootstrap.encryption_handlers import load_encryption
 
-    with _told():
+    with _command_errors():
         load_encryption(configuration)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _command_errors() -> Iterator[None]:
     from runstead.bootstrap.unsupported import UnsupportedConfiguration
 
     try:

@@ -118,7 +118,7 @@ class _Reloader:
         if self._responder is not None:
             self._responder.close()
         # A signal during a reload was meant for the previous server.
-        if self._server.was_told:
+        if self._server.stop_requested:
             self._server.wait()
         else:
             self._stop()

@@ -55,7 +55,7 @@ class ServerProcess:
         self._lifeline = self._failures = -1
         self.failure: StartFailure | None = None
         """Reason why the last process could not start, if it reported one."""
-        self.was_told = False
+        self.stop_requested = False
         """True if the current process was asked to stop."""
 
     @property
@@ -74,7 +74,7 @@ class ServerProcess:
             self._failures, failing = os.pipe()
             handed_on += [self._listening.fileno(), failing]
             command += ["--socket-fd", str(self._listening.fileno()), "--failure-fd", str(failing)]
-        self.was_told = False
+        self.stop_requested = False
         with ExitStack() as stack:
             # In its own process group, so that Ctrl-C reaches it only through this process, once.
             self._process = subprocess.Popen(
@@ -95,7 +95,7 @@ class ServerProcess:
         ends at once."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-            self.was_told = True
+            self.stop_requested = True
 
     def kill(self) -> None:
         """Kill the process with SIGKILL, without any cleanup. Returns when it is gone."""

@@ -91,8 +91,8 @@ def work_forever(request: ServeRequest, output: Output, *, parent_fd: int | None
             graph_ids = [source.graph_id for source in configuration.graphs]
             queues = list(settings.queues) if settings.queues else None
             output.line("started", pid=os.getpid(), graphs=graph_ids, queues=queues)
-            told = f" from the queues {', '.join(settings.queues)}" if settings.queues else ""
-            output.say(f"Runstead executes {', '.join(graph_ids)}{told}", style="bold")
+            from_queues = f" from the queues {', '.join(settings.queues)}" if settings.queues else ""
+            output.say(f"Runstead executes {', '.join(graph_ids)}{from_queues}", style="bold")
 
         if work(application, on_started=started, replaceable=os.name == "posix"):
             replace_process(parent_fd=parent_fd)

@@ -105,7 +105,7 @@ class Transcript:
     attempt: int = 0
     tokens: int = 0
     _said: dict[str, str] = field(default_factory=dict)
-    _told: set[str] = field(default_factory=set)
+    _shown: set[str] = field(default_factory=set)
     _counted: set[str] = field(default_factory=set)
     _expecting: Literal["initial", "state after a gap", "more"] = "initial"
 
@@ -135,7 +135,7 @@ class Transcript:
     def next_run(self) -> Transcript:
         """Return a transcript for the next run on the same thread, whose updates repeat messages that are already
         known."""
-        return Transcript(_said=self._said, _told=self._told, _counted=self._counted, _expecting="more")
+        return Transcript(_said=self._said, _shown=self._shown, _counted=self._counted, _expecting="more")
 
     def is_whole(self, message_id: str) -> bool:
         """Return whether the message is complete: its model has reported the token usage."""
@@ -153,7 +153,7 @@ class Transcript:
             return
         if kind != "AIMessageChunk":
             return
-        self._told.add(message_id)
+        self._shown.add(message_id)
         if text := text_of(message.get("content")):
             self._said[message_id] = self._said.get(message_id, "") + text
             self.tokens += 1
@@ -166,8 +166,8 @@ class Transcript:
     def _whole(self, message: Mapping[str, Any]) -> Iterator[Item]:
         """Yield the new part of a message as it stands so far."""
         kind, message_id = str(message.get("type", "")), str(message.get("id") or "")
-        if kind == "tool" and message_id not in self._told:
-            self._told.add(message_id)
+        if kind == "tool" and message_id not in self._shown:
+            self._shown.add(message_id)
             failed = message.get("status") == "error"
             yield Returned(str(message.get("name") or "tool"), text_of(message.get("content")), failed)
         if kind not in ("ai", "AIMessageChunk"):
@@ -177,10 +177,10 @@ class Transcript:
             self._said[message_id] = text
             yield Said(message_id, text[len(before) :])
         self._count(message_id, message.get("usage_metadata"))
-        if message_id in self._told:
+        if message_id in self._shown:
             return
         if calls := message.get("tool_calls"):
-            self._told.add(message_id)
+            self._shown.add(message_id)
             for call in calls:
                 yield Calling(message_id, call.get("name"), compact(call.get("args")))
 
@@ -198,7 +198,7 @@ class Transcript:
             if expecting == "initial":
                 # The first values are the thread's state from before the run.
                 message_id = str(message.get("id") or "")
-                self._told.add(message_id)
+                self._shown.add(message_id)
                 self._counted.add(message_id)
                 self._said[message_id] = text_of(message.get("content"))
             else:

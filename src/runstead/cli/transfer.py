@@ -60,11 +60,11 @@ def import_(
         output.say(f"{place} contains everything in {file}, unchanged.{_and_more(comparison.more)}")
         return
 
-    def told(done: int, total: int) -> None:
+    def show_progress(done: int, total: int) -> None:
         output.line("progress", done=done, total=total)
 
     blocked = None if accept_blocked else blocked_names(configuration)
-    result = _done(import_file(settings, file, told, blocked))
+    result = _done(import_file(settings, file, show_progress, blocked))
     imported = result.imported
     output.line(
         "imported",
@@ -88,7 +88,7 @@ def import_(
 
 def back_up(output: Output, settings: Settings, file: Path) -> None:
     """Back up the data directory to ``file``, while its server may run."""
-    place, backup = _told(lambda: back_up_file(settings, file))
+    place, backup = _with_command_errors(lambda: back_up_file(settings, file))
     output.line("backed up", place=place, file=str(file), **_described(backup))
     output.say(f"{place} is in {file}, in the state of one moment. `runstead restore` restores it.")
     if (needs := needs_of(backup.keys)) is not None:
@@ -99,7 +99,7 @@ def back_up(output: Output, settings: Settings, file: Path) -> None:
 def restore(output: Output, request: ServeRequest, file: Path) -> None:
     """Restore the data directory from ``file``. Report a missing key, without which no server starts."""
     settings = request.settings()
-    place, backup = _told(lambda: restore_file(settings, file))
+    place, backup = _with_command_errors(lambda: restore_file(settings, file))
     problem = _key_problem(request, settings, place, backup)
     output.line("restored", place=place, file=str(file), problem=problem, **_described(backup))
     output.say(f"{place} is restored as of {backup.created_at}. Runs in flight continue when a server starts.")
@@ -125,7 +125,7 @@ def _key_problem(request: ServeRequest, settings: Settings, place: str, backup: 
     return keys_problem(backup.keys, cipher, place, has_handlers=has_handlers)
 
 
-def _told(doing: Callable[[], T]) -> T:
+def _with_command_errors(doing: Callable[[], T]) -> T:
     try:
         return doing()
     except (TransferError, StorageError, OSError) as error:

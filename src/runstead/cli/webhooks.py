@@ -97,8 +97,8 @@ def show_delivery(delivery_id: str, output: Output, *, url: str | None, settings
     output.line("delivery", **delivery)
     output.say(f"{delivery['status']}  run {delivery['run_id']} to {delivery['url']}")
     for attempt in delivery["attempts"]:
-        told = attempt["error"] or f"status {attempt['status_code']}"
-        output.say(f"  {attempt['number']}  {_moment(attempt['started_at'])}  {told}")
+        result = attempt["error"] or f"status {attempt['status_code']}"
+        output.say(f"  {attempt['number']}  {_moment(attempt['started_at'])}  {result}")
     if delivery["next_attempt_at"]:
         output.say(f"  {'next' if delivery['attempts'] else 'first'} try at {_moment(delivery['next_attempt_at'])} UTC")
 

@@ -190,8 +190,8 @@ class ThreadCommands:
         return {"checkpoints": [_summary(state) for state in states if state.checkpoint is not None]}
 
     async def _tree(self, command: Command) -> dict[str, Any]:
-        told = await self._use.thread_events.told(self._thread_id, Subscription(frozenset(("lifecycle",))))
-        tree = tree_of(told)
+        events = await self._use.thread_events.current_events(self._thread_id, Subscription(frozenset(("lifecycle",))))
+        tree = tree_of(events)
         if tree is None:
             raise CommandRefused("no_such_run", "No active run is bound to this thread.")
         return {"tree": tree}

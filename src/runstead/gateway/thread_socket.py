@@ -120,10 +120,10 @@ class ThreadSocket:
             else:
                 result = await self._commands.execute(command)
         except Exception as error:
-            told, status = failure_of(command, error)
+            failed, status = failure_of(command, error)
             if status >= 500:
                 _log.exception("%s on thread %s failed", command.method, self._thread_id)
-            await self._send(told)
+            await self._send(failed)
             return
         await self._send(success(command, result, self._applied))
 
@@ -140,7 +140,7 @@ class ThreadSocket:
         await self._stop()
         self._stale = True
         subscription_id = str(uuid4())
-        replayed = await self._use.thread_events.told(self._thread_id, wanted)
+        replayed = await self._use.thread_events.current_events(self._thread_id, wanted)
         self._made += 1
         self._wanted[subscription_id] = _Wanted(wanted, self._made)
         # Started after the response: a client must know its subscription before it gets events.
@@ -160,8 +160,8 @@ class ThreadSocket:
         """
         since = subscription_of({"channels": ["lifecycle"], "since": command.params.get("since")}).since
         everything = Subscription(frozenset(("values", "lifecycle", "input")), since=since)
-        told = await self._use.thread_events.told(self._thread_id, everything)
-        if (gap := next((event for event in told if event.method == RESUME_GAP), None)) is not None:
+        events = await self._use.thread_events.current_events(self._thread_id, everything)
+        if (gap := next((event for event in events if event.method == RESUME_GAP), None)) is not None:
             raise CommandRefused("resume_gap", "Events after this seq are not kept any more.", gap.data)
         self._since = since
         await self._stop()
@@ -171,7 +171,7 @@ class ThreadSocket:
             for subscription_id, wanted in self._wanted.items()
         }
         self._stale = True
-        return {"restored": True, "missed_events": len(told)}
+        return {"restored": True, "missed_events": len(events)}
 
     async def _restart(self) -> None:
         """Start to read for the present subscriptions, from the beginning."""
@@ -209,11 +209,11 @@ class ThreadSocket:
     async def _show(self, event: ProtocolEvent) -> None:
         """Send an event once, and again for a subscription that was made since: its client waits for events that others
         had before."""
-        told = self._sent.get(event.event_id, 0)
+        last_sent = self._sent.get(event.event_id, 0)
         is_wanted = event.method == RESUME_GAP or any(
-            wanted.number > told and wanted.subscription.matches(event) for wanted in self._wanted.values()
+            wanted.number > last_sent and wanted.subscription.matches(event) for wanted in self._wanted.values()
         )
-        if not is_wanted or (event.method == RESUME_GAP and told):
+        if not is_wanted or (event.method == RESUME_GAP and last_sent):
             return
         await self._send(event.to_json())
         self._sent.pop(event.event_id, None)

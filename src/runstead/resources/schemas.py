@@ -70,18 +70,18 @@ def _config(assistant: AssistantRecord) -> dict[str, Any]:
 
 
 def _schemas(graph: Any) -> dict[str, Any]:
-    context = _told(lambda: graph.get_context_jsonschema())
+    context = _schema_or_none(lambda: graph.get_context_jsonschema())
     return {
-        "input_schema": _told(lambda: graph.get_input_jsonschema()),
-        "output_schema": _told(lambda: graph.get_output_jsonschema()),
-        "state_schema": _told(lambda: _state_schema(graph)),
+        "input_schema": _schema_or_none(lambda: graph.get_input_jsonschema()),
+        "output_schema": _schema_or_none(lambda: graph.get_output_jsonschema()),
+        "state_schema": _schema_or_none(lambda: _state_schema(graph)),
         # Configurable and context have the same schema, since one mirrors the other.
         "config_schema": context,
         "context_schema": context,
     }
 
 
-def _told(schema: Callable[[], Any]) -> Any | None:
+def _schema_or_none(schema: Callable[[], Any]) -> Any | None:
     with contextlib.suppress(Exception):
         return jsonable(schema())
     return None
@@ -91,7 +91,7 @@ def _state_schema(graph: Any) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name in graph.stream_channels_list:
         kind = graph.channels[name].UpdateType
-        fields[name] = (kind if _told(partial(_schema_of, kind)) is not None else Any, None)
+        fields[name] = (kind if _schema_or_none(partial(_schema_of, kind)) is not None else Any, None)
     schema: dict[str, Any] = create_model(graph.get_name("State"), **fields).model_json_schema()
     return schema
 

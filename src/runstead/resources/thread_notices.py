@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
 from runstead.runtime.runs.types import RunId, ThreadId
 
-_TOLD: Final = frozenset(
+_EVENTS_FOR_READERS: Final = frozenset(
     (
         RunLifecycleEventType.RUN_STARTED,
         RunLifecycleEventType.RUN_COMPLETED,
@@ -27,9 +27,9 @@ NO_RUN: Final = ""
 """Sent instead of a run's id if the thread itself has changed."""
 
 
-def is_told(event: RunLifecycleEvent) -> bool:
+def concerns_thread_readers(event: RunLifecycleEvent) -> bool:
     """Return whether the event concerns readers of the thread."""
-    return event.event_type in _TOLD
+    return event.event_type in _EVENTS_FOR_READERS
 
 
 class ThreadListener:
@@ -88,7 +88,7 @@ class LocalThreadNotices:
 
     async def on_event(self, event: RunLifecycleEvent) -> None:
         """Handle a lifecycle event, as a RunObserver."""
-        if is_told(event):
+        if concerns_thread_readers(event):
             self.notify(event.thread_id, event.run_id)
 
     def notify(self, thread_id: ThreadId, run_id: RunId) -> None:

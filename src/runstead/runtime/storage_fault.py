@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 FaultKind: TypeAlias = Literal["full", "read_only", "busy", "away", "closed", "keyless", "damaged", "broken"]
 
-_TOLD: Final[dict[FaultKind, str]] = {
+_MESSAGES: Final[dict[FaultKind, str]] = {
     "full": "The server's disk is full, and nothing of this was kept. Free some space on it, then send it again.",
     "read_only": "The server's storage is read-only, and nothing of this was kept. The operator must give the server "
     "write permission; then send it again.",
@@ -36,4 +36,4 @@ class StorageFault(Exception):
     @property
     def public_message(self) -> str:
         """Public text for clients."""
-        return _TOLD[self.kind]
+        return _MESSAGES[self.kind]

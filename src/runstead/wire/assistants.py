@@ -41,7 +41,7 @@ class AssistantConfig(RunConfig):
 
     model_config = ConfigDict(extra="allow")
 
-    def told(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         """Return the given fields. Raises Unprocessable."""
         if unknown := sorted(key for key, value in (self.model_extra or {}).items() if value is not None):
             known = ", ".join(RunConfig.model_fields)
@@ -58,10 +58,10 @@ class _Settings(WireModel):
     metadata: dict[str, Any] | None = None
     description: _Text | None = None
 
-    def told(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    def given(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         """Return config and context without keys that only the server sets. Raises Unprocessable, and BadRequest if the
         two contradict each other."""
-        config = None if self.config is None else self.config.told()
+        config = None if self.config is None else self.config.given()
         context = None if self.context is None else without_own(self.context, frozenset())
         if config and "configurable" in config:
             config["configurable"] = without_own(config["configurable"], frozenset())
@@ -78,7 +78,7 @@ class AssistantCreate(_Settings):
 
     def to_draft(self) -> AssistantDraft:
         """Convert the request. Raises BadRequest, Unprocessable."""
-        config, context = self.told()
+        config, context = self.given()
         context = context or (config or {}).get("configurable") or {}
         return AssistantDraft(
             graph_id=self.graph_id,
@@ -95,7 +95,7 @@ class AssistantPatch(_Settings):
 
     def to_change(self) -> AssistantChange:
         """Convert the request. Raises BadRequest, Unprocessable."""
-        config, context = self.told()
+        config, context = self.given()
         return AssistantChange(
             graph_id=self.graph_id,
             name=self.name,

@@ -55,9 +55,9 @@ _LONGEST_NAME: Final = 60
 
 def unknown(names: Iterable[str]) -> list[str]:
     """Return sentences about unknown fields of a body."""
-    told = [ascii(name[:_LONGEST_NAME]).replace(";", ",") for name in dict.fromkeys(names)]
-    said = [f"{name} has no effect, for there is no such field" for name in told[:_MOST_NAMES]]
-    return said if len(told) <= _MOST_NAMES else [*said, f"neither have {len(told) - _MOST_NAMES} more"]
+    parts = [ascii(name[:_LONGEST_NAME]).replace(";", ",") for name in dict.fromkeys(names)]
+    said = [f"{name} has no effect, for there is no such field" for name in parts[:_MOST_NAMES]]
+    return said if len(parts) <= _MOST_NAMES else [*said, f"neither have {len(parts) - _MOST_NAMES} more"]
 
 
 def identity_remarks(configurable: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
@@ -72,10 +72,10 @@ def identity_remarks(configurable: Mapping[str, Any], identity: Mapping[str, Any
 
 def remarks_on(bodies: Iterable[RunCreate], *, is_traced: bool) -> Mapping[str, str]:
     """Return the header for a response to a request for these runs; empty if all fields have their effect."""
-    told: list[str] = []
+    parts: list[str] = []
     for body in bodies:
         if body.feedback_keys:
-            told.append(_FEEDBACK)
+            parts.append(_FEEDBACK)
         if body.langsmith_tracer is not None and body.langsmith_tracer.to_tracing() and not is_traced:
-            told.append(_TRACING)
-    return remark(*told)
+            parts.append(_TRACING)
+    return remark(*parts)

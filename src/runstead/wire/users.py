@@ -19,17 +19,17 @@ class InvalidUser(Exception):
     """The authenticate handler returned a user without a usable identity, which is a mistake in the handler."""
 
 
-def actor_of(told: Any, stored_fields: Collection[str] | None = None) -> ActorContext:
+def actor_of(user: Any, stored_fields: Collection[str] | None = None) -> ActorContext:
     """Return the actor for a handler's result. Raises InvalidUser, and Unauthenticated for a user with
     ``is_authenticated`` False.
 
     ``stored_fields`` are fields that may be stored in addition to `KEPT_CLAIMS`; None for all.
     """
-    fields = _fields(told)
+    fields = _fields(user)
     identity = fields.get("identity")
     if not isinstance(identity, str) or not _is_storable(identity):
         raise InvalidUser(
-            f"an authenticate handler must return a user with an identity (string), got {value_shape(told)}"
+            f"an authenticate handler must return a user with an identity (string), got {value_shape(user)}"
         )
     if fields.get("is_authenticated") is False or identity.startswith(RESERVED_USER_IDS):
         raise Unauthenticated("Not authenticated")
@@ -124,14 +124,14 @@ def user_of(actor: ActorContext) -> AuthenticatedUser:
     return AuthenticatedUser(replace(actor, claims=claims))
 
 
-def _fields(told: Any) -> dict[str, Any]:
-    if isinstance(told, str):
-        return {"identity": told}
-    if isinstance(told, Mapping):
-        return {str(key): value for key, value in told.items()}
-    own = getattr(told, "__dict__", {})
+def _fields(user: Any) -> dict[str, Any]:
+    if isinstance(user, str):
+        return {"identity": user}
+    if isinstance(user, Mapping):
+        return {str(key): value for key, value in user.items()}
+    own = getattr(user, "__dict__", {})
     shown = {name: value for name, value in own.items() if not name.startswith("_")}
     for name in ("identity", "display_name", "is_authenticated", "permissions"):
-        if (value := getattr(told, name, None)) is not None:
+        if (value := getattr(user, name, None)) is not None:
             shown[name] = value
     return shown

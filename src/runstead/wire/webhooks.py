@@ -24,23 +24,23 @@ def end_of_run(record: RunRecord, values: bytes | None) -> bytes:
     Parts that are too large are left out, and ``values_omitted`` or ``kwargs_omitted`` contain their size in bytes.
     """
     run = from_run_record(record)
-    told = {**run, "error": run["failure"], "run_started_at": record.started_at, "run_ended_at": record.ended_at}
-    body = _with_values(encode(told), values or b"null")
+    payload = {**run, "error": run["failure"], "run_started_at": record.started_at, "run_ended_at": record.ended_at}
+    body = _with_values(encode(payload), values or b"null")
     if len(body) <= MAX_BODY:
         return body
-    body = _with_values(encode({**told, "values_omitted": len(values or b"")}), b"null")
+    body = _with_values(encode({**payload, "values_omitted": len(values or b"")}), b"null")
     if len(body) <= MAX_BODY:
         return body
     # The run's request or metadata are too large, which the caller knows anyway.
     large: dict[str, Any] = {"kwargs": None, "kwargs_omitted": len(encode(run["kwargs"])), "metadata": {}}
     large |= {"error": None, "failure": None, "completion": None}
-    return _with_values(encode({**told, "values_omitted": len(values or b""), **large}), b"null")
+    return _with_values(encode({**payload, "values_omitted": len(values or b""), **large}), b"null")
 
 
 def sent_body(body: bytes, sent_at: datetime, fields: Collection[str] | None = None) -> bytes:
     """Return ``body`` with its sending time; only its ``fields``, if any are named."""
-    told = orjson.loads(body) | {"webhook_sent_at": sent_at}
-    return encode({name: value for name, value in told.items() if fields is None or name in fields})
+    payload = orjson.loads(body) | {"webhook_sent_at": sent_at}
+    return encode({name: value for name, value in payload.items() if fields is None or name in fields})
 
 
 def from_delivery_record(record: DeliveryRecord, attempts: Sequence[DeliveryAttempt] | None = None) -> dict[str, Any]:

@@ -51,8 +51,8 @@ class ScopedItems:
         return getattr(self._items, name)
 
     async def aget(self, namespace: Any, key: str, **options: Any) -> Any:
-        told = {"namespace": namespace, "key": key, **options, **self._changed}
-        return await self._items.aget(tuple(told.pop("namespace")), told.pop("key"), **told)
+        changed = {"namespace": namespace, "key": key, **options, **self._changed}
+        return await self._items.aget(tuple(changed.pop("namespace")), changed.pop("key"), **changed)
 
 
 def _changed(asked: Mapping[str, Any], granted: Mapping[str, Any]) -> dict[str, Any]:

@@ -104,12 +104,12 @@ def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
     return schema
 
 
-def _answers(method: str, path: str, told: dict[str, Any]) -> dict[str, Any]:
+def _answers(method: str, path: str, declared: dict[str, Any]) -> dict[str, Any]:
     """Return the responses of the table instead of FastAPI's defaults, together with the error responses of the route
     itself."""
     listed = RESPONSES.get((method, path))
     hidden = ("422",) if listed is None else ("422", "200", "204")
-    return {**{status: one for status, one in told.items() if status not in hidden}, **(listed or {})}
+    return {**{status: one for status, one in declared.items() if status not in hidden}, **(listed or {})}
 
 
 def _routes(routers: Sequence[APIRouter]) -> list[APIRoute]:

@@ -41,10 +41,10 @@ def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
 def _operation(method: str, path: str, operation: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     rows = [_row(one["name"], one["in"], one.get("schema", {})) for one in operation.get("parameters", ())]
     rows += [_row(name, "body", field) for name, field in _fields(operation, schema)]
-    told = escape(operation.get("description") or operation.get("summary") or "")
+    description = escape(operation.get("description") or operation.get("summary") or "")
     return (
         f"<details><summary><code><b>{method.upper()}</b> {escape(path)}</code></summary>"
-        f"<p>{told}</p><table>{''.join(rows)}</table></details>"
+        f"<p>{description}</p><table>{''.join(rows)}</table></details>"
     )
 
 

@@ -15,7 +15,7 @@ from .schemas import ANYTHING, COUNT, EVENT, OBJECT, Schema, many, named, object
 Answers: TypeAlias = Mapping[str, Any]
 """Responses by status, in OpenAPI's format."""
 
-_TOLD: Final = {"200": "Done.", "202": "Under way.", "204": "Done, without content."}
+_DESCRIPTIONS: Final = {"200": "Done.", "202": "Under way.", "204": "Done, without content."}
 _PLACES: Final = ("content-location", "location", "runstead-remark")
 _PAGES: Final = ("x-pagination-total", "x-pagination-next")
 
@@ -25,14 +25,14 @@ def _json(schema: Schema, *headers: str, status: str = "200") -> dict[str, Any]:
 
 
 def _content(kind: str, schema: Schema, headers: tuple[str, ...], status: str = "200") -> dict[str, Any]:
-    told: dict[str, Any] = {"description": _TOLD[status], "content": {kind: {"schema": schema}}}
+    response: dict[str, Any] = {"description": _DESCRIPTIONS[status], "content": {kind: {"schema": schema}}}
     if headers:
-        told["headers"] = {name: {"schema": {"type": "string"}} for name in headers}
-    return told
+        response["headers"] = {name: {"schema": {"type": "string"}} for name in headers}
+    return response
 
 
 def _nothing(status: str = "204") -> dict[str, Any]:
-    return {status: {"description": _TOLD[status]}}
+    return {status: {"description": _DESCRIPTIONS[status]}}
 
 
 _EVENTS: Final[Answers] = {"200": _content("text/event-stream", EVENT, _PLACES)}

@@ -95,15 +95,15 @@ async def command_thread(thread_id: ThreadId, request: Request, services: Servic
         is_broken = isinstance(error.__cause__, orjson.JSONDecodeError)
         return answer(failure(None, "invalid_argument", NOT_JSON if is_broken else str(error)), 400)
     if command.method.startswith("subscription."):
-        told = "Subscriptions need a connection that lasts: use a WebSocket, or POST to stream/events."
-        return answer(failure(command.id, "unsupported", told))
+        message = "Subscriptions need a connection that lasts: use a WebSocket, or POST to stream/events."
+        return answer(failure(command.id, "unsupported", message))
     try:
         result = await ThreadCommands(services, thread_id, request).execute(command)
     except Exception as error:
-        told_json, status = failure_of(command, error)
+        body, status = failure_of(command, error)
         if status >= 500:
             _log.exception("%s on thread %s failed", command.method, thread_id)
-        return answer(told_json)
+        return answer(body)
     return answer(success(command, result))
 
 

@@ -177,5 +177,5 @@ async def run_or_none(runs: RunsFacade, run_id: RunId) -> RunRecord | None:
 def _message_of(terminal: StreamEvent) -> str | None:
     if terminal.terminal != "error":
         return None
-    told = orjson.loads(terminal.data)
-    return str(told.get("message")) if isinstance(told, dict) else None
+    data = orjson.loads(terminal.data)
+    return str(data.get("message")) if isinstance(data, dict) else None

@@ -38,7 +38,7 @@ class ThreadEvents:
         """Return a reader of all kept events, and then of all new ones. The thread need not exist yet."""
         return ThreadEventReader(self._sources, thread_id, wanted)
 
-    async def told(self, thread_id: ThreadId, wanted: Subscription) -> Sequence[ProtocolEvent]:
+    async def current_events(self, thread_id: ThreadId, wanted: Subscription) -> Sequence[ProtocolEvent]:
         """Return the events that a new reader receives immediately."""
         reader = self.open(thread_id, wanted)
         try:
@@ -75,13 +75,13 @@ class ThreadEventReader:
 
     async def present(self) -> Sequence[EventItem]:
         """Return everything that can be read without waiting for new events."""
-        told: list[EventItem] = []
+        shown: list[EventItem] = []
         while self._looked_at is None or self._waiting or self._reading is not None:
             items = await self._step(wait=False)
-            told += [item for item in items if self._is_shown(item)]
+            shown += [item for item in items if self._is_shown(item)]
             if HEARTBEAT_SENTINEL in items:
                 break
-        return told
+        return shown
 
     async def aclose(self) -> None:
         """End the reader. Idempotent."""
@@ -120,14 +120,14 @@ class ThreadEventReader:
         """Find new runs: those that were notified, and at intervals all of them."""
         if self._listener.closed:
             raise BridgeClosed
-        in_doubt, told = self._listener.in_doubt, self._listener.take()
+        in_doubt, changed = self._listener.in_doubt, self._listener.take()
         now = self._sources.clock.monotonic()
         if in_doubt or self._looked_at is None or now - self._looked_at >= _LOOK_AGAIN:
             self._looked_at = now
             where = RunFilter(self._thread_id)
             found = list(await self._sources.runs.list_runs(where, limit=_RECENT))
         else:
-            found = [run for run_id in told if (run := await run_or_none(self._sources.runs, run_id)) is not None]
+            found = [run for run_id in changed if (run := await run_or_none(self._sources.runs, run_id)) is not None]
         # A run that was followed to its end and executes again is a dead letter that was retried.
         new = [
             run

@@ -91,7 +91,7 @@ class ThreadStream:
         self._next: deque[_Next] = deque()
         self._followed: set[tuple[RunId, object]] = set()
         self._live: set[RunId] = set()
-        self._told: list[StreamItem] = []
+        self._ready: list[StreamItem] = []
         self._run: RunRecord | None = None
         self._stream: RunStream | None = None
         self._looked_at: float | None = None
@@ -106,7 +106,7 @@ class ThreadStream:
                 found = None
                 # A reader with an unknown id gets a gap event and then everything that is kept.
                 gap = gap_payload(None, ResumeResult("invalid", last_event_id, None, None), _EVERYTHING)
-                self._told.append(StreamEvent("", GAP, encode(gap)))
+                self._ready.append(StreamEvent("", GAP, encode(gap)))
             self._resume = found or Place(0)
             self._updated_until = _EPOCH + timedelta(microseconds=self._resume.time)
             return
@@ -121,10 +121,10 @@ class ThreadStream:
     async def read(self) -> Sequence[StreamItem]:
         """Return the items that can be read now, at least one; ``[HEARTBEAT_SENTINEL]`` after a silent interval; an
         empty sequence when the thread is gone. Raises BridgeClosed when the server shuts down."""
-        while not self._told and not self._over:
-            self._told += await self._step()
-        told, self._told = self._told, []
-        return told
+        while not self._ready and not self._over:
+            self._ready += await self._step()
+        items, self._ready = self._ready, []
+        return items
 
     async def aclose(self) -> None:
         """End the reader. Idempotent."""
@@ -153,16 +153,16 @@ class ThreadStream:
             raise BridgeClosed
         now = self._sources.clock.monotonic()
         is_time = self._looked_at is None or self._listener.in_doubt or now - self._looked_at >= _LOOK_AGAIN
-        told = self._listener.take()
+        changed = self._listener.take()
         found: list[_Next] = []
         if is_time:
             self._looked_at = now
             runs: Sequence[RunRecord] = await self._recent()
         else:
-            runs = [run for run_id in told if run_id and (run := await run_or_none(self._sources.runs, run_id))]
+            runs = [run for run_id in changed if run_id and (run := await run_or_none(self._sources.runs, run_id))]
         if self._modes != frozenset(("state_update",)):
             found += [_Next(Place.of_run(run), run) for run in runs if self._is_to_come(run)]
-        if "state_update" in self._modes and (is_time or told):
+        if "state_update" in self._modes and (is_time or changed):
             updates = await self._updates.since(self._thread_id, self._updated_until)
             found += [_Next(Place.at(update.at), update) for update in updates]
         self._next.extend(sorted(found, key=lambda one: one.place))
@@ -221,20 +221,20 @@ class ThreadStream:
         except StreamNotFound:
             items = ()
         start = Place.of_run(run)
-        told: list[StreamItem] = []
+        shown: list[StreamItem] = []
         for item in items:
             if isinstance(item, StreamEvent):
                 if item.terminal in (None, "error") and ("run_modes" in self._modes or item.event == "metadata"):
                     place = start.of_log(item.id)
                     data = encode(gap_of_run(item.data, start)) if item.event == GAP else item.data
-                    told.append(StreamEvent("" if place is None else str(place), item.event, data))
+                    shown.append(StreamEvent("" if place is None else str(place), item.event, data))
             elif item is HEARTBEAT_SENTINEL:
-                told.append(item)
+                shown.append(item)
         if not items or (isinstance(items[-1], Sentinel) and items[-1] is not HEARTBEAT_SENTINEL):
             await self._stream.aclose()
             self._run = self._stream = None
-            told.append(self._done(await run_or_none(self._sources.runs, run.run_id) or run))
-        return told
+            shown.append(self._done(await run_or_none(self._sources.runs, run.run_id) or run))
+        return shown
 
     async def _updated(self, place: Place, update: StateUpdated) -> Sequence[StreamItem]:
         self._updated_until = max(self._updated_until, update.at)

@@ -53,14 +53,14 @@ def _about(connection: Connection) -> tuple[Any, ...]:
 
 
 def _connections(most: int, connected: int, needed: int) -> HealthCheck:
-    told = f"{connected} of {most} connections are used, each server and worker takes up to {needed}"
+    finding = f"{connected} of {most} connections are used, each server and worker takes up to {needed}"
     if most - connected < needed:
         way_out = "raise its max_connections, or lower database_pool_size"
-        return HealthCheck("postgres connections", "failed", told, way_out)
+        return HealthCheck("postgres connections", "failed", finding, way_out)
     if most - connected < 3 * needed:
         way_out = "raise its max_connections before you start more of them"
-        return HealthCheck("postgres connections", "warning", told, way_out)
-    return HealthCheck("postgres connections", "ok", told)
+        return HealthCheck("postgres connections", "warning", finding, way_out)
+    return HealthCheck("postgres connections", "ok", finding)
 
 
 def _durability(settings: dict[str, str]) -> Iterator[HealthCheck]:
@@ -78,8 +78,8 @@ def _durability(settings: dict[str, str]) -> Iterator[HealthCheck]:
 
 def _clock(ahead: float) -> HealthCheck:
     if abs(ahead) > _SKEW:
-        told = f"its clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
-        return HealthCheck("postgres clock", "warning", told, "runs use its clock; log times use this machine's")
+        finding = f"its clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
+        return HealthCheck("postgres clock", "warning", finding, "runs use its clock; log times use this machine's")
     return HealthCheck("postgres clock", "ok", "this machine's clock agrees with it")
 
 

@@ -131,24 +131,24 @@ async def unseal_end_of_run(cipher: FieldCipher, body: bytes) -> bytes:
     """Return the body of a webhook, made from sealed records, decrypted for its receiver."""
     if CONTEXT.encode() not in body:
         return body
-    told: dict[str, Any] = orjson.loads(body)
-    kwargs = told.get("kwargs")
+    document: dict[str, Any] = orjson.loads(body)
+    kwargs = document.get("kwargs")
     fields = {} if kwargs is None else {name: kwargs.get(name) for name in ("input", "config", "context")}
     command = (kwargs or {}).get("command") or {}
     metadata, values, failure, completion, resumed, *found = await asyncio.gather(
-        unseal(cipher, RUN, "metadata", told.get("metadata")),
-        unseal(cipher, THREAD, "values", told.get("values")),
-        unseal(cipher, RUN, "error", told.get("failure")),
-        _unseal_texts(cipher, told.get("completion")),
+        unseal(cipher, RUN, "metadata", document.get("metadata")),
+        unseal(cipher, THREAD, "values", document.get("values")),
+        unseal(cipher, RUN, "error", document.get("failure")),
+        _unseal_texts(cipher, document.get("completion")),
         unseal(cipher, RUN, "command", command.get("resume")),
         *(unseal(cipher, RUN, name, value) for name, value in fields.items()),
     )
-    told |= {"metadata": metadata, "values": values, "failure": failure, "error": failure, "completion": completion}
+    document |= {"metadata": metadata, "values": values, "failure": failure, "error": failure, "completion": completion}
     if kwargs is not None:
         kwargs |= dict(zip(fields, found, strict=True))
         if is_sealed(command.get("resume")):
             kwargs["command"] = {name: one for name, one in resumed.items() if name != "has_resume"}
-    return encode(told)
+    return encode(document)
 
 
 _TEXTS: Final = ("last_ai_message", "first_human_message")

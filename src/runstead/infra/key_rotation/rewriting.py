@@ -48,7 +48,9 @@ async def usage_of(database: Database, tables: Sequence[Table], cipher: Cipher, 
         await _each(database, table, look, writing=False)
 
 
-async def rewrite(database: Database, tables: Sequence[Table], cipher: Cipher, told: Callable[[str, int], None]) -> int:
+async def rewrite(
+    database: Database, tables: Sequence[Table], cipher: Cipher, progress: Callable[[str, int], None]
+) -> int:
     """Encrypt every value of ``tables`` with the current key; return the number of changed rows.
 
     The progress callback gets each table's name and its number of changed rows. Raises CannotDecrypt.
@@ -60,7 +62,7 @@ async def rewrite(database: Database, tables: Sequence[Table], cipher: Cipher, t
     total = 0
     for table in tables:
         changed = await _each(database, table, change, writing=True)
-        told(table.name, changed)
+        progress(table.name, changed)
         total += changed
     return total
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from runstead.resources.thread_notices import NO_RUN, LocalThreadNotices, ThreadListener, is_told
+from runstead.resources.thread_notices import NO_RUN, LocalThreadNotices, ThreadListener, concerns_thread_readers
 from runstead.runtime.runs.observer import RunLifecycleEvent
 from runstead.runtime.runs.types import ThreadId
 
@@ -32,7 +32,7 @@ class RedisThreadNotices:
 
     async def on_event(self, event: RunLifecycleEvent) -> None:
         """Send a notice for an event of the run's lifecycle; implements RunObserver."""
-        if is_told(event):
+        if concerns_thread_readers(event):
             self._notices.publish("thread", f"{event.thread_id} {event.run_id}")
 
     async def notify_state_change(self, thread_id: ThreadId) -> None:

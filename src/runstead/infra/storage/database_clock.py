@@ -74,9 +74,9 @@ class DatabaseClock(SystemClock):
         def ask(connection: Connection) -> tuple[float, datetime]:
             # Measured here, around the statement: waiting for a connection is not part of the round trip.
             asked = self._elapsed()
-            told = _clock(connection)
+            database_time = _clock(connection)
             answered = self._elapsed()
-            return answered - asked, told - timedelta(seconds=(asked + answered) / 2)
+            return answered - asked, database_time - timedelta(seconds=(asked + answered) / 2)
 
         return await self._database.read(ask, quick=True)
 
@@ -90,5 +90,5 @@ class DatabaseClock(SystemClock):
 
 
 def _clock(connection: Connection) -> datetime:
-    told: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
-    return told.astimezone(UTC)
+    database_time: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+    return database_time.astimezone(UTC)

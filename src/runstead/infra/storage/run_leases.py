@@ -241,8 +241,8 @@ class SqlRunLeaseStore:
 
         return await self._database.write(work, committed=lambda retried: self._ring_if(retried is not None))
 
-    def _ring_if(self, somebody_may_wait: bool) -> None:
-        if somebody_may_wait:
+    def _ring_if(self, has_waiting_runs: bool) -> None:
+        if has_waiting_runs:
             self._on_waiting()
 
 

@@ -21,7 +21,7 @@ from .row_codec import texts_with_nul
 from .sequences import sequences_of
 from .table_groups import TABLE_GROUPS
 
-_TOLD: Final = 20
+_MOST_LISTED: Final = 20
 """Maximum number of named rows that PostgreSQL cannot store."""
 
 
@@ -49,7 +49,7 @@ def _export(connection: Connection, place: Place, path: Path, member_bytes: int)
                     archive.add(part.name, placed.line, begins=placed.belongs != before)
                     sums.add(table, placed.line)
                     before = placed.belongs
-                    if len(nul) < _TOLD:
+                    if len(nul) < _MOST_LISTED:
                         nul += _named(table, (*placed.belongs, *placed.rest), texts_with_nul(list(table.c), row))
         archive.close_members()
         manifest = Manifest(

@@ -44,16 +44,15 @@ async def import_all(
     archive: Archive,
     place: Place,
     *,
-    told: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
     blocked: BlockedNames | None = None,
 ) -> Imported:
     """Write the rows that are missing, and compare everything at the end.
 
-    The progress callback gets the number of members written and their total. ``blocked`` finds names that checkpoint
+    ``on_progress`` gets the number of members written and their total. ``blocked`` finds names that checkpoint
     values must not contain; None skips this check. Raises UnsafeValues, FileUnusable, UnstorableValues, StillUsed and
     RowsDiffer before anything is written, as far as they can be detected by then; ContentMismatch if the written rows
-    do
-    not match the file.
+    do not match the file.
     """
     manifest, database = archive.manifest, place.database
     check_fit(archive, place)
@@ -74,7 +73,7 @@ async def import_all(
     for number, member in enumerate(manifest.members, 1):
         if member.name not in done:
             written += await _write(archive, member, place)
-        told(number, len(manifest.members))
+        on_progress(number, len(manifest.members))
     found = await verify(archive, place)
     await database.write(progress.forget)
     return Imported(written, found.more, went_on)
@@ -123,9 +122,9 @@ async def _write(archive: Archive, member: Member, place: Place) -> int:
         return written + await place.database.write(partial(_write_last, archive=archive, member=member, place=place))
     except StatementError as error:
         # Including DBAPIError: a value that the database refuses, or that does not fit into its column.
-        told = " ".join(str(error.orig).split())
+        reason = " ".join(str(error.orig).split())
         raise UnstorableValues(
-            f"{place.name} does not take a row of {member.name} ({told}); change it where it came from, export again"
+            f"{place.name} does not take a row of {member.name} ({reason}); change it where it came from, export again"
         ) from error
 
 

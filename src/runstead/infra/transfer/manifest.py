@@ -48,13 +48,13 @@ class Manifest:
     @property
     def identity(self) -> str:
         """Return a hash that is the same for files with the same content."""
-        told: list[Any] = [
+        content: list[Any] = [
             self.revision,
             {name: asdict(found) for name, found in self.tables.items()},
             dict(self.counters),
         ]
-        told.append([asdict(member) for member in self.members])
-        return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        content.append([asdict(member) for member in self.members])
+        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
     def rows(self) -> int:

@@ -14,7 +14,7 @@ from .row_codec import CorruptLine, RowCodec
 from .table_groups import TABLE_GROUPS, TableGroup
 from .writer import named
 
-_TOLD: Final = 5
+_MOST_LISTED: Final = 5
 
 
 @dataclass(slots=True)
@@ -29,12 +29,12 @@ class TableDifference:
 
     def note_missing(self, name: str) -> None:
         self.missing += 1
-        if self.missing <= _TOLD:
+        if self.missing <= _MOST_LISTED:
             self.first_missing.append(name)
 
     def note_differing(self, name: str) -> None:
         self.differing += 1
-        if self.differing <= _TOLD:
+        if self.differing <= _MOST_LISTED:
             self.first_differing.append(name)
 
     def summary(self) -> str:
@@ -56,7 +56,7 @@ class Comparison:
 
     @property
     def differing(self) -> list[str]:
-        return [name for found in self.tables.values() for name in found.first_differing][:_TOLD]
+        return [name for found in self.tables.values() for name in found.first_differing][:_MOST_LISTED]
 
     @property
     def more(self) -> int:

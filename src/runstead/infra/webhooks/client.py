@@ -64,7 +64,7 @@ class WebhookClient:
         except TimeoutError as error:
             raise NoResponse(f"no answer within {self._timeout:g} s") from error
         except (httpx.HTTPError, ssl.SSLError, OSError) as error:
-            raise NoResponse(_told(error)) from error
+            raise NoResponse(_error_text(error)) from error
         return Reply(response.status_code, response.headers.get("retry-after"))
 
 
@@ -112,5 +112,5 @@ class _CheckedTransport(httpx.AsyncBaseTransport):
         return self._opened
 
 
-def _told(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:500] if str(error) else type(error).__name__

@@ -21,7 +21,7 @@ from .exceptions import RunError
 
 MASKED: Final = "An internal error occurred"
 
-_TOLD: Final[tuple[type[BaseException], ...]] = (
+_SHOWN: Final[tuple[type[BaseException], ...]] = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -51,7 +51,7 @@ class ErrorRedactor:
         """Return the text of ``error`` for clients."""
         if isinstance(error, StorageFault) and not self.show_all:
             return error.public_message
-        return describe(error) if self.show_all or isinstance(error, _TOLD) else MASKED
+        return describe(error) if self.show_all or isinstance(error, _SHOWN) else MASKED
 
     def class_and_message(self, error: BaseException) -> str:
         """Return the class of ``error``, with its text for clients."""
@@ -66,7 +66,7 @@ class ErrorRedactor:
         if isinstance(error, BaseException):
             return f"{type(error).__name__}({self.message(error)!r})"
         name = found.group(1) if (found := _CALL.match(text := str(error))) else ""
-        return text if self.show_all or _is_told(name) else f"{name or 'Error'}({MASKED!r})"
+        return text if self.show_all or _is_shown(name) else f"{name or 'Error'}({MASKED!r})"
 
     def redact(self, error: object) -> object:
         """Return an error inside an event; an exception becomes its class and text."""
@@ -75,9 +75,9 @@ class ErrorRedactor:
         return self.task_error(error) if isinstance(error, str) else error
 
 
-def _is_told(name: str) -> bool:
+def _is_shown(name: str) -> bool:
     kind = getattr(builtins, name, None) or getattr(graph_errors, name, None)
-    return name == ToolException.__name__ or (isinstance(kind, type) and issubclass(kind, _TOLD))
+    return name == ToolException.__name__ or (isinstance(kind, type) and issubclass(kind, _SHOWN))
 
 
 REDACTING: Final = ErrorRedactor()

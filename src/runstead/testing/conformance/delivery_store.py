@@ -38,9 +38,9 @@ class DeliveryStoreConformance:
         assert (owed.run_id, owed.thread_id, owed.url, owed.status) == (run.run_id, "t-1", URL, "pending")
         assert (owed.attempts, owed.created_at, owed.next_attempt_at) == (0, storage.clock.now(), storage.clock.now())
         (due,) = await deliveries.claim(10, TERM)
-        told = json.loads(due.body)
-        assert (told["run_id"], told["status"], told["values"]) == (run.run_id, "success", {"answer": 0})
-        assert (told["error"], told["metadata"]["a"]) == (None, 1)
+        payload = json.loads(due.body)
+        assert (payload["run_id"], payload["status"], payload["values"]) == (run.run_id, "success", {"answer": 0})
+        assert (payload["error"], payload["metadata"]["a"]) == (None, 1)
         assert due.actor == ALICE
 
     async def test_settle_twice_writes_one_delivery(self, storage: RunStorage, deliveries: DeliveryStore) -> None:
@@ -71,9 +71,9 @@ class DeliveryStoreConformance:
     ) -> None:
         await storage.ended(await storage.accept(webhook=URL), outcome)
         (due,) = await deliveries.claim(10, TERM)
-        told = json.loads(due.body)
-        assert told["status"] == status
-        assert told["error"] == (outcome.failure.to_json() if outcome.failure else None)
+        payload = json.loads(due.body)
+        assert payload["status"] == status
+        assert payload["error"] == (outcome.failure.to_json() if outcome.failure else None)
 
     @pytest.mark.parametrize("reason", [StopReason.BY_USER, StopReason.BY_ROLLBACK])
     async def test_stop_of_a_run_that_never_began_writes_a_delivery(

@@ -80,8 +80,8 @@ def success(command: Command, result: Mapping[str, Any], applied_through: int = 
 
 
 def failure(command_id: Any, code: ErrorCode, message: str, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    told = {"type": "error", "id": command_id, "error": code, "message": message}
-    return {**told, "meta": dict(facts)} if facts else told
+    failed = {"type": "error", "id": command_id, "error": code, "message": message}
+    return {**failed, "meta": dict(facts)} if facts else failed
 
 
 def failure_of(command: Command, error: Exception) -> tuple[dict[str, Any], int]:

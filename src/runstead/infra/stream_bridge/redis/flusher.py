@@ -42,14 +42,14 @@ def apply_reply(
             return done
         case "missing" if writer.last_state is not None:
             # Redis restarted without it, or it expired while this process slept: continue after the last known event.
-            told = writer.last_state
+            state = writer.last_state
             _log.warning(
                 "the stream of run %s was lost by Redis; it continues, and its readers get a notice of the gap",
                 writer.run_id,
             )
             outbox.put_first(
                 writer,
-                WriteCommand("restore", told.attempt, told.seq, str(told.published), told.begun.encode()),
+                WriteCommand("restore", state.attempt, state.seq, str(state.published), state.begun.encode()),
             )
             return done
         case "missing" | "gone":

@@ -52,14 +52,14 @@ def resolve_outcome(
     else:
         status = lifecycle.status_after(stop)
         failure = _TIMED_OUT if stop is StopReason.TIMED_OUT else None
-    told = failure or (RunFailure("UserInterrupt", f"the run was stopped: {stop.value}") if stop else None)
+    failure_of_thread = failure or (RunFailure("UserInterrupt", f"the run was stopped: {stop.value}") if stop else None)
     thread_status: ThreadStatus = "error" if end.error is not None else _resting(left)
     if isinstance(end.error, UnknownInterruptError) or is_refused_answer(end.error):
         # The thread is unchanged: it still waits for the same input.
-        told, thread_status = None, _resting(left)
+        failure_of_thread, thread_status = None, _resting(left)
     return Outcome(
         status=status,
-        thread=ThreadOutcome(thread_status, left.values, left.interrupts, told),
+        thread=ThreadOutcome(thread_status, left.values, left.interrupts, failure_of_thread),
         failure=failure,
         completion=completion,
         final_checkpoint_id=left.checkpoint_id,

@@ -51,17 +51,17 @@ class OrphanedStreamReconciler:
     async def reconcile(self) -> int:
         """Publish the terminal events that were missing at the last scan and still are. Return their number."""
         suspects, self._suspects = self._suspects, ()
-        told = 0
+        published = 0
         for record in await self._ended(suspects):
             try:
-                told += await self._publish_terminal(record)
+                published += await self._publish_terminal(record)
             except StorageFault as fault:
                 _log.warning("could not publish the terminal event of run %s: %s", record.run_id, fault)
         unended = await self._runtime.bridge.list_open()
         self._unreadable.intersection_update(unended)
         found = await self._ended(unended)
         self._suspects = [record.run_id for record in found if record.run_id not in self._unreadable]
-        return told
+        return published
 
     async def _ended(self, run_ids: Collection[RunId]) -> Sequence[RunRecord]:
         if not run_ids:

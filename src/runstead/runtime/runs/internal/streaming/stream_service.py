@@ -86,12 +86,12 @@ class RunStream:
             if self._gap is None and not self._unread:
                 self._unread = await self._batch()
             # Items stay in `_unread` until they are returned, since reading the values for a gap takes a while.
-            told = [] if self._gap is None else await self._streams.with_gap_event(self.record, self._gap)
+            events = [] if self._gap is None else await self._streams.with_gap_event(self.record, self._gap)
         except Exception:
             # The stream broke or the server shuts down. The reader did not leave, so the run must not be stopped.
             self._over = True
             raise
-        items, self._unread, self._gap = [*told, *self._unread], [], None
+        items, self._unread, self._gap = [*events, *self._unread], [], None
         return items
 
     async def _batch(self) -> list[StreamItem]:
@@ -293,7 +293,7 @@ class RunStreamService:
     async def with_gap_event(self, record: RunRecord, resumed: ResumeResult) -> list[StreamEvent]:
         """Return the events for a reader with a gap: the gap itself, and the current values (law 5: never stay
         silent)."""
-        told = [gap_event(record, resumed)]
+        events = [gap_event(record, resumed)]
         try:
             values = await self._read_values(record)
         except StorageFault:
@@ -303,8 +303,8 @@ class RunStreamService:
             _log.warning("could not read the values of run %s for a reader with a gap", record.run_id, exc_info=True)
             values = None
         if values is not None:
-            told.append(StreamEvent("", "values", values))
-        return told
+            events.append(StreamEvent("", "values", values))
+        return events
 
     async def forget(self, record: RunRecord) -> None:
         """Delete the stream of a run that ended before it began, since no worker would ever end it. The run's record
