@@ -18,6 +18,8 @@ from typing import Any, Final, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from runstead.runtime.json_types import JsonMapping, JsonObject
+
 SETTINGS_FILE: Final = "runstead.toml"
 CONFIG_FILE: Final = "langgraph.json"
 ENV_PREFIX: Final = "RUNSTEAD_"
@@ -350,7 +352,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _place_data(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _place_data(cls, values: JsonObject) -> JsonObject:
         if not values.get("data_dir"):
             config = values.get("config")
             project = Path(config).expanduser().resolve().parent if config else Path.cwd()
@@ -408,7 +410,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(
-    flags: Mapping[str, Any] | None = None, *, file: Path | None = None, project: Path | None = None
+    flags: JsonMapping | None = None, *, file: Path | None = None, project: Path | None = None
 ) -> Settings:
     """Load the settings from flags (None counts as not given), the file and the environment, in this order of
     precedence.
@@ -447,7 +449,7 @@ def default_data_dir(project: Path, environ: Mapping[str, str] | None = None, pl
     return base / "runstead" / f"{name}-{digest}"
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> JsonObject:
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
@@ -460,7 +462,7 @@ def _read(file: Path) -> dict[str, Any]:
     return values
 
 
-def _explain(error: ValidationError, flags: Mapping[str, Any], from_file: Mapping[str, Any], file: Path) -> str:
+def _explain(error: ValidationError, flags: JsonMapping, from_file: JsonMapping, file: Path) -> str:
     lines = []
     for problem in error.errors():
         if not problem["loc"]:

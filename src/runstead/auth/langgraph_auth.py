@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeCancelled
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
@@ -107,7 +108,7 @@ class LangGraphAuth:
         return actor_of(user, self._stored_fields)
 
     async def authorize(
-        self, actor: ActorContext, resource: Resource, action: Action, value: dict[str, Any]
+        self, actor: ActorContext, resource: Resource, action: Action, value: JsonObject
     ) -> Filters | None:
         handler = self._handler(resource, action)
         if handler is None:
@@ -122,7 +123,7 @@ class LangGraphAuth:
             raise _refused(error) from error
         return _filters(answer, handler)
 
-    async def _called(self, handler: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    async def _called(self, handler: Callable[..., Any], arguments: JsonMapping) -> Any:
         """Return the result of ``handler``. Raises Unavailable if it does not return in time, or raises a timeout of
         its own: of an unavailable service, or because other user code blocked the loop."""
         try:
@@ -178,7 +179,7 @@ def _parameters(handler: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(wanted)
 
 
-async def _arguments(credentials: Credentials, wanted: tuple[str, ...]) -> dict[str, Any]:
+async def _arguments(credentials: Credentials, wanted: tuple[str, ...]) -> JsonObject:
     raw = await credentials.body() if {"request", "body"} & set(wanted) else b""
     makers: dict[str, Callable[[], Any]] = {
         "request": lambda: _request(credentials, raw),
@@ -199,7 +200,7 @@ async def _arguments(credentials: Credentials, wanted: tuple[str, ...]) -> dict[
 def _request(credentials: Credentials, raw: bytes) -> Request:
     """Return the request with its body read: a handler runs on another loop, which cannot read the connection."""
 
-    async def receive() -> dict[str, Any]:
+    async def receive() -> JsonObject:
         return {"type": "http.request", "body": raw, "more_body": False}
 
     scope = {**credentials.scope, "path_params": dict(credentials.path_params)}

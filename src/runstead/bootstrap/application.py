@@ -18,6 +18,7 @@ from runstead.gateway.api import ApiEnvironment, Noun, create_api
 from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration, read_configuration
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.json_types import JsonObject
 from runstead.settings import CONFIG_FILE, Settings, load_settings
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Unavailable
@@ -165,6 +166,6 @@ def _disabled(configuration: GraphConfiguration) -> set[Noun]:
     return {noun for noun, is_off in switches.items() if is_off}
 
 
-def _security(configuration: GraphConfiguration) -> dict[str, Any]:
+def _security(configuration: GraphConfiguration) -> JsonObject:
     openapi = configuration.auth.openapi if configuration.auth else None
     return openapi.model_dump(exclude_unset=True) if openapi else {}

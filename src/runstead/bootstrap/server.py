@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from runstead.runtime.json_types import JsonObject
 from runstead.settings import Settings
 
 from .application import Application
@@ -168,7 +169,7 @@ def _notice(settings: Settings) -> float:
 
 def _config(application: Application, connections: Callable[[], int]) -> uvicorn.Config:
     settings = application.settings
-    options: dict[str, Any] = {
+    options: JsonObject = {
         "lifespan": "on",
         "http": partial(TimedHttp, seconds=settings.request_timeout_seconds),
         "ws": BoundedWebSocket,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from runstead.resources.response_schemas import choices, violation
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from .transcript import Interrupt, compact
 
@@ -50,7 +51,7 @@ def _resume(interrupts: Sequence[Interrupt], decide: Callable[[Interrupt], Any])
 
 
 def _approval(interrupt: Interrupt) -> Any:
-    approve: dict[str, Any] = {"type": "approve"}
+    approve: JsonObject = {"type": "approve"}
     answer: Any = True
     match interrupt.value:
         case {"action_requests": list(actions)}:
@@ -91,14 +92,14 @@ def _decide(interrupt: Interrupt, ask: Ask) -> Any:
             return _decide_freely(value, schema, ask)
 
 
-def _allowed(request: Mapping[str, Any], action: Mapping[str, Any]) -> Sequence[str]:
+def _allowed(request: JsonMapping, action: JsonMapping) -> Sequence[str]:
     for config in request.get("review_configs") or ():
         if config.get("action_name") == action.get("name"):
             return list(config.get("allowed_decisions") or ())
     return _USUAL
 
 
-def _decide_action(action: Mapping[str, Any], allowed: Sequence[str], ask: Ask) -> dict[str, Any]:
+def _decide_action(action: JsonMapping, allowed: Sequence[str], ask: Ask) -> JsonObject:
     keys = {"y": "approve", "n": "reject", "e": "edit", "r": "respond"}
     offered = {key: decision for key, decision in keys.items() if decision in allowed}
     options = ", ".join(f"{key} = {decision}" for key, decision in offered.items())
@@ -115,7 +116,7 @@ def _decide_action(action: Mapping[str, Any], allowed: Sequence[str], ask: Ask) 
             return {"type": str(decision)}
 
 
-def _edited(action: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
+def _edited(action: JsonMapping, ask: Ask) -> JsonObject:
     """Ask for each argument; an empty line keeps its value."""
     args = dict(action.get("args") or {})
     for name, value in args.items():

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 from langgraph_sdk import get_client
 
+from runstead.runtime.json_types import JsonObject
 from runstead.settings import SettingsError, load_settings
 
 from .output import USAGE, CommandError
@@ -66,7 +67,7 @@ def describe_errors(url: str) -> Iterator[None]:
 
 async def find_thread(client: LangGraphClient, run_id: str) -> str:
     """Return the thread of a run of which only the id is known."""
-    run: dict[str, Any] = await client.http.get(f"/runs/{run_id}")
+    run: JsonObject = await client.http.get(f"/runs/{run_id}")
     return str(run["thread_id"])
 
 

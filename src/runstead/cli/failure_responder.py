@@ -11,6 +11,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
+from runstead.runtime.json_types import JsonObject
+
 _LOOK_EVERY: Final = 0.05
 _LONGEST_BODY: Final = 1_048_576
 """Maximum bytes of a request that are read before the response; a client that is still sending might not see the
@@ -21,7 +23,7 @@ _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 class FailureResponder:
     """Server in threads on a listening socket, until it is closed. The socket stays open."""
 
-    def __init__(self, listening: socket.socket, answer: dict[str, Any]) -> None:
+    def __init__(self, listening: socket.socket, answer: JsonObject) -> None:
         handler = type("_Handler", (_Handler,), {"body": json.dumps(answer).encode()})
         self._server = ThreadingHTTPServer(("", 0), handler, bind_and_activate=False)
         self._server.socket.close()

@@ -10,13 +10,13 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from watchfiles import DefaultFilter, watch
 
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.settings import Settings
 
 from .failure_responder import FailureResponder
@@ -140,9 +140,9 @@ class _Reloader:
         return {"detail": failure.problem, "traceback": failure.traceback}
 
 
-def _own_settings(request: ServeRequest, settings: Settings) -> dict[str, Any]:
+def _own_settings(request: ServeRequest, settings: Settings) -> JsonObject:
     """Return the development server's own defaults, for settings that are not set."""
-    own: dict[str, Any] = {}
+    own: JsonObject = {}
     # A reload should be quick, and runs that do not finish are resumed anyway.
     if settings.shutdown_grace_seconds == Settings.model_fields["shutdown_grace_seconds"].default:
         own["shutdown_grace_seconds"] = _RELOAD_GRACE_SECONDS
@@ -152,7 +152,7 @@ def _own_settings(request: ServeRequest, settings: Settings) -> dict[str, Any]:
     return own
 
 
-def _for_child(request: ServeRequest, own: Mapping[str, Any], output: Output) -> list[str]:
+def _for_child(request: ServeRequest, own: JsonMapping, output: Output) -> list[str]:
     arguments = request.arguments() + (["--json"] if output.as_json else [])
     for name, value in own.items():
         arguments += ["--set", f"{name}={str(value).lower()}"]

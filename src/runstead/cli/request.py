@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
+from runstead.runtime.json_types import JsonMapping
 from runstead.settings import CONFIG_FILE, Settings, SettingsError, load_settings
 
 from .output import USAGE, CommandError
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 class ServeRequest:
     """Options of the command line. ``targets`` are graphs to serve without a langgraph.json."""
 
-    flags: Mapping[str, Any] = field(default_factory=dict)
+    flags: JsonMapping = field(default_factory=dict)
     assigned: Sequence[str] = ()
     settings_file: Path | None = None
     targets: Sequence[str] = ()
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: JsonMapping = field(default_factory=dict)
     """Defaults of this command for settings that are not set elsewhere."""
 
     @classmethod

@@ -10,6 +10,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from runstead.runtime.json_types import JsonObject
+
 from .options import Json, SettingsFile, Thread, Url
 from .output import USAGE, CommandError, Output
 
@@ -185,13 +187,13 @@ def list_runs(
     from .connection import connect, server_url
 
     place = server_url(url, settings_file)
-    params: dict[str, Any] = {"limit": limit} | ({"status": status} if status else {})
+    params: JsonObject = {"limit": limit} | ({"status": status} if status else {})
     params |= {"dead_letters": "true"} if dead else {}
 
-    async def command() -> list[dict[str, Any]]:
+    async def command() -> list[JsonObject]:
         async with connect(place) as client:
             path = f"/threads/{thread_id}/runs" if thread_id else "/runs"
-            found: list[dict[str, Any]] = await client.http.get(path, params=params)
+            found: list[JsonObject] = await client.http.get(path, params=params)
             return found
 
     runs = _complete(command())
@@ -234,7 +236,7 @@ def cancel_run(run_id: str, output: Output, *, url: str | None, settings_file: P
     _complete(command())
 
 
-def _show_table(runs: list[dict[str, Any]], output: Output) -> None:
+def _show_table(runs: list[JsonObject], output: Output) -> None:
     from rich.table import Table
 
     wide = output.console.width >= 140

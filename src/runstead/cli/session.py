@@ -9,9 +9,11 @@ import asyncio
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, cast
+
+from runstead.runtime.json_types import JsonMapping
 
 from .approval import NotApprovable, approve_all, ask_about
 from .output import CANCELLED, FAILED, NEEDS_HUMAN, Output
@@ -76,7 +78,7 @@ class RunSession:
                 return await self._detach(pressed)
         run = await self._client.runs.get(self._thread_id, self._run_id)
         status = str(run["status"])
-        self._tell_end(cast(Mapping[str, Any], run), transcript)
+        self._tell_end(cast(JsonMapping, run), transcript)
         if status != "success":
             return CANCELLED if status == "interrupted" else FAILED
         return await self._answer(transcript) if transcript.interrupts else 0
@@ -145,7 +147,7 @@ class RunSession:
         self._view.remark(f"the thread waits for an answer; give one with: {answer}", style="bold")
         return NEEDS_HUMAN
 
-    def _tell_end(self, run: Mapping[str, Any], transcript: Transcript) -> None:
+    def _tell_end(self, run: JsonMapping, transcript: Transcript) -> None:
         usage, status = transcript.usage, str(run["status"])
         self._output.line(
             "ended",

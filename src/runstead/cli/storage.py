@@ -2,9 +2,11 @@
 
 # No `from __future__ import annotations`: typer reads the annotations of these functions.
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from runstead.runtime.json_types import JsonObject
 
 from .options import Assign, Config, DataDir, Host, Json, Port, SettingsFile, Targets
 from .output import Output
@@ -148,7 +150,7 @@ def doctor(
     from .request import ServeRequest
 
     output = Output(as_json=json)
-    flags: dict[str, Any] = {"config": config, "host": host, "port": port, "data_dir": data_dir}
+    flags: JsonObject = {"config": config, "host": host, "port": port, "data_dir": data_dir}
     with output.handle_errors():
         request = ServeRequest(
             flags=flags, assigned=tuple(assign or ()), settings_file=settings, targets=tuple(targets or ())

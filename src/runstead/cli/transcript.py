@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from runstead.runtime.json_types import JsonMapping
+
 
 @dataclass(frozen=True, slots=True)
 class Begun:
@@ -87,7 +89,7 @@ class Usage:
     output_tokens: int = 0
     calls: int = 0
 
-    def plus(self, reported: Mapping[str, Any]) -> Usage:
+    def plus(self, reported: JsonMapping) -> Usage:
         return Usage(
             self.input_tokens + int(reported.get("input_tokens", 0)),
             self.output_tokens + int(reported.get("output_tokens", 0)),
@@ -141,11 +143,11 @@ class Transcript:
         """Return whether the message is complete: its model has reported the token usage."""
         return message_id in self._counted
 
-    def _begun(self, data: Mapping[str, Any]) -> Begun:
+    def _begun(self, data: JsonMapping) -> Begun:
         self.attempt = int(data.get("attempt") or 1)
         return Begun(str(data["run_id"]), self.attempt)
 
-    def _message(self, message: Mapping[str, Any]) -> Iterator[Item]:
+    def _message(self, message: JsonMapping) -> Iterator[Item]:
         """Yield the items of a chunk, or of a message that was not streamed, in mode messages-tuple."""
         kind, message_id = str(message.get("type", "")), str(message.get("id") or "")
         if not kind.endswith("MessageChunk"):
@@ -163,7 +165,7 @@ class Transcript:
             yield Calling(message_id, piece.get("name"), str(piece.get("args") or ""))
         self._count(message_id, message.get("usage_metadata"))
 
-    def _whole(self, message: Mapping[str, Any]) -> Iterator[Item]:
+    def _whole(self, message: JsonMapping) -> Iterator[Item]:
         """Yield the new part of a message as it stands so far."""
         kind, message_id = str(message.get("type", "")), str(message.get("id") or "")
         if kind == "tool" and message_id not in self._shown:
@@ -184,12 +186,12 @@ class Transcript:
             for call in calls:
                 yield Calling(message_id, call.get("name"), compact(call.get("args")))
 
-    def _count(self, message_id: str, reported: Mapping[str, Any] | None) -> None:
+    def _count(self, message_id: str, reported: JsonMapping | None) -> None:
         if reported and message_id not in self._counted:
             self._counted.add(message_id)
             self.usage = self.usage.plus(reported)
 
-    def _values(self, data: Mapping[str, Any]) -> Iterator[Item]:
+    def _values(self, data: JsonMapping) -> Iterator[Item]:
         expecting, self._expecting = self._expecting, "more"
         messages = data.get("messages")
         for message in messages if isinstance(messages, list) else ():
@@ -205,7 +207,7 @@ class Transcript:
                 yield from self._whole(message)
         yield from self._asked(data.get("__interrupt__"))
 
-    def _updates(self, data: Mapping[str, Any]) -> Iterator[Item]:
+    def _updates(self, data: JsonMapping) -> Iterator[Item]:
         for node, update in data.items():
             if node == "__interrupt__":
                 yield from self._asked(update)

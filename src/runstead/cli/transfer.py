@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from runstead.bootstrap.key_check import HANDLERS, keys_problem, needs_of
 from runstead.bootstrap.transfer import (
@@ -22,6 +22,7 @@ from runstead.bootstrap.transfer import (
 from runstead.cli.configured_keys import configured_cipher, named_configuration
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.resources.storage_errors import StorageError
+from runstead.runtime.json_types import JsonObject
 from runstead.settings import Settings
 
 from .output import CommandError, Output
@@ -107,7 +108,7 @@ def restore(output: Output, request: ServeRequest, file: Path) -> None:
         output.say(f"No server can start on it with these settings: {problem}.", style="yellow")
 
 
-def _described(backup: Backup) -> dict[str, Any]:
+def _described(backup: Backup) -> JsonObject:
     needs = {"keys": sorted(backup.keys - {HANDLERS}), "handlers": HANDLERS in backup.keys}
     return {"created_at": backup.created_at, "bytes": backup.sizes, **needs}
 
@@ -142,7 +143,7 @@ def _done(doing: Awaitable[T]) -> T:
         raise CommandError(str(error)) from error
 
 
-def _shown(manifest: Manifest) -> dict[str, Any]:
+def _shown(manifest: Manifest) -> JsonObject:
     return {
         "revision": manifest.revision,
         "rows": {name: found.rows for name, found in manifest.tables.items()},

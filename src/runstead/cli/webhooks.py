@@ -2,9 +2,11 @@
 
 # No `from __future__ import annotations`: typer reads the annotations of commands.
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from runstead.runtime.json_types import JsonObject
 
 from .options import Json, SettingsFile, Url
 from .output import Output
@@ -65,12 +67,12 @@ def list_deliveries(
     from .connection import connect, server_url
 
     place = server_url(url, settings_file)
-    params: dict[str, Any] = {"limit": limit} | ({"status": status} if status else {})
+    params: JsonObject = {"limit": limit} | ({"status": status} if status else {})
     params |= {"run_id": run_id} if run_id else {}
 
-    async def command() -> list[dict[str, Any]]:
+    async def command() -> list[JsonObject]:
         async with connect(place) as client:
-            found: list[dict[str, Any]] = await client.http.get("/webhooks/deliveries", params=params)
+            found: list[JsonObject] = await client.http.get("/webhooks/deliveries", params=params)
             return found
 
     deliveries = asyncio.run(command())
@@ -88,9 +90,9 @@ def show_delivery(delivery_id: str, output: Output, *, url: str | None, settings
 
     place = server_url(url, settings_file)
 
-    async def command() -> dict[str, Any]:
+    async def command() -> JsonObject:
         async with connect(place) as client:
-            found: dict[str, Any] = await client.http.get(f"/webhooks/deliveries/{delivery_id}")
+            found: JsonObject = await client.http.get(f"/webhooks/deliveries/{delivery_id}")
             return found
 
     delivery = asyncio.run(command())
@@ -120,7 +122,7 @@ def redeliver(delivery_id: str, output: Output, *, url: str | None, settings_fil
     asyncio.run(command())
 
 
-def _show_table(deliveries: list[dict[str, Any]], output: Output) -> None:
+def _show_table(deliveries: list[JsonObject], output: Output) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

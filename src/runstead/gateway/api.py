@@ -1,6 +1,6 @@
 """HTTP application: routes and middleware. All components that it uses are passed in."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from runstead.runtime.byte_budget import ByteBudget
+from runstead.runtime.json_types import JsonMapping
 from runstead.version import __version__
 from runstead.wire.credentials import Authenticator
 from runstead.wire.errors import Problem, Unprocessable, problem_of, sentence_of
@@ -95,7 +96,7 @@ class ApiEnvironment:
 
     mount_prefix: str | None = None
     custom: Callable[[], CustomApp | None] = field(default=lambda: None)
-    security: Mapping[str, Any] | None = None
+    security: JsonMapping | None = None
     logged_headers: Callable[[str], bool] | None = None
     pages: PagePolicy | None = None
     access_check_seconds: float = CHECK_SECONDS

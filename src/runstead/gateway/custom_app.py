@@ -9,7 +9,7 @@ of user code, the built-in routes on the server's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -23,6 +23,7 @@ from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runstead.runtime.actor_context import ActorContext, acting, require_actor_context
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost, LoopTask, submit_to
 from runstead.runtime.user_code.user_loop import UserLoop
@@ -56,7 +57,7 @@ class CustomApp:
     def __init__(self, app: Starlette, *, auth_first: bool = False, authenticated: bool = False) -> None:
         self.app = app
         self._auth_first, self._authenticated = auth_first, authenticated
-        self._state: Mapping[str, Any] = {}
+        self._state: JsonMapping = {}
         self._user_loop: UserLoop | None = None
         self._lifespan: Lifespan | None = None
         self._routes = [route for route in app.router.routes if not isinstance(route, _Ours)]
@@ -64,7 +65,7 @@ class CustomApp:
         app.user_middleware[:] = [one for one in app.user_middleware if not _is(one, _Guard)]
         own_cors = next((one for one in app.user_middleware if _is(one, CORSMiddleware)), None)
         self.has_cors = own_cors is not None
-        options: Mapping[str, Any] = own_cors.kwargs if own_cors else {}
+        options: JsonMapping = own_cors.kwargs if own_cors else {}
         self.cors_origins: tuple[Collection[str], str | None] = (
             options.get("allow_origins", ()),
             options.get("allow_origin_regex"),
@@ -268,7 +269,7 @@ class CustomRoutes:
 class Cors:
     """Starlette's CORS, unless the custom app has its own, which then covers all routes."""
 
-    def __init__(self, app: ASGIApp, *, custom: Callable[[], CustomApp | None], options: Mapping[str, Any]) -> None:
+    def __init__(self, app: ASGIApp, *, custom: Callable[[], CustomApp | None], options: JsonMapping) -> None:
         """Create the middleware. ``options`` are those of CORSMiddleware."""
         self._app, self._custom = app, custom
         self._with_cors = CORSMiddleware(app, **options)

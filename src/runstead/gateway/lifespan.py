@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost, LoopTask
 from runstead.runtime.user_code.user_loop import UserLoop
@@ -16,14 +15,14 @@ from runstead.runtime.user_code.user_loop import UserLoop
 class Lifespan:
     """Lifespan of an app, which opens resources at its start and closes them at its end. Use once."""
 
-    def __init__(self, context: AbstractAsyncContextManager[Mapping[str, Any] | None]) -> None:
+    def __init__(self, context: AbstractAsyncContextManager[JsonMapping | None]) -> None:
         self._context = context
         self._home = asyncio.get_running_loop()
         self._started, self._over = asyncio.Event(), asyncio.Event()
-        self._state: Mapping[str, Any] = {}
+        self._state: JsonMapping = {}
         self._task: LoopTask[None] | None = None
 
-    async def start(self, user_loop: UserLoop) -> Mapping[str, Any]:
+    async def start(self, user_loop: UserLoop) -> JsonMapping:
         """Start the app and return its state for requests. Raises the errors of its start."""
         task = self._task = user_loop.submit(self._live, UserWork("lifespan of http.app"))
         task.when_ended(self._wake)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 import httpx
 from starlette.types import ASGIApp, Message, Scope
+
+from runstead.runtime.json_types import JsonObject
 
 _AHEAD: Final = 16
 """Maximum number of messages that the app may have sent and the client not yet read."""
@@ -113,7 +115,7 @@ class _Body(httpx.AsyncByteStream):
         self._exchange.leave()
 
 
-def _scope(request: httpx.Request) -> dict[str, Any]:
+def _scope(request: httpx.Request) -> JsonObject:
     path, _, _ = request.url.raw_path.partition(b"?")
     return {
         "type": "http",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from starlette.requests import HTTPConnection, Request
 
 from runstead.resources.assistant_lookup import AssistantNotFound
 from runstead.runtime.actor_context import require_actor_context
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.redaction import identity_keys
 from runstead.runtime.runs.types import RunRecord, RunSpec
@@ -87,7 +87,7 @@ def _continued(run: RunRecord | None, graph_id: str, is_let_in: Callable[[str], 
         return None
 
     # Values from headers belong to the earlier request and its caller; this request brings its own.
-    def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    def kept(values: JsonMapping) -> JsonObject:
         return {name: value for name, value in values.items() if not came_with_request(name, is_let_in)}
 
     configurable = kept(run.spec.config.get("configurable") or {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import orjson
 from pydantic import TypeAdapter
@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 
 from runstead.resources.state_views import ThreadState
 from runstead.runtime.actor_context import acting, require_actor_context
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.types import CheckpointRef, RunRecord, StreamMode, ThreadId
 from runstead.wire.body import unknown_fields
@@ -51,7 +52,7 @@ class ThreadCommands:
 
     def __init__(self, services: Services, thread_id: ThreadId, request: HTTPConnection) -> None:
         self._use, self._thread_id, self._request = services, thread_id, request
-        self._methods: Mapping[str, Callable[[Command], Awaitable[dict[str, Any]]]] = {
+        self._methods: Mapping[str, Callable[[Command], Awaitable[JsonObject]]] = {
             "run.start": self._start,
             "input.respond": self._respond,
             "input.inject": self._inject,
@@ -61,7 +62,7 @@ class ThreadCommands:
             "agent.getTree": self._tree,
         }
 
-    async def execute(self, command: Command) -> dict[str, Any]:
+    async def execute(self, command: Command) -> JsonObject:
         """Execute a command and return its result. Raises CommandRefused, and the errors of the services behind it."""
         method = self._methods.get(command.method)
         if method is None:
@@ -73,14 +74,14 @@ class ThreadCommands:
         add_remarks(self._request, unknown(unknown_fields(command.params, params, "params.")))
         return params
 
-    async def _start(self, command: Command) -> dict[str, Any]:
+    async def _start(self, command: Command) -> JsonObject:
         params = self._params_of(command, RUN_START)
         if not params.assistant_id:
             raise CommandRefused("invalid_argument", "run.start requires an assistant_id.")
         configurable = (params.config.configurable if params.config else None) or {}
         if configurable and params.context:
             raise BadRequest(BOTH_GIVEN)
-        body: dict[str, Any] = {
+        body: JsonObject = {
             "assistant_id": params.assistant_id,
             "input": params.input,
             "config": params.config,
@@ -99,7 +100,7 @@ class ThreadCommands:
                 body |= {"input": None, "command": CommandBody(resume=params.input)}
             return {"run_id": (await self._create(body)).run_id}
 
-    async def _respond(self, command: Command) -> dict[str, Any]:
+    async def _respond(self, command: Command) -> JsonObject:
         params = self._params_of(command, INPUT_RESPOND)
         answers = params.answers()
         async with self._use.interrupts.of(self._thread_id) as waiting:
@@ -108,7 +109,7 @@ class ThreadCommands:
                     raise CommandRefused(
                         "no_such_interrupt", f"Unknown or already-consumed interrupt: {interrupt_id[:100]}"
                     )
-            orders: dict[str, Any] = {"resume": answers}
+            orders: JsonObject = {"resume": answers}
             orders |= {"update": params.update} if params.update is not None else {}
             orders |= {"goto": params.goto} if params.goto is not None else {}
             run = await self._create(
@@ -122,7 +123,7 @@ class ThreadCommands:
             )
         return {"run_id": run.run_id}
 
-    async def _inject(self, command: Command) -> dict[str, Any]:
+    async def _inject(self, command: Command) -> JsonObject:
         params = self._params_of(command, INPUT_INJECT)
         if params.namespace:
             raise CommandRefused("no_such_namespace", "Messages can be injected only at the root.")
@@ -136,7 +137,7 @@ class ThreadCommands:
             )
         return {"run_id": run.run_id}
 
-    async def _fork(self, command: Command) -> dict[str, Any]:
+    async def _fork(self, command: Command) -> JsonObject:
         params = self._params_of(command, STATE_FORK)
         if (checkpoint_id := as_uuid(params.checkpoint_id)) is None:
             raise CommandRefused("no_such_checkpoint", f"Unknown checkpoint: {params.checkpoint_id[:100]}")
@@ -150,13 +151,13 @@ class ThreadCommands:
         )
         return {"run_id": run.run_id, "thread_id": run.thread_id}
 
-    async def _state(self, command: Command) -> dict[str, Any]:
+    async def _state(self, command: Command) -> JsonObject:
         params = self._params_of(command, STATE_GET)
         state = await self._read(params.namespace or [])
         values = orjson.loads(state.values)
         if params.keys is not None and isinstance(values, dict):
             values = {key: value for key, value in values.items() if key in params.keys}
-        result: dict[str, Any] = {"values": slim_state(values)}
+        result: JsonObject = {"values": slim_state(values)}
         if state.checkpoint is not None:
             result["checkpoint"] = {"id": state.checkpoint["checkpoint_id"]}
             if namespace := state.checkpoint.get("checkpoint_ns"):
@@ -176,7 +177,7 @@ class ThreadCommands:
             raise CommandRefused("no_such_namespace", f"There is no graph in {namespace!r}.")
         return state
 
-    async def _checkpoints(self, command: Command) -> dict[str, Any]:
+    async def _checkpoints(self, command: Command) -> JsonObject:
         params = self._params_of(command, LIST_CHECKPOINTS)
         if params.before is not None and as_uuid(params.before) is None:
             raise CommandRefused("no_such_checkpoint", f"Unknown checkpoint: {params.before[:100]}")
@@ -189,14 +190,14 @@ class ThreadCommands:
             raise CommandRefused("no_such_run", _NO_THREAD) from error
         return {"checkpoints": [_summary(state) for state in states if state.checkpoint is not None]}
 
-    async def _tree(self, command: Command) -> dict[str, Any]:
+    async def _tree(self, command: Command) -> JsonObject:
         events = await self._use.thread_events.current_events(self._thread_id, Subscription(frozenset(("lifecycle",))))
         tree = tree_of(events)
         if tree is None:
             raise CommandRefused("no_such_run", "No active run is bound to this thread.")
         return {"tree": tree}
 
-    async def _create(self, body: Mapping[str, Any]) -> RunRecord:
+    async def _create(self, body: JsonMapping) -> RunRecord:
         create = RunCreate(
             **{key: value for key, value in body.items() if value is not None},
             stream_mode=_MODES,
@@ -219,7 +220,7 @@ class ThreadCommands:
         return found
 
 
-def _summary(state: ThreadState) -> dict[str, Any]:
+def _summary(state: ThreadState) -> JsonObject:
     metadata = orjson.loads(state.metadata) if state.metadata else {}
     return {
         "id": (state.checkpoint or {}).get("checkpoint_id"),

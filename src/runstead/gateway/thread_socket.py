@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from runstead.gateway.streams.thread_events import ThreadEventReader
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import ThreadId
 from runstead.runtime.serialization import encode
 from runstead.runtime.stream_bridge import BridgeClosed
@@ -127,11 +128,11 @@ class ThreadSocket:
             return
         await self._send(success(command, result, self._applied))
 
-    async def _refuse(self, answer: dict[str, Any]) -> None:
+    async def _refuse(self, answer: JsonObject) -> None:
         self._refusals += 1
         await self._send(answer)
 
-    async def _subscribe(self, command: Command) -> dict[str, Any]:
+    async def _subscribe(self, command: Command) -> JsonObject:
         if len(self._wanted) >= _MOST_SUBSCRIPTIONS:
             raise CommandRefused("invalid_argument", f"A connection has at most {_MOST_SUBSCRIPTIONS} subscriptions.")
         wanted = _since(subscription_of(command.params), self._since)
@@ -146,14 +147,14 @@ class ThreadSocket:
         # Started after the response: a client must know its subscription before it gets events.
         return {"subscription_id": subscription_id, "replayed_events": len(replayed)}
 
-    async def _unsubscribe(self, command: Command) -> dict[str, Any]:
+    async def _unsubscribe(self, command: Command) -> JsonObject:
         subscription_id = command.params.get("subscription_id")
         if not isinstance(subscription_id, str) or self._wanted.pop(subscription_id, None) is None:
             raise CommandRefused("no_such_subscription", f"There is no subscription {str(subscription_id)[:100]!r}.")
         self._stale = self._stale or not self._wanted
         return {}
 
-    async def _reconnect(self, command: Command) -> dict[str, Any]:
+    async def _reconnect(self, command: Command) -> JsonObject:
         """Continue after ``since``, with existing and later subscriptions.
 
         Refused if events after it are no longer kept: the client must then read the state and join without a position.
@@ -222,7 +223,7 @@ class ThreadSocket:
             del self._sent[next(iter(self._sent))]
         self._applied = max(self._applied, event.seq)
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: JsonObject) -> None:
         text = encode(message).decode()
         async with self._sending:
             await self._socket.send_text(text)

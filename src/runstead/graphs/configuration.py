@@ -15,6 +15,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from runstead.runtime.json_types import JsonMapping, JsonObject
+
 from .sections import (
     AuthPart,
     CheckpointerPart,
@@ -54,9 +56,9 @@ class GraphConfiguration:
     checkpointer: CheckpointerPart = field(default_factory=CheckpointerPart)
     auth: AuthPart | None = None
     webhooks: WebhooksPart = field(default_factory=WebhooksPart)
-    encryption: Mapping[str, Any] | None = None
+    encryption: JsonMapping | None = None
     priority: PriorityPart = field(default_factory=PriorityPart)
-    ui: Mapping[str, Any] | None = None
+    ui: JsonMapping | None = None
     warnings: Sequence[str] = ()
 
     @property
@@ -120,7 +122,7 @@ def configuration_of(targets: Sequence[str], directory: Path) -> GraphConfigurat
     )
 
 
-def _load_json(file: Path) -> dict[str, Any]:
+def _load_json(file: Path) -> JsonObject:
     try:
         # Read as bytes: editors may write a byte order mark, or UTF-16.
         data = json.loads(file.read_bytes())
@@ -164,7 +166,7 @@ def _graph(file: Path, graph_id: str, value: Any) -> GraphSource:
     return replace(source, agent_isolation=isolation)
 
 
-def _remarks(directory: Path, data: Mapping[str, Any], parts: Document) -> Iterator[str]:
+def _remarks(directory: Path, data: JsonMapping, parts: Document) -> Iterator[str]:
     """Yield warnings about parts of the file that have no effect, as ``key: sentence``."""
     for key in unknown_keys(data):
         yield f"{key}: unknown key, ignored"

@@ -16,6 +16,8 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.config import get_stream_writer
 
+from runstead.runtime.json_types import JsonObject
+
 from .scripted import ScriptedChatModel
 
 INVOICES: Final = {
@@ -72,7 +74,7 @@ def _look_up(number: str, turn: int) -> AIMessage:
     )
 
 
-def _ask_to_pay(invoice: dict[str, Any], turn: int) -> AIMessage:
+def _ask_to_pay(invoice: JsonObject, turn: int) -> AIMessage:
     paying = {name: invoice[name] for name in ("number", "supplier", "amount", "currency")}
     return AIMessage(
         f"Invoice {invoice['number']} from {invoice['supplier']} is open: "

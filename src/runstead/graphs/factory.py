@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -20,6 +20,8 @@ from typing import Any, Literal, TypeAlias
 
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
+
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from .modules import GraphLoadError
 from .server_runtime import context_schema_of, is_server_runtime, server_runtime
@@ -61,7 +63,7 @@ class UserFactory:
         return getattr(self._value, "context_schema", None) if is_graph(self._value) else None
 
     @asynccontextmanager
-    async def open(self, config: Mapping[str, Any], store: Any = None) -> AsyncIterator[Any]:
+    async def open(self, config: JsonMapping, store: Any = None) -> AsyncIterator[Any]:
         """Yield the compiled graph, or the builder, for the duration of a block; then close everything that the factory
         opened.
 
@@ -97,8 +99,8 @@ class UserFactory:
                 raise
             raise NoGraphReturned(self._source, "yielded nothing") from error
 
-    def _arguments(self, config: Mapping[str, Any], store: Any) -> dict[str, Any]:
-        arguments: dict[str, Any] = {}
+    def _arguments(self, config: JsonMapping, store: Any) -> JsonObject:
+        arguments: JsonObject = {}
         for name, (wanted, schema) in self._parameters.items():
             arguments[name] = dict(config) if wanted == "config" else server_runtime(config, store, schema)
         return arguments
@@ -147,7 +149,7 @@ def _wanted(source: GraphSource, factory: Callable[..., Any]) -> dict[str, tuple
     return wanted
 
 
-def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:
+def _hints(factory: Callable[..., Any]) -> JsonMapping:
     function = factory if inspect.isroutine(factory) else inspect.getattr_static(type(factory), "__call__", factory)
     try:
         return typing.get_type_hints(function)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from langgraph.graph import StateGraph
 
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.exceptions import AgentNotFound
 
 from .configuration import GraphConfiguration
@@ -53,7 +54,7 @@ class RegisteredGraph:
             return None
 
     @asynccontextmanager
-    async def build(self, config: Mapping[str, Any], store: Any = None) -> AsyncIterator[Any]:
+    async def build(self, config: JsonMapping, store: Any = None) -> AsyncIterator[Any]:
         """See AgentFactory. A pending import runs in a thread, so that it blocks no loop."""
         factory = await self._loaded()
         async with factory.open(config, store) as agent:

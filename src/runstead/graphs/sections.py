@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 BUILD_ONLY: Final = frozenset(
     [
@@ -180,7 +182,7 @@ class HttpPart(Section):
 class Security(Section):
     """Security section of the API documentation, in OpenAPI's format."""
 
-    securitySchemes: dict[str, dict[str, Any]] = Field(  # noqa: N815
+    securitySchemes: dict[str, JsonObject] = Field(  # noqa: N815
         default={}, description='an object such as {"key": {"type": "apiKey", "in": "header", "name": "x-api-key"}}'
     )
     security: list[dict[str, list[str]]] = Field(default=[], description='a list such as [{"key": []}]')
@@ -194,7 +196,7 @@ class AuthPart(Section):
     disable_studio_auth: bool = Field(default=False, description="true or false")
     allow_langsmith_api_keys: bool = Field(default=False, description="true or false")
     openapi: Security | None = Field(default=None, description="an object with securitySchemes and security")
-    cache: dict[str, Any] | None = Field(default=None, description='an object such as {"ttl_seconds": 60}')
+    cache: JsonObject | None = Field(default=None, description='an object such as {"ttl_seconds": 60}')
 
 
 class PriorityPart(Section):
@@ -224,7 +226,7 @@ class WebhooksPart(Section):
 
 
 class Document(Section):
-    graphs: dict[str, Any] = Field(min_length=1, description='an object such as {"agent": "./agent.py:graph"}')
+    graphs: JsonObject = Field(min_length=1, description='an object such as {"agent": "./agent.py:graph"}')
     dependencies: list[str] = Field(default=["."], description='list such as ["."]')
     env: str | dict[str, str] | None = Field(default=None, description='".env", or an object of strings')
     http: HttpPart = Field(default=HttpPart(), description="an object")
@@ -232,14 +234,14 @@ class Document(Section):
     checkpointer: CheckpointerPart = Field(default=CheckpointerPart(), description="an object")
     auth: AuthPart | None = Field(default=None, description='an object such as {"path": "./auth.py:auth"}')
     webhooks: WebhooksPart = Field(default=WebhooksPart(), description='an object such as {"headers": {}}')
-    encryption: dict[str, Any] | None = Field(
+    encryption: JsonObject | None = Field(
         default=None, description='an object such as {"path": "./crypt.py:encryption"}'
     )
     priority: PriorityPart = Field(
         default=PriorityPart(), description='an object such as {"path": "./priority.py:priority"}'
     )
-    ui: dict[str, Any] | None = Field(default=None, description='an object such as {"agent": "./ui.tsx"}')
-    ui_config: dict[str, Any] | None = Field(default=None, description='an object such as {"shared": ["react"]}')
+    ui: JsonObject | None = Field(default=None, description='an object such as {"agent": "./ui.tsx"}')
+    ui_config: JsonObject | None = Field(default=None, description='an object such as {"shared": ["react"]}')
 
 
 def expected_at(place: Sequence[str], model: type[Section] = Document) -> str:
@@ -252,7 +254,7 @@ def expected_at(place: Sequence[str], model: type[Section] = Document) -> str:
     return deeper or field_info.description or "something else"
 
 
-def unknown_keys(data: Mapping[str, Any], model: type[Section] = Document, prefix: str = "") -> Iterator[str]:
+def unknown_keys(data: JsonMapping, model: type[Section] = Document, prefix: str = "") -> Iterator[str]:
     """Yield the dotted keys of ``data`` that are unknown."""
     known = {info.alias or name: info for name, info in model.model_fields.items()} | dict(model.model_fields)
     for key, value in data.items():

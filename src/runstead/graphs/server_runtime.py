@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from langgraph_sdk.runtime import AccessContext, ServerRuntime, _ExecutionRuntim
 from pydantic import BaseModel
 
 from runstead.runtime.actor_context import ActorContext, get_actor_context
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 _OURS = (
     "thread_id",
@@ -47,7 +48,7 @@ class ActingUser:
     def permissions(self) -> list[str]:
         return sorted(self.actor.scopes)
 
-    def _fields(self) -> dict[str, Any]:
+    def _fields(self) -> JsonObject:
         own = {"identity": self.identity, "display_name": self.display_name, "permissions": self.permissions}
         return {**self.actor.claims, **own}
 
@@ -61,12 +62,12 @@ class ActingUser:
         return iter(self._fields())
 
 
-def server_runtime(config: Mapping[str, Any], store: Any, schema: type[Any] | None = None) -> Any:
+def server_runtime(config: JsonMapping, store: Any, schema: type[Any] | None = None) -> Any:
     """Return the runtime for a call with ``config``: for execution if it names a run, otherwise for reading.
 
     ``schema`` is the factory's own type for the context, as in ``ServerRuntime[MyContext]``.
     """
-    configurable: Mapping[str, Any] = config.get("configurable") or {}
+    configurable: JsonMapping = config.get("configurable") or {}
     actor = get_actor_context()
     # Without authentication there is no authenticated user.
     user = ActingUser(actor) if actor and actor.auth_source not in (None, "none") else None
@@ -91,7 +92,7 @@ def context_schema_of(hint: Any) -> type[Any] | None:
     return arguments[0] if arguments and isinstance(arguments[0], type) else None
 
 
-def _context(configurable: Mapping[str, Any], schema: type[Any] | None) -> Any:
+def _context(configurable: JsonMapping, schema: type[Any] | None) -> Any:
     # The wire mirrors a run's context into its configurable, which also contains Runstead's and LangGraph's keys.
     given = {
         key: value for key, value in configurable.items() if key not in _OURS and not key.startswith(_OUR_PREFIXES)

@@ -24,6 +24,7 @@ from runstead.runtime.field_encryption import (
     ReservedKey,
     replace_stored,
 )
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
@@ -108,7 +109,7 @@ class LangGraphEncryption:
     def is_here(self) -> bool:
         return self._user_loop.is_current
 
-    async def encrypt(self, model: str, field: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    async def encrypt(self, model: str, field: str, value: JsonMapping) -> JsonObject:
         if reserved := RESERVED & value.keys():
             raise ReservedKey(min(reserved))
         if not self.encrypts_json:
@@ -121,7 +122,7 @@ class LangGraphEncryption:
         _check(made, given, name)
         return {**{key: made.get(key, one) for key, one in value.items()}, CONTEXT: context}
 
-    async def decrypt(self, model: str, field: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    async def decrypt(self, model: str, field: str, value: JsonMapping) -> JsonObject:
         if CONTEXT not in value:
             return dict(value)
         handler = self._encryption._json_decryptor
@@ -163,7 +164,7 @@ class LangGraphEncryption:
             _log.error("the handler %s, must replace bytes by bytes; nothing was replaced", name)
         return bytes(found)
 
-    def _replace_json(self, value: Mapping[str, Any], given: Mapping[str, Any], instead: Any, name: str) -> None:
+    def _replace_json(self, value: JsonMapping, given: JsonMapping, instead: Any, name: str) -> None:
         # The value that was read is valid, even if its replacement is not.
         try:
             _check(instead, given, name)
@@ -178,7 +179,7 @@ class LangGraphEncryption:
         except LoopLost as error:
             raise EncryptionFailed("this server's encryption handlers do not answer") from error
 
-    async def context_of(self, actor: ActorContext, given: Mapping[str, Any]) -> dict[str, Any]:
+    async def context_of(self, actor: ActorContext, given: JsonMapping) -> JsonObject:
         """Return the context of a request: ``given`` by its header, or as the context handler changes it.
 
         Raises EncryptionFailed.
@@ -194,9 +195,7 @@ class LangGraphEncryption:
             raise EncryptionFailed(f"the handler context must return a dict, got {type(found).__name__}")
         return _as_json(found, "context")
 
-    async def _called(
-        self, handler: Any, name: str, model: str, field: str, context: Mapping[str, Any], data: Any
-    ) -> Any:
+    async def _called(self, handler: Any, name: str, model: str, field: str, context: JsonMapping, data: Any) -> Any:
         from langgraph_sdk import EncryptionContext
 
         given = EncryptionContext(model=model, field=field, metadata=dict(context))
@@ -225,7 +224,7 @@ class LangGraphEncryption:
         return self._turns[1]
 
 
-def context_in(header: str | None) -> dict[str, Any]:
+def context_in(header: str | None) -> JsonObject:
     """Return the context in the header X-Encryption-Context. Raises ValueError."""
     if not header:
         return {}
@@ -238,7 +237,7 @@ def context_in(header: str | None) -> dict[str, Any]:
     return found
 
 
-def _context() -> dict[str, Any]:
+def _context() -> JsonObject:
     actor = get_actor_context()
     return {} if actor is None else dict(actor.encryption)
 
@@ -249,7 +248,7 @@ def _plain(found: Any) -> tuple[Any, Any]:
     return (found.plaintext, found.replacement) if type(found).__name__ == "DecryptResult" else (found, None)
 
 
-def _check(made: Any, given: Mapping[str, Any], name: str) -> None:
+def _check(made: Any, given: JsonMapping, name: str) -> None:
     if not isinstance(made, Mapping):
         raise EncryptionFailed(
             f"the handler {name}, must return a dict with the same keys, got {type(made).__name__}; encrypt each value"
@@ -263,9 +262,9 @@ def _check(made: Any, given: Mapping[str, Any], name: str) -> None:
     _as_json(made, name)
 
 
-def _as_json(made: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _as_json(made: JsonMapping, name: str) -> JsonObject:
     try:
-        found: dict[str, Any] = json.loads(json.dumps(dict(made)))
+        found: JsonObject = json.loads(json.dumps(dict(made)))
     except (TypeError, ValueError, RecursionError) as error:
         raise EncryptionFailed(f"the handler {name}, must return JSON values: {error}") from error
     return found

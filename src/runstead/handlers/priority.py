@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from runstead.resources.assistants import AssistantStore
 from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.fair_turns import LEAST_URGENT, MOST_URGENT, NAMED_GROUP, group_of
 from runstead.runtime.runs.store import ThreadPriorityStore
 from runstead.runtime.runs.types import RunSpec, Scheduling, ThreadPriority
@@ -104,7 +105,7 @@ class LangGraphPriority:
         """
         actor = require_actor_context("creating a run")
         known = Scheduling(group_of(actor), self._graph_priorities.get(spec.graph_id, 0), by_thread=True)
-        metadata: Mapping[str, Any] = {}
+        metadata: JsonMapping = {}
         if spec.thread_id is not None:
             thread = await self._threads.get(spec.thread_id)
             is_missing = thread is None and spec.scope.kind == "stateful" and spec.scope.if_not_exists != "create"
@@ -114,7 +115,7 @@ class LangGraphPriority:
         answer = await self._asked(await self._context(actor, spec, metadata))
         return replace(known, assigned=_assigned(answer))
 
-    async def _context(self, actor: ActorContext, spec: RunSpec, metadata: Mapping[str, Any]) -> Any:
+    async def _context(self, actor: ActorContext, spec: RunSpec, metadata: JsonMapping) -> Any:
         from langgraph_sdk.priority.types import PriorityContext
 
         assistant = await self._assistants.get(spec.assistant_id)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.agents import AgentResolver
 from runstead.runtime.runs.contexts import missing_fields
 
@@ -84,7 +84,7 @@ class AssistantLookup:
         if not self.serves(graph_id):
             raise GraphNotFound(graph_id, self._agents.graph_ids)
 
-    async def check_context(self, graph_id: str, context: Mapping[str, Any] | None) -> None:
+    async def check_context(self, graph_id: str, context: JsonMapping | None) -> None:
         """Raise ContextIncomplete if the graph will certainly refuse the context. A graph that is built per run may
         still refuse it later."""
         schema = await self._agents.resolve(graph_id).context_schema()

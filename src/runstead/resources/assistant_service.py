@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Literal, TypeAlias
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.types import RunFilter, RunRecord, RunStatus, ThreadId
@@ -101,7 +102,7 @@ def _there(after: AssistantRecord | None, before: AssistantRecord) -> AssistantR
     return after
 
 
-MayTouch: TypeAlias = Callable[[Literal["update", "delete"], ThreadId, Mapping[str, Any]], Awaitable[bool]]
+MayTouch: TypeAlias = Callable[[Literal["update", "delete"], ThreadId, JsonMapping], Awaitable[bool]]
 """Return whether the actor may update or delete a thread with this metadata; may raise to refuse the whole
 operation."""
 
@@ -151,7 +152,7 @@ class AssistantRemoval:
             found.extend(page)
         return [run for run in found if await may("update", run.thread_id, await self._metadata_of(run))]
 
-    async def _metadata_of(self, run: RunRecord) -> Mapping[str, Any]:
+    async def _metadata_of(self, run: RunRecord) -> JsonMapping:
         # The thread of a stateless run may be gone; its metadata started as the run's.
         thread = await self._threads.get(run.thread_id)
         return run.metadata if thread is None else thread.metadata

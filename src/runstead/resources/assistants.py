@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
+
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 NAMESPACE_GRAPH: Final = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 """Namespace from which langgraph-api derives the id of a graph's default assistant (4-wire, section 2)."""
@@ -33,9 +35,9 @@ class AssistantDraft:
 
     graph_id: str
     name: str = UNTITLED
-    config: Mapping[str, Any] = field(default_factory=dict)
-    context: Mapping[str, Any] = field(default_factory=dict)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    config: JsonMapping = field(default_factory=dict)
+    context: JsonMapping = field(default_factory=dict)
+    metadata: JsonMapping = field(default_factory=dict)
     description: str | None = None
 
 
@@ -47,9 +49,9 @@ class AssistantRecord:
     assistant_id: str
     graph_id: str
     name: str
-    config: Mapping[str, Any]
-    context: Mapping[str, Any]
-    metadata: Mapping[str, Any]
+    config: JsonMapping
+    context: JsonMapping
+    metadata: JsonMapping
     version: int
     created_at: datetime
     updated_at: datetime
@@ -65,9 +67,9 @@ class AssistantVersion:
     version: int
     graph_id: str
     name: str
-    config: Mapping[str, Any]
-    context: Mapping[str, Any]
-    metadata: Mapping[str, Any]
+    config: JsonMapping
+    context: JsonMapping
+    metadata: JsonMapping
     created_at: datetime
     description: str | None = None
 
@@ -83,9 +85,9 @@ class AssistantChange:
 
     graph_id: str | None = None
     name: str | None = None
-    config: Mapping[str, Any] | None = None
-    context: Mapping[str, Any] | None = None
-    metadata: Mapping[str, Any] | None = None
+    config: JsonMapping | None = None
+    context: JsonMapping | None = None
+    metadata: JsonMapping | None = None
     description: str | None = None
     has_description: bool = False
 
@@ -111,7 +113,7 @@ class AssistantChange:
         )
 
 
-def mirrored(config: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+def mirrored(config: JsonMapping, context: JsonMapping) -> JsonObject:
     """Return ``config`` with ``context`` as its configurable, or without configurable if ``context`` is empty."""
     others = {key: value for key, value in config.items() if key != "configurable"}
     return {**others, "configurable": dict(context)} if context else others
@@ -124,7 +126,7 @@ class AssistantFilter:
 
     graph_id: str | None = None
     name: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: JsonMapping = field(default_factory=dict)
 
 
 class AssistantExists(Exception):
@@ -206,7 +208,7 @@ class AssistantStore(Protocol):
     async def count(self, where: AssistantFilter) -> int: ...
 
     async def versions(
-        self, assistant_id: str, *, metadata: Mapping[str, Any] | None = None, limit: int = 10, offset: int = 0
+        self, assistant_id: str, *, metadata: JsonMapping | None = None, limit: int = 10, offset: int = 0
     ) -> Sequence[AssistantVersion]:
         """Return its versions that contain ``metadata``, newest first; none if there is no such assistant."""
         ...

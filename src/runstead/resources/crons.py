@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.types import OnCompletion, RunId, ThreadId
 
 from .schedules import Schedule
@@ -37,14 +38,14 @@ class CronRecord:
     cron_id: str
     assistant_id: str
     schedule: str
-    payload: Mapping[str, Any]
+    payload: JsonMapping
     actor: ActorContext
     created_at: datetime
     updated_at: datetime
     thread_id: ThreadId | None = None
     timezone: str | None = None
     end_time: datetime | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: JsonMapping = field(default_factory=dict)
     on_run_completed: OnCompletion | None = None
     enabled: bool = True
     next_run_date: datetime | None = None
@@ -68,7 +69,7 @@ class CronFilter:
     assistant_id: str | None = None
     thread_id: ThreadId | None = None
     enabled: bool | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: JsonMapping = field(default_factory=dict)
 
 
 Change: TypeAlias = Callable[[CronRecord], CronRecord]

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
 import orjson
 
 from runstead.resources.response_schemas import violation
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.interrupts import answers_of, is_by_interrupt, pending_interrupts
 from runstead.runtime.runs.store import RunCheckpointStore, RunQueryStore
 from runstead.runtime.runs.types import RunFilter, RunRecord, RunSpec, RunStatus, ThreadId
@@ -23,7 +24,7 @@ from runstead.runtime.serialization import jsonable
 from .state_views import checkpoint_config
 from .threads import ThreadStore
 
-Interrupt: TypeAlias = Mapping[str, Any]
+Interrupt: TypeAlias = JsonMapping
 """Interrupt in the form for clients: ``id``, ``value``, and ``response_schema`` if it has one."""
 
 _IN_FLIGHT: Final = (RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING)
@@ -96,7 +97,7 @@ class OpenInterrupts:
         return any(run.spec.idempotency == spec.idempotency for run in recent)
 
 
-def _by_id(found: Mapping[str, list[dict[str, Any]]]) -> dict[str, Interrupt]:
+def _by_id(found: Mapping[str, list[JsonObject]]) -> dict[str, Interrupt]:
     return {one["id"]: one for task in found.values() for one in task if one.get("id")}
 
 

@@ -10,6 +10,8 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from runstead.runtime.json_types import JsonMapping
+
 _ORDERED: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "$gt": operator.gt,
     "$gte": operator.ge,
@@ -23,7 +25,7 @@ class InvalidFilter(ValueError):
     """The filter is invalid; the text names the invalid part and the known operators."""
 
 
-def check_filter(wanted: Mapping[str, Any] | None) -> None:
+def check_filter(wanted: JsonMapping | None) -> None:
     """Raise InvalidFilter for an invalid filter."""
     if wanted is None:
         return
@@ -39,7 +41,7 @@ def check_filter(wanted: Mapping[str, Any] | None) -> None:
         _check_condition(f"filter.{field}", condition)
 
 
-def matches_filter(value: Any, wanted: Mapping[str, Any] | None) -> bool:
+def matches_filter(value: Any, wanted: JsonMapping | None) -> bool:
     """Return whether ``value`` matches ``wanted``. A missing field counts as null. Call `check_filter` first."""
     return all(_meets(_field(value, field), condition) for field, condition in (wanted or {}).items())
 

@@ -23,6 +23,8 @@ from langgraph.store.base import (
     SearchOp,
 )
 
+from runstead.runtime.json_types import JsonMapping
+
 from .item_filters import InvalidFilter, check_filter
 
 MAX_TTL: Final = 500_000_000
@@ -116,7 +118,7 @@ def _storable(text: str) -> str:
     return text
 
 
-def _check_value(value: Mapping[str, Any] | None) -> None:
+def _check_value(value: JsonMapping | None) -> None:
     if value is None:
         return
     if not isinstance(value, Mapping):

@@ -17,7 +17,9 @@ from uuid import UUID
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import SchemaError
 
-Schema: TypeAlias = Mapping[str, Any]
+from runstead.runtime.json_types import JsonMapping, JsonObject
+
+Schema: TypeAlias = JsonMapping
 
 _MAX_DEPTH: Final = 200
 _KINDS: Final[Mapping[str, type]] = {
@@ -110,7 +112,7 @@ class _Check:
             return None
         return self._resolved(mapping[name])
 
-    def _object_problems(self, value: dict[str, Any], schema: Schema, at: str, depth: int) -> Iterator[str]:
+    def _object_problems(self, value: JsonObject, schema: Schema, at: str, depth: int) -> Iterator[str]:
         properties = schema.get("properties")
         properties = properties if isinstance(properties, Mapping) else {}
         for name in _list(schema.get("required")):

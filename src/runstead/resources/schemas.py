@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from pydantic import create_model
 
 from runstead.runtime.actor_context import require_actor_context
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.agents import Agent
 from runstead.runtime.runs.graph_access import GraphAccess
 from runstead.runtime.runs.redaction import identity_keys
@@ -24,35 +25,35 @@ class GraphSchemas:
     def __init__(self, agents: GraphAccess) -> None:
         self._agents = agents
 
-    async def schemas(self, assistant: AssistantRecord) -> Mapping[str, Any]:
+    async def schemas(self, assistant: AssistantRecord) -> JsonMapping:
         """Return the JSON schemas of input, output, state, config and context."""
 
-        async def work(agent: Agent) -> dict[str, Any]:
+        async def work(agent: Agent) -> JsonObject:
             return _schemas(agent)
 
         described = await self._agents.run(assistant.graph_id, work, config=_config(assistant))
         return {"graph_id": assistant.graph_id, **described}
 
-    async def drawing(self, assistant: AssistantRecord, *, xray: bool | int = False) -> Mapping[str, Any]:
+    async def drawing(self, assistant: AssistantRecord, *, xray: bool | int = False) -> JsonMapping:
         """Return nodes and edges; ``xray`` expands subgraphs, up to this many levels deep."""
 
-        async def work(agent: Any) -> dict[str, Any]:
+        async def work(agent: Any) -> JsonObject:
             drawn = (await agent.aget_graph(_config(assistant), xray=xray)).to_json()
             # Clients need not know the location of a node's code.
             for node in drawn.get("nodes", ()):
                 if isinstance(node.get("data"), dict):
                     node["data"].pop("id", None)
-            plain: dict[str, Any] = jsonable(drawn)
+            plain: JsonObject = jsonable(drawn)
             return plain
 
         return await self._agents.run(assistant.graph_id, work, config=_config(assistant))
 
     async def subgraphs(
         self, assistant: AssistantRecord, *, namespace: str | None = None, recurse: bool = False
-    ) -> Mapping[str, Any]:
+    ) -> JsonMapping:
         """Return schemas of subgraphs by namespace: of one, or of all on this level, or also of nested ones."""
 
-        async def work(agent: Any) -> dict[str, Any]:
+        async def work(agent: Any) -> JsonObject:
             # LangGraph finds a nested namespace only if it may recurse.
             found = agent.aget_subgraphs(namespace=namespace, recurse=recurse or "|" in (namespace or ""))
             return {name: {"graph_id": assistant.graph_id, **_schemas(graph)} async for name, graph in found}
@@ -60,7 +61,7 @@ class GraphSchemas:
         return await self._agents.run(assistant.graph_id, work, config=_config(assistant))
 
 
-def _config(assistant: AssistantRecord) -> dict[str, Any]:
+def _config(assistant: AssistantRecord) -> JsonObject:
     actor = require_actor_context("graph schemas")
     given = assistant.config.get("configurable", {})
     own = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
@@ -69,7 +70,7 @@ def _config(assistant: AssistantRecord) -> dict[str, Any]:
     return {**assistant.config, "configurable": {**given, **own}}
 
 
-def _schemas(graph: Any) -> dict[str, Any]:
+def _schemas(graph: Any) -> JsonObject:
     context = _schema_or_none(lambda: graph.get_context_jsonschema())
     return {
         "input_schema": _schema_or_none(lambda: graph.get_input_jsonschema()),
@@ -87,14 +88,14 @@ def _schema_or_none(schema: Callable[[], Any]) -> Any | None:
     return None
 
 
-def _state_schema(graph: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
+def _state_schema(graph: Any) -> JsonObject:
+    fields: JsonObject = {}
     for name in graph.stream_channels_list:
         kind = graph.channels[name].UpdateType
         fields[name] = (kind if _schema_or_none(partial(_schema_of, kind)) is not None else Any, None)
-    schema: dict[str, Any] = create_model(graph.get_name("State"), **fields).model_json_schema()
+    schema: JsonObject = create_model(graph.get_name("State"), **fields).model_json_schema()
     return schema
 
 
-def _schema_of(kind: Any) -> dict[str, Any]:
+def _schema_of(kind: Any) -> JsonObject:
     return create_model("Channel", value=(kind, None)).model_json_schema()

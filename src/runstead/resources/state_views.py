@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 from langgraph.types import StateSnapshot
 
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.error_redaction import ErrorRedactor
 from runstead.runtime.runs.interrupts import shown_interrupt
@@ -31,7 +32,7 @@ class TaskState:
     path: bytes
     error: str | None
     interrupts: bytes
-    checkpoint: dict[str, Any] | None
+    checkpoint: JsonObject | None
     state: ThreadState | None
     result: bytes | None
 
@@ -49,16 +50,16 @@ class ThreadState:
     tasks: tuple[TaskState, ...] = ()
     metadata: bytes | None = None
     created_at: str | None = None
-    checkpoint: dict[str, Any] | None = None
-    parent_checkpoint: dict[str, Any] | None = None
+    checkpoint: JsonObject | None = None
+    parent_checkpoint: JsonObject | None = None
     interrupts: bytes = b"[]"
     failure: str | None = None
     loss: str | None = None
 
 
-def checkpoint_config(thread_id: ThreadId, at: CheckpointRef | None) -> dict[str, Any]:
+def checkpoint_config(thread_id: ThreadId, at: CheckpointRef | None) -> JsonObject:
     """Return the config by which LangGraph finds a checkpoint of a thread; the latest if none is named."""
-    configurable: dict[str, Any] = {"thread_id": thread_id, "checkpoint_ns": at.checkpoint_ns if at else ""}
+    configurable: JsonObject = {"thread_id": thread_id, "checkpoint_ns": at.checkpoint_ns if at else ""}
     if at is not None and at.checkpoint_id:
         configurable["checkpoint_id"] = at.checkpoint_id
     if at is not None and at.checkpoint_map:
@@ -127,13 +128,13 @@ def _metadata(snapshot: StateSnapshot) -> bytes | None:
     return encode({**redact(snapshot.metadata), "thread_id": _place(snapshot.config).get("thread_id")})
 
 
-def checkpoint_of(config: Any) -> dict[str, Any] | None:
+def checkpoint_of(config: Any) -> JsonObject | None:
     """Return the checkpoint that a config names; None if it names none."""
     place = _place(config)
     return place if place and place.get("checkpoint_id") else None
 
 
-def _place(config: Any) -> dict[str, Any]:
+def _place(config: Any) -> JsonObject:
     configurable = (config or {}).get("configurable") or {}
     return {key: configurable[key] for key in _CHECKPOINT_KEYS if key in configurable}
 

@@ -8,7 +8,7 @@ raises, an update is refused, and a state is read without it, as far as it is st
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
@@ -18,6 +18,7 @@ from langgraph.errors import InvalidUpdateError
 from langgraph.types import Command, Send, StateUpdate
 
 from runstead.runtime.actor_context import require_actor_context
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.agents import Agent
 from runstead.runtime.runs.error_redaction import REDACTING, ErrorRedactor
 from runstead.runtime.runs.exceptions import GraphCodeFailed, RunError, ThreadBusy, ThreadNotFound
@@ -143,7 +144,7 @@ class ThreadStates:
         *,
         limit: int = 10,
         before: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: JsonMapping | None = None,
         at: CheckpointRef | None = None,
     ) -> Sequence[ThreadState]:
         """Return earlier states, newest first: those ``before`` a checkpoint, in the namespace of ``at``, up to the
@@ -153,7 +154,7 @@ class ThreadStates:
             return ()
 
         config, run = checkpoint_config(thread_id, at), await self._configs.latest_run(thread_id)
-        page: dict[str, Any] = {
+        page: JsonObject = {
             "filter": dict(metadata) if metadata else None,
             "before": checkpoint_config(thread_id, CheckpointRef(before)) if before else None,
             "limit": limit,
@@ -174,7 +175,7 @@ class ThreadStates:
             return states
         return [replace(states[0], loss=await self._lost.remark_on(states[0], run)), *states[1:]]
 
-    async def update(self, thread_id: ThreadId, update: Update, *, at: CheckpointRef | None = None) -> dict[str, Any]:
+    async def update(self, thread_id: ThreadId, update: Update, *, at: CheckpointRef | None = None) -> JsonObject:
         """Apply one update and return the new checkpoint. Raises ThreadBusy, GraphUnassigned, InvalidUpdate."""
         if at is not None and at.checkpoint_id is not None:
             await self.read(thread_id, at=at)
@@ -182,7 +183,7 @@ class ThreadStates:
 
     async def apply(
         self, thread_id: ThreadId, supersteps: Sequence[Sequence[Update]], *, at: CheckpointRef | None = None
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """Apply supersteps in order, and record the resulting state on the thread. Raises as `update`."""
         thread = await self._thread(thread_id)
         if (graph_id := _graph_of(thread)) is None:
@@ -194,7 +195,7 @@ class ThreadStates:
         async def look(agent: Agent) -> list[ThreadState]:
             return [thread_state(await agent.aget_state(checkpoint_config(thread_id, None)), self._texts)]
 
-        async def work(agent: Any) -> tuple[dict[str, Any], ThreadState]:
+        async def work(agent: Any) -> tuple[JsonObject, ThreadState]:
             try:
                 # Without validation, so that an update can repair a state that no node accepts.
                 config = await without_validation(agent).abulk_update_state({**start, "metadata": stamp}, steps)

@@ -6,9 +6,7 @@ through the graph that wrote it. Other modules add the keys that the server sets
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.store import RunQueryStore
 from runstead.runtime.runs.types import RunRecord, ThreadId
 
@@ -26,11 +24,11 @@ class ThreadConfigs:
         """Return the thread's run that began last; None if none has begun."""
         return await self._runs.get_latest_run(thread_id)
 
-    async def config_of(self, thread: ThreadRecord) -> Mapping[str, Any]:
+    async def config_of(self, thread: ThreadRecord) -> JsonMapping:
         """Return the config with which to open the thread's graph."""
         return await self.config_after(thread, await self.latest_run(thread.thread_id))
 
-    async def config_after(self, thread: ThreadRecord, run: RunRecord | None) -> Mapping[str, Any]:
+    async def config_after(self, thread: ThreadRecord, run: RunRecord | None) -> JsonMapping:
         """Return the config with which to open the thread's graph, given its latest run."""
         graph_id = thread.metadata.get("graph_id")
         if run is not None and run.spec.graph_id == graph_id:
@@ -42,7 +40,7 @@ class ThreadConfigs:
         return layered(assistant.config, thread.config)
 
 
-def layered(*configs: Mapping[str, Any]) -> dict[str, Any]:
+def layered(*configs: JsonMapping) -> JsonObject:
     """Return the merged configs. Later ones take precedence; ``configurable`` is merged key by key."""
     config = {key: value for each in configs for key, value in each.items()}
     configurable = {key: value for each in configs for key, value in (each.get("configurable") or {}).items()}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import orjson
 from uuid_utils.compat import uuid7
 
 from runstead.runtime.actor_context import thread_access
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore
@@ -102,7 +103,7 @@ class ThreadCopies:
     ) -> None:
         self._threads, self._checkpoints, self._states, self._configs = threads, checkpoints, states, configs
 
-    async def copy(self, thread_id: ThreadId, *, metadata: Mapping[str, Any]) -> ThreadRecord:
+    async def copy(self, thread_id: ThreadId, *, metadata: JsonMapping) -> ThreadRecord:
         """Copy a thread and return the copy, under a new id. Raises ThreadNotFound."""
         thread = await self._threads.get(thread_id)
         if thread is None:

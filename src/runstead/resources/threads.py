@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 import orjson
 
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.types import ThreadId, ThreadOutcome, ThreadStatus
 
 ThreadSortField: TypeAlias = Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"]
@@ -59,14 +60,14 @@ class ThreadRecord:
 
     thread_id: ThreadId
     status: ThreadStatus
-    metadata: Mapping[str, Any]
-    config: Mapping[str, Any]
+    metadata: JsonMapping
+    config: JsonMapping
     created_at: datetime
     updated_at: datetime
     state_updated_at: datetime | None = None
     values: bytes | None = None
     interrupts: bytes = b"{}"
-    error: Mapping[str, Any] | None = None
+    error: JsonMapping | None = None
     omits_values: bool = False
 
 
@@ -77,8 +78,8 @@ class ThreadFilter:
 
     ids: Sequence[ThreadId] | None = None
     status: ThreadStatus | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    values: Mapping[str, Any] = field(default_factory=dict)
+    metadata: JsonMapping = field(default_factory=dict)
+    values: JsonMapping = field(default_factory=dict)
 
 
 def values_within(limit: int, sizes: Iterable[tuple[ThreadId, int | None]]) -> set[ThreadId]:
@@ -117,8 +118,8 @@ class ThreadStore(Protocol):
         self,
         thread_id: ThreadId | None = None,
         *,
-        metadata: Mapping[str, Any] | None = None,
-        config: Mapping[str, Any] | None = None,
+        metadata: JsonMapping | None = None,
+        config: JsonMapping | None = None,
         ttl: ThreadTtl | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> ThreadRecord:
@@ -136,7 +137,7 @@ class ThreadStore(Protocol):
         ...
 
     async def update(
-        self, thread_id: ThreadId, *, metadata: Mapping[str, Any], ttl: ThreadTtl | None = None
+        self, thread_id: ThreadId, *, metadata: JsonMapping, ttl: ThreadTtl | None = None
     ) -> ThreadRecord | None:
         """Merge ``metadata`` (top-level keys replace) and, if ``ttl`` is given, keep the thread for that time from now
         on; None if there is no such thread."""

@@ -6,12 +6,13 @@ the same id at every attempt, by which a receiver recognizes repetitions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.types import RunId, ThreadId
 
 DeliveryStatus: TypeAlias = Literal["pending", "delivered", "failed"]
@@ -66,7 +67,7 @@ class DeliveryRecord:
     created_at: datetime
     next_attempt_at: datetime | None = None
     ended_at: datetime | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: JsonMapping = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class DeliveryFilter:
     run_id: RunId | None = None
     thread_id: ThreadId | None = None
     status: DeliveryStatus | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: JsonMapping = field(default_factory=dict)
 
 
 class DeliveryStore(Protocol):

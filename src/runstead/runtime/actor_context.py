@@ -8,13 +8,14 @@ migrations and admin commands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
+from .json_types import JsonMapping, JsonObject
 from .metadata_filter import MetadataFilter
 
 DEFAULT_USER_ID: Final = "default"
@@ -81,8 +82,8 @@ class ActorContext:
     subject_id: str | None = None
     scopes: frozenset[str] = field(default_factory=frozenset)
     auth_source: str | None = None
-    claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    encryption: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    claims: JsonMapping = field(default_factory=dict, hash=False)
+    encryption: JsonMapping = field(default_factory=dict, hash=False)
     access_scope: AccessScope = field(default=OWN_ONLY, compare=False)
     unstored: frozenset[str] = field(default=frozenset(), compare=False)
 
@@ -129,7 +130,7 @@ class ActorContext:
         claims = {name: value for name, value in self.claims.items() if name not in self.unstored}
         return replace(self, claims=claims, access_scope=OWN_ONLY, unstored=frozenset())
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return `as_stored` as JSON."""
         claims = self.as_stored().claims
         return {
@@ -143,7 +144,7 @@ class ActorContext:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> ActorContext:
+    def from_json(cls, value: JsonObject) -> ActorContext:
         return cls(
             user_id=value["user_id"],
             tenant_id=value.get("tenant_id") or DEFAULT_TENANT_ID,

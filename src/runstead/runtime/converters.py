@@ -16,6 +16,7 @@ from langchain_core.messages import (
     convert_to_openai_messages,
 )
 
+from .json_types import JsonMapping, JsonObject
 from .serialization import jsonable, message_fields
 
 
@@ -29,19 +30,19 @@ def to_message(value: Any) -> BaseMessage | None:
     return message
 
 
-def from_message(message: BaseMessage) -> dict[str, Any]:
+def from_message(message: BaseMessage) -> JsonObject:
     """Return a message in LangGraph's wire format, as JSON values."""
-    fields: dict[str, Any] = jsonable(message_fields(message))
+    fields: JsonObject = jsonable(message_fields(message))
     return fields
 
 
-def to_openai(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+def to_openai(messages: Sequence[BaseMessage]) -> list[JsonObject]:
     """Return messages in the format of OpenAI's chat completions."""
     converted = convert_to_openai_messages(list(messages))
     return converted if isinstance(converted, list) else [converted]
 
 
-def from_openai(messages: Sequence[Mapping[str, Any]]) -> list[BaseMessage]:
+def from_openai(messages: Sequence[JsonMapping]) -> list[BaseMessage]:
     """Return messages from OpenAI's format. Raises ValueError for an unknown role."""
     return convert_to_messages([dict(message) for message in messages])
 

@@ -5,11 +5,12 @@ Handlers may call a key service, and run on the loop of user code. Therefore not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from .actor_context import ENCRYPTED
+from .json_types import JsonMapping, JsonObject
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ def replace_stored(before: Any, after: Any) -> None:
 class Replacements(Protocol):
     """Store for replacements of fields."""
 
-    async def replace(self, table: str, key: Mapping[str, Any], replaced: Sequence[Replacement]) -> None:
+    async def replace(self, table: str, key: JsonMapping, replaced: Sequence[Replacement]) -> None:
         """Replace fields in a row if they are unchanged since they were read."""
         ...
 
@@ -79,11 +80,11 @@ class FieldCipher(Protocol):
         """True if the caller's thread runs the loop of the handlers, and so must not block while it waits for them."""
         ...
 
-    async def encrypt(self, model: str, field: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    async def encrypt(self, model: str, field: str, value: JsonMapping) -> JsonObject:
         """Return an object with the same keys and CONTEXT. Raises ReservedKey."""
         ...
 
-    async def decrypt(self, model: str, field: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    async def decrypt(self, model: str, field: str, value: JsonMapping) -> JsonObject:
         """Reverse `encrypt`, and return the object without CONTEXT. An object without CONTEXT is returned unchanged."""
         ...
 

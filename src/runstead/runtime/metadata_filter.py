@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from .json_types import JsonMapping
+
 
 @dataclass(frozen=True, slots=True)
 class FieldEquals:
@@ -32,7 +34,7 @@ class AnyOf:
     parts: tuple[MetadataFilter, ...]
 
 
-MetadataFilter: TypeAlias = Mapping[str, Any] | FieldEquals | AllOf | AnyOf
+MetadataFilter: TypeAlias = JsonMapping | FieldEquals | AllOf | AnyOf
 """A mapping is JSON that metadata must contain."""
 
 

@@ -26,6 +26,7 @@ from langgraph.types import Send
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from .foreign_values import is_foreign, simplified
+from .json_types import JsonObject
 
 # Not OPT_SERIALIZE_NUMPY: with it, orjson imports numpy to check every value that it does not know.
 _OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_UUID
@@ -80,7 +81,7 @@ def written_out(value: Any, limit: int = _MAX_REPR) -> str:
         return f"<{type(value).__name__}>"
 
 
-def message_fields(message: BaseMessage) -> dict[str, Any]:
+def message_fields(message: BaseMessage) -> JsonObject:
     """Return a message's fields in the order of `model_dump`, without its cost: this is called for every token."""
     values = message.__dict__
     fields = {name: values[name] for name in type(message).model_fields if name in values}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
@@ -17,6 +16,7 @@ from runstead.resources.assistants import (
     AssistantVersion,
     mirrored,
 )
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from .body import WireModel
 from .configs import BOTH_GIVEN, without_own
@@ -41,7 +41,7 @@ class AssistantConfig(RunConfig):
 
     model_config = ConfigDict(extra="allow")
 
-    def given(self) -> dict[str, Any]:
+    def given(self) -> JsonObject:
         """Return the given fields. Raises Unprocessable."""
         if unknown := sorted(key for key, value in (self.model_extra or {}).items() if value is not None):
             known = ", ".join(RunConfig.model_fields)
@@ -54,11 +54,11 @@ class _Settings(WireModel):
 
     name: _Text | None = None
     config: AssistantConfig | None = None
-    context: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
+    context: JsonObject | None = None
+    metadata: JsonObject | None = None
     description: _Text | None = None
 
-    def given(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    def given(self) -> tuple[JsonObject | None, JsonObject | None]:
         """Return config and context without keys that only the server sets. Raises Unprocessable, and BadRequest if the
         two contradict each other."""
         config = None if self.config is None else self.config.given()
@@ -109,7 +109,7 @@ class AssistantPatch(_Settings):
 
 
 class AssistantVersions(WireModel):
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
     limit: Limit | None = None
     offset: Offset | None = None
 
@@ -121,7 +121,7 @@ class AssistantLatest(WireModel):
 class AssistantCount(WireModel):
     graph_id: str | None = None
     name: str | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
 
     def to_filter(self) -> AssistantFilter:
         return AssistantFilter(self.graph_id, self.name, self.metadata or {})
@@ -143,17 +143,17 @@ ASSISTANT_COUNT: Final[TypeAdapter[AssistantCount]] = TypeAdapter(AssistantCount
 ASSISTANT_SEARCH: Final[TypeAdapter[AssistantSearch]] = TypeAdapter(AssistantSearch)
 
 
-def from_assistant_record(record: AssistantRecord) -> dict[str, Any]:
+def from_assistant_record(record: AssistantRecord) -> JsonObject:
     """Return an assistant in the form for clients."""
     return {**_shown(record), "updated_at": record.updated_at}
 
 
-def from_assistant_version(version: AssistantVersion) -> Mapping[str, Any]:
+def from_assistant_version(version: AssistantVersion) -> JsonMapping:
     """Return a version in the form for clients."""
     return _shown(version)
 
 
-def _shown(one: AssistantRecord | AssistantVersion) -> dict[str, Any]:
+def _shown(one: AssistantRecord | AssistantVersion) -> JsonObject:
     return {
         "assistant_id": one.assistant_id,
         "graph_id": one.graph_id,

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 import orjson
 
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.metadata_filter import AllOf, AnyOf, FieldEquals, MetadataFilter, matches_metadata
 
 from .errors import WireError
@@ -20,7 +21,7 @@ Resource: TypeAlias = Literal["threads", "assistants", "crons", "store"]
 Action: TypeAlias = Literal[
     "create", "read", "update", "delete", "search", "create_run", "put", "get", "list_namespaces"
 ]
-Filters: TypeAlias = Mapping[str, Any]
+Filters: TypeAlias = JsonMapping
 """Result of a handler, as the reference server defines it: each key of the metadata equals its value, or satisfies
 ``{"$eq": value}`` or ``{"$contains": value or list}``; ``$or`` and ``$and`` take lists of at least two filters."""
 
@@ -43,7 +44,7 @@ class Authorizer(Protocol):
     """Authorizer of every request that accesses objects of users."""
 
     async def authorize(
-        self, actor: ActorContext, resource: Resource, action: Action, value: dict[str, Any]
+        self, actor: ActorContext, resource: Resource, action: Action, value: JsonObject
     ) -> Filters | None:
         """Return the filter that accessible objects match, of any owner; None or an empty filter for the actor's own
         objects.
@@ -54,7 +55,7 @@ class Authorizer(Protocol):
         ...
 
 
-def matches(metadata: Mapping[str, Any], filters: Filters | None) -> bool:
+def matches(metadata: JsonMapping, filters: Filters | None) -> bool:
     """Return whether an actor with ``filters`` may access an object with this metadata. Raises InvalidFilter."""
     return matches_metadata(metadata, filter_of(filters or {}))
 
@@ -64,12 +65,12 @@ def filter_of(filters: Filters) -> MetadataFilter:
     return _all_of(filters, 0)
 
 
-def item_filter_of(filters: Filters, asked: Any) -> dict[str, Any]:
+def item_filter_of(filters: Filters, asked: Any) -> JsonObject:
     """Return a filter over the values of items that combines a handler's result with the client's filter ``asked``.
 
     Raises InvalidFilter for a result with other operators than equality, which the store does not support.
     """
-    wanted: dict[str, Any] = {}
+    wanted: JsonObject = {}
     for key, value in filters.items():
         operator = next(iter(value)) if isinstance(value, Mapping) and len(value) == 1 else None
         if key in _GROUPS or (isinstance(value, Mapping) and operator != "$eq"):
@@ -84,7 +85,7 @@ def _all_of(filters: Any, depth: int) -> MetadataFilter:
         raise InvalidFilter("a filter is a dict whose keys are strings")
     if depth > 0 and not filters:
         raise InvalidFilter("an empty filter in $or or $and would match everything")
-    contained: dict[str, Any] = {}
+    contained: JsonObject = {}
     parts: list[MetadataFilter] = []
     for key, wanted in filters.items():
         if key in _GROUPS:
@@ -109,7 +110,7 @@ def _group(operator: str, filters: Any, depth: int) -> MetadataFilter:
     return AnyOf(parts) if operator == "$or" else AllOf(parts)
 
 
-def _condition(key: str, wanted: Any) -> Mapping[str, Any] | FieldEquals:
+def _condition(key: str, wanted: Any) -> JsonMapping | FieldEquals:
     """Return containment where it is equivalent to the operator, since stores may have an index for it."""
     operator, value = "$eq", wanted
     if isinstance(wanted, Mapping):

@@ -9,12 +9,12 @@ send them back from runs that they have read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from runstead.resources.assistants import AssistantRecord
 from runstead.resources.threads import ThreadRecord
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from .errors import BadRequest
 
@@ -34,10 +34,10 @@ BOTH_GIVEN: Final = (
 class Asked:
     """Config, context and metadata of one request."""
 
-    config: Mapping[str, Any]
-    context: Mapping[str, Any]
-    metadata: Mapping[str, Any]
-    headers: Mapping[str, Any]
+    config: JsonMapping
+    context: JsonMapping
+    metadata: JsonMapping
+    headers: JsonMapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +45,17 @@ class Continued:
     """Run that a new run continues: its assistant, and the values with which it was executed."""
 
     assistant_id: str
-    configurable: Mapping[str, Any]
-    context: Mapping[str, Any]
+    configurable: JsonMapping
+    context: JsonMapping
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
     """Values with which the run is executed."""
 
-    config: Mapping[str, Any]
-    context: Mapping[str, Any] | None
-    metadata: Mapping[str, Any]
+    config: JsonMapping
+    context: JsonMapping | None
+    metadata: JsonMapping
     context_only: tuple[str, ...] = ()
 
 
@@ -84,7 +84,7 @@ def merged(
     return Merged({**config, "metadata": metadata}, context or None, metadata, context_only)
 
 
-def thread_config(asked: Asked, assistant: AssistantRecord, thread: ThreadRecord | None) -> dict[str, Any]:
+def thread_config(asked: Asked, assistant: AssistantRecord, thread: ThreadRecord | None) -> JsonObject:
     """Return the thread's config for its record after the run; never with the run's own configurable."""
     before = thread.config if thread else {}
     layers = [assistant.config, before, asked.config]
@@ -95,8 +95,8 @@ def thread_config(asked: Asked, assistant: AssistantRecord, thread: ThreadRecord
 
 @dataclass(frozen=True, slots=True)
 class _Values:
-    configurable: Mapping[str, Any]
-    context: Mapping[str, Any]
+    configurable: JsonMapping
+    context: JsonMapping
 
 
 def _defaults(
@@ -114,18 +114,18 @@ def _defaults(
     )
 
 
-def without_own(values: Mapping[str, Any], own: frozenset[str]) -> dict[str, Any]:
+def without_own(values: JsonMapping, own: frozenset[str]) -> JsonObject:
     """Return ``values`` without the keys that only the server sets."""
     return {key: value for key, value in values.items() if key not in own and not key.startswith(_OWN_PREFIXES)}
 
 
 def _metadata(
-    asked: Asked, assistant: AssistantRecord, thread: ThreadRecord | None, layers: list[Mapping[str, Any]]
-) -> dict[str, Any]:
+    asked: Asked, assistant: AssistantRecord, thread: ThreadRecord | None, layers: list[JsonMapping]
+) -> JsonObject:
     sources = [assistant.metadata, thread.metadata if thread else {}]
     sources += [layer.get("metadata") or {} for layer in layers]
     sources.append(asked.metadata)
-    result: dict[str, Any] = {}
+    result: JsonObject = {}
     for source in sources:
         result.update(without_own(source, _OWN_METADATA))
     return {**result, "graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}

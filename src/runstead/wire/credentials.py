@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.json_types import JsonMapping
 
 
 async def _no_body() -> bytes:
@@ -30,7 +31,7 @@ class Credentials:
     query: str = ""
     client: str | None = None
     path_params: Mapping[str, str] = field(default_factory=dict)
-    scope: Mapping[str, Any] = field(default_factory=dict)
+    scope: JsonMapping = field(default_factory=dict)
     body: Callable[[], Awaitable[bytes]] = _no_body
 
 

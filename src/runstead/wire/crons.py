@@ -13,6 +13,7 @@ from runstead.resources.assistants import AssistantRecord
 from runstead.resources.crons import CronFilter, CronRecord, CronSortField
 from runstead.resources.threads import ThreadRecord
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import Durability, MultitaskStrategy, OnCompletion, RunSpec, StreamMode
 
 from .body import WireModel
@@ -56,9 +57,9 @@ class CronPatch(WireModel):
     enabled: bool | None = None
     on_run_completed: OnCompletion | None = None
     input: Any = None
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
     config: RunConfig | None = None
-    context: dict[str, Any] | None = None
+    context: JsonObject | None = None
     webhook: str | None = None
     interrupt_before: Literal["*"] | list[str] | None = None
     interrupt_after: Literal["*"] | list[str] | None = None
@@ -69,7 +70,7 @@ class CronPatch(WireModel):
     durability: Durability | None = None
     checkpoint_during: bool | None = None
 
-    def given(self) -> dict[str, Any]:
+    def given(self) -> JsonObject:
         """Return the given fields as JSON. Null counts as not given, except for ``end_time``."""
         sent = self.model_dump(mode="json", exclude_unset=True)
         return {name: value for name, value in sent.items() if value is not None or name == "end_time"}
@@ -83,7 +84,7 @@ class CronCreate(CronPatch):
 class CronCount(WireModel):
     assistant_id: str | None = None
     thread_id: ThreadIdField | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
 
     def to_filter(self, assistant_id: str | None) -> CronFilter:
         """Return the filter. ``assistant_id`` is the id for the given assistant or graph name."""
@@ -159,7 +160,7 @@ def changed(cron: CronRecord, body: CronPatch, now: datetime) -> CronRecord:
     return new.scheduled(now) if is_woken or is_moved else new
 
 
-def from_cron_record(record: CronRecord) -> dict[str, Any]:
+def from_cron_record(record: CronRecord) -> JsonObject:
     """Return a cron in the form for clients."""
     return {
         "cron_id": record.cron_id,
@@ -206,7 +207,7 @@ def to_cron_spec(
     return dataclasses.replace(spec, config=config, metadata=metadata)
 
 
-def _payload(given: dict[str, Any], cron_id: str) -> dict[str, Any]:
+def _payload(given: JsonObject, cron_id: str) -> JsonObject:
     """Return the payload with the cron's id in configurable, where each run finds it."""
     config = given.get("config") or {}
     configurable = {**(config.get("configurable") or {}), "cron_id": cron_id}

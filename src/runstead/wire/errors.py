@@ -29,6 +29,7 @@ from runstead.resources.states import CheckpointNotFound, GraphUnassigned, Inval
 from runstead.resources.threads import ThreadExists
 from runstead.resources.webhooks import DeliveryNotFound, WebhookRefused
 from runstead.runtime.field_encryption import EncryptionFailed, ReservedKey
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.exceptions import (
     AgentNotFound,
     AgentTimeout,
@@ -238,7 +239,7 @@ def problem_of(error: BaseException) -> Problem:
     return Problem(UNEXPECTED, MASKED)
 
 
-def sentence_of(problems: Sequence[Mapping[str, Any]]) -> str:
+def sentence_of(problems: Sequence[JsonMapping]) -> str:
     """Return pydantic's first error as one sentence, with its location."""
     first = problems[0]
     text = str(first["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -249,7 +250,7 @@ def sentence_of(problems: Sequence[Mapping[str, Any]]) -> str:
     return f"{place}: {text}" if place else text
 
 
-def _steps(problem: Mapping[str, Any]) -> list[str]:
+def _steps(problem: JsonMapping) -> list[str]:
     """Return the location in the request, without parts that only pydantic knows (branches of a union, "body",
     "query")."""
     if problem["type"] == "identifier":

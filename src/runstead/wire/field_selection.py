@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import orjson
 
+from runstead.runtime.json_types import JsonMapping, JsonObject
+
 from .errors import Unprocessable
 
 _STEP: Final = re.compile(r"(?:^|\.)([A-Za-z0-9_\-]+)|\[(-?\d{1,9})\]")
@@ -22,7 +24,7 @@ def check_select(select: Sequence[str] | None, known: Sequence[str], *, below: S
             raise Unprocessable(f"select: {name!r} is not one of {', '.join(known)}")
 
 
-def selected(fields: Mapping[str, Any], select: Sequence[str] | None) -> Mapping[str, Any]:
+def selected(fields: JsonMapping, select: Sequence[str] | None) -> JsonMapping:
     """Return only the selected fields, in their own order; all fields if none is selected.
 
     ``values.messages`` keeps one key of a field that is an object.
@@ -52,7 +54,7 @@ class Paths:
         """Fields with which the paths begin."""
         return {str(steps[0]) for steps in self._steps.values()}
 
-    def read(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def read(self, fields: JsonMapping) -> JsonObject:
         """Return the value at each path; None if there is none."""
         plain = orjson.loads(orjson.dumps({steps[0]: fields.get(str(steps[0])) for steps in self._steps.values()}))
         return {alias: _walk(plain, steps) for alias, steps in self._steps.items()}

@@ -12,6 +12,8 @@ from urllib.parse import unquote
 
 import orjson
 
+from runstead.runtime.json_types import JsonObject
+
 TRACE: Final = "langsmith-trace"
 _BAGGAGE: Final = "baggage"
 _CARRIED: Final = ("langsmith-metadata", "langsmith-tags", "langsmith-project")
@@ -19,9 +21,9 @@ _CARRIED: Final = ("langsmith-metadata", "langsmith-tags", "langsmith-project")
 sent."""
 
 
-def configurable_of(headers: Mapping[str, str], is_let_in: Callable[[str], bool]) -> dict[str, Any]:
+def configurable_of(headers: Mapping[str, str], is_let_in: Callable[[str], bool]) -> JsonObject:
     """Return the configurable from ``headers``, which are by lower-case name. A baggage without a trace is ignored."""
-    found: dict[str, Any] = {
+    found: JsonObject = {
         name: value for name, value in headers.items() if name not in (TRACE, _BAGGAGE) and is_let_in(name)
     }
     if trace := headers.get(TRACE):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias
+from typing import Annotated, Final, Literal, Protocol, TypeAlias
 
 from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
 from runstead.resources.item_scoping import MAX_TTL
+from runstead.runtime.json_types import JsonObject
 
 from .body import WireModel
 from .pages import Limit, Offset
@@ -25,7 +26,7 @@ class StoredItem(Protocol):
     @property
     def key(self) -> str: ...
     @property
-    def value(self) -> dict[str, Any]: ...
+    def value(self) -> JsonObject: ...
     @property
     def created_at(self) -> datetime: ...
     @property
@@ -58,7 +59,7 @@ class ItemPut(WireModel):
 
     namespace: Namespace
     key: str = Field(min_length=1)
-    value: dict[str, Any]
+    value: JsonObject
     index: Literal[False] | list[str] | None = None
     ttl: float | None = Field(None, gt=0, le=MAX_TTL, allow_inf_nan=False)
 
@@ -70,7 +71,7 @@ class ItemDelete(WireModel):
 
 class ItemSearch(WireModel):
     namespace_prefix: Prefix
-    filter: dict[str, Any] | None = None
+    filter: JsonObject | None = None
     limit: Limit | None = None
     offset: Offset | None = None
     query: str | None = None
@@ -93,7 +94,7 @@ NAMESPACE: Final[TypeAdapter[list[str]]] = TypeAdapter(Namespace)
 PREFIX: Final[TypeAdapter[list[str]]] = TypeAdapter(Annotated[Prefix, AfterValidator(_check_root)])
 
 
-def from_item(item: StoredItem, *, score: bool = False) -> dict[str, Any]:
+def from_item(item: StoredItem, *, score: bool = False) -> JsonObject:
     """Return an item in the form for clients; with its score for a search."""
     shown = {
         "namespace": list(item.namespace),
@@ -110,5 +111,5 @@ def _utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def from_namespaces(namespaces: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+def from_namespaces(namespaces: Sequence[tuple[str, ...]]) -> JsonObject:
     return {"namespaces": [list(namespace) for namespace in namespaces]}

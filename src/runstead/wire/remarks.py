@@ -7,9 +7,10 @@ ignoring them silently would mislead. See docs/adr/0008.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from runstead.resources.state_views import ThreadState
+from runstead.runtime.json_types import JsonMapping
 
 from .runs import RunCreate
 
@@ -60,7 +61,7 @@ def unknown(names: Iterable[str]) -> list[str]:
     return said if len(parts) <= _MOST_NAMES else [*said, f"neither have {len(parts) - _MOST_NAMES} more"]
 
 
-def identity_remarks(configurable: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
+def identity_remarks(configurable: JsonMapping, identity: JsonMapping) -> list[str]:
     """Return sentences about keys whose requested value differs from the one that the server sets for the authenticated
     user."""
     return [

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.store.event_store import StoredRunEvent
 
 
-def from_stored_event(stored: StoredRunEvent) -> dict[str, Any]:
+def from_stored_event(stored: StoredRunEvent) -> JsonObject:
     event = stored.event
     return {
         "seq": stored.seq,
@@ -22,7 +22,7 @@ def from_stored_event(stored: StoredRunEvent) -> dict[str, Any]:
     }
 
 
-def event_page(found: Sequence[StoredRunEvent], *, limit: int, backwards: bool) -> dict[str, Any]:
+def event_page(found: Sequence[StoredRunEvent], *, limit: int, backwards: bool) -> JsonObject:
     """Return a page of up to ``limit`` events from ``limit + 1`` requested ones: an additional event means that there
     are more."""
     has_more = len(found) > limit

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import RunCommand, RunRecord, RunStatus, StopReason
 
 RUN_FIELDS: Final = (
@@ -16,7 +17,7 @@ RUN_FIELDS: Final = (
 WireRunStatus: TypeAlias = Literal["pending", "running", "error", "success", "timeout", "interrupted"]
 
 
-def from_run_record(record: RunRecord) -> dict[str, Any]:
+def from_run_record(record: RunRecord) -> JsonObject:
     """Return a run in the form for clients: all fields of the reference server, and more."""
     return {
         "run_id": record.run_id,
@@ -53,7 +54,7 @@ def statuses_of(status: WireRunStatus | None) -> tuple[RunStatus, ...]:
     return (RunStatus.PENDING, RunStatus.STARTING) if status == "pending" else (RunStatus(status),)
 
 
-def _kwargs(record: RunRecord) -> dict[str, Any]:
+def _kwargs(record: RunRecord) -> JsonObject:
     """Return the values from which the run was created, as the reference server does."""
     spec = record.spec
     own = {
@@ -85,7 +86,7 @@ def _cancel_reason(stop: StopReason | None) -> str | None:
     return "taken: another run has taken the input over" if stop is StopReason.TAKEN else stop.value if stop else None
 
 
-def _command(command: RunCommand | None) -> dict[str, Any] | None:
+def _command(command: RunCommand | None) -> JsonObject | None:
     if command is None:
         return None
     shown = {"resume": command.resume} if command.has_resume else {}

@@ -6,13 +6,14 @@ are ignored, as in the reference server.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
 from runstead.resources.assistants import AssistantRecord
 from runstead.resources.threads import ThreadRecord
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.types import (
     STREAM_MODES,
     CheckpointRef,
@@ -39,8 +40,8 @@ _MAX_BATCH: Final = 1_000
 
 class RunConfig(WireModel):
     tags: list[str] | None = None
-    metadata: dict[str, Any] | None = None
-    configurable: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
+    configurable: JsonObject | None = None
     recursion_limit: int | None = Field(None, ge=1, le=2**31 - 1)
     max_concurrency: int | None = Field(None, ge=1, le=2**31 - 1)
     run_name: str | None = None
@@ -55,7 +56,7 @@ class CommandBody(WireModel):
     """LangGraph's Command. ``resume`` counts if it is present, even as null."""
 
     resume: Any = None
-    update: dict[str, Any] | list[list[Any]] | None = None
+    update: JsonObject | list[list[Any]] | None = None
     goto: str | SendBody | list[str | SendBody] | None = None
 
     @property
@@ -113,8 +114,8 @@ class RunCreate(WireModel):
     input: Any = None
     command: CommandBody | None = None
     config: RunConfig | None = None
-    context: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
+    context: JsonObject | None = None
+    metadata: JsonObject | None = None
     stream_mode: StreamMode | list[StreamMode] | None = None
     stream_subgraphs: bool | None = None
     stream_resumable: bool | None = None
@@ -153,7 +154,7 @@ def to_run_spec(
     assistant: AssistantRecord,
     thread_id: str | None = None,
     thread: ThreadRecord | None = None,
-    headers: Mapping[str, Any] | None = None,
+    headers: JsonMapping | None = None,
     continued: Continued | None = None,
 ) -> RunSpec:
     """Return the specification for the kernel. ``thread_id`` None makes a stateless run; ``thread`` None: there is none
@@ -248,7 +249,7 @@ def _scope(body: RunCreate, thread_id: str | None) -> RunScope:
     return RunScope("stateful", if_not_exists=body.if_not_exists or "reject")
 
 
-def _checkpoint(body: RunCreate, configurable: Mapping[str, Any], thread_id: str | None) -> CheckpointRef | None:
+def _checkpoint(body: RunCreate, configurable: JsonMapping, thread_id: str | None) -> CheckpointRef | None:
     ref = body.checkpoint.to_ref() if body.checkpoint else None
     found = body.checkpoint_id or (ref.checkpoint_id if ref else None) or _configured_checkpoint(configurable)
     if ref is None and found is None:
@@ -265,7 +266,7 @@ def _checkpoint(body: RunCreate, configurable: Mapping[str, Any], thread_id: str
     return CheckpointRef(found, ref.checkpoint_ns if ref else "", ref.checkpoint_map if ref else None)
 
 
-def _configured_checkpoint(configurable: Mapping[str, Any]) -> str | None:
+def _configured_checkpoint(configurable: JsonMapping) -> str | None:
     value = configurable.get("checkpoint_id")
     if value is None:
         return None

@@ -8,6 +8,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from runstead.resources.state_views import TaskState, ThreadState
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import CheckpointRef
 
 from .body import WireModel
@@ -28,7 +29,7 @@ STATE_OBJECTS: Final = ("values", "metadata")
 class StateUpdate(WireModel):
     """State update as if node ``as_node`` had returned the values, on top of the latest checkpoint or the named one."""
 
-    values: dict[str, Any] | list[Any] | None = None
+    values: JsonObject | list[Any] | None = None
     as_node: str | None = None
     checkpoint: CheckpointBody | None = None
     checkpoint_id: CheckpointIdField | None = None
@@ -40,7 +41,7 @@ class StateUpdate(WireModel):
 class StatePatch(WireModel):
     """Metadata to add to the thread, which is how the JavaScript SDK patches a state."""
 
-    metadata: dict[str, Any]
+    metadata: JsonObject
 
 
 class StateAt(WireModel):
@@ -55,8 +56,8 @@ class HistoryQuery(WireModel):
     """Page of earlier states, newest first. ``before`` is an id, a checkpoint, or a config that contains one."""
 
     limit: Limit | None = None
-    before: str | dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
+    before: str | JsonObject | None = None
+    metadata: JsonObject | None = None
     checkpoint: CheckpointBody | None = None
     select: list[str] | None = None
 
@@ -75,7 +76,7 @@ def place_of(checkpoint: CheckpointBody | None, checkpoint_id: str | None) -> Ch
     return CheckpointRef(checkpoint_id or ref.checkpoint_id, ref.checkpoint_ns, ref.checkpoint_map)
 
 
-def before_of(value: str | dict[str, Any] | None) -> str | None:
+def before_of(value: str | JsonObject | None) -> str | None:
     """Return the checkpoint id in any form of ``before`` that clients use. Raises Unprocessable."""
     if value is None:
         return None
@@ -91,7 +92,7 @@ def before_of(value: str | dict[str, Any] | None) -> str | None:
     return checkpoint_id
 
 
-def from_thread_state(state: ThreadState) -> dict[str, Any]:
+def from_thread_state(state: ThreadState) -> JsonObject:
     """Return a state in the form for clients, for `orjson.dumps`."""
     return {
         "values": orjson.Fragment(state.values),
@@ -108,12 +109,12 @@ def from_thread_state(state: ThreadState) -> dict[str, Any]:
     }
 
 
-def from_update(checkpoint: dict[str, Any]) -> dict[str, Any]:
+def from_update(checkpoint: JsonObject) -> JsonObject:
     """Return the response to a state update: the new checkpoint, in the three forms that clients read."""
     return {"checkpoint": checkpoint, "configurable": checkpoint, "checkpoint_id": checkpoint["checkpoint_id"]}
 
 
-def _task(task: TaskState) -> dict[str, Any]:
+def _task(task: TaskState) -> JsonObject:
     return {
         "id": task.id,
         "name": task.name,
@@ -126,5 +127,5 @@ def _task(task: TaskState) -> dict[str, Any]:
     }
 
 
-def _id(checkpoint: dict[str, Any] | None) -> str | None:
+def _id(checkpoint: JsonObject | None) -> str | None:
     return checkpoint.get("checkpoint_id") if checkpoint else None

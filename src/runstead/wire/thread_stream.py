@@ -12,8 +12,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import RunRecord
 from runstead.runtime.stream_bridge import position_after
 
@@ -75,10 +76,10 @@ class Place:
         return f"{self.time}-{self.attempt}-{self.seq}"
 
 
-def gap_of_run(data: bytes, start: Place) -> dict[str, Any]:
+def gap_of_run(data: bytes, start: Place) -> JsonObject:
     """Return the payload of a gap in the stream of the run that begins at ``start``. Ids that a client sends back are
     converted to ids of the thread's stream."""
-    gap: dict[str, Any] = json.loads(data)
+    gap: JsonObject = json.loads(data)
     for key in ("requested_event_id", "earliest_available_event_id", "latest_available_event_id"):
         if isinstance(log_id := gap.get(key), str):
             gap[key] = str(start.of_log(log_id) or start)

@@ -19,6 +19,7 @@ from runstead.resources.threads import (
     ThreadTtl,
     TtlStrategy,
 )
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.store import CheckpointBytes
 from runstead.runtime.runs.types import ThreadStatus
 
@@ -38,7 +39,7 @@ THREAD_FIELDS: Final = (
 class UpdateBody(WireModel):
     """One update of a superstep, as if node ``as_node`` had returned ``values`` or ``command``."""
 
-    values: dict[str, Any] | list[Any] | None = None
+    values: JsonObject | list[Any] | None = None
     command: CommandBody | None = None
     as_node: str | None = None
 
@@ -74,14 +75,14 @@ Ttl: TypeAlias = Annotated[TtlBody, BeforeValidator(_as_object, json_schema_inpu
 
 class ThreadCreate(WireModel):
     thread_id: ThreadIdField | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
     if_exists: Literal["raise", "do_nothing"] | None = None
     supersteps: list[SuperstepBody] | None = None
     ttl: Ttl | None = None
 
 
 class ThreadPatch(WireModel):
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
     ttl: Ttl | None = None
 
 
@@ -93,8 +94,8 @@ class ThreadPrune(WireModel):
 
 
 class ThreadCount(WireModel):
-    metadata: dict[str, Any] | None = None
-    values: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
+    values: JsonObject | None = None
     status: ThreadStatus | None = None
 
     def to_filter(self) -> ThreadFilter:
@@ -142,14 +143,14 @@ def check_include(names: Sequence[str] | None) -> bool:
     return bool(names)
 
 
-def from_ttl(ttl: ThreadTtl | None, record: ThreadRecord) -> dict[str, Any] | None:
+def from_ttl(ttl: ThreadTtl | None, record: ThreadRecord) -> JsonObject | None:
     """Return a thread's ttl in the form for clients; None for a thread without one."""
     if ttl is None:
         return None
     return {"strategy": ttl.strategy, "ttl_minutes": ttl.minutes, "expires_at": ttl.over_at(record.updated_at)}
 
 
-def from_checkpoint_bytes(thread_id: str, stored: CheckpointBytes) -> dict[str, Any]:
+def from_checkpoint_bytes(thread_id: str, stored: CheckpointBytes) -> JsonObject:
     """Return a thread's size, in the form of the reference server. Checkpoints include the values, which are subtracted
     from their own size."""
     values = sum(channel.size for channel in stored.channels.values())
@@ -169,7 +170,7 @@ def from_checkpoint_bytes(thread_id: str, stored: CheckpointBytes) -> dict[str, 
     }
 
 
-def from_thread_record(record: ThreadRecord) -> dict[str, Any]:
+def from_thread_record(record: ThreadRecord) -> JsonObject:
     """Return a thread in the form for clients, for `orjson.dumps`: values and interrupts are inserted as encoded."""
     return {
         "thread_id": record.thread_id,

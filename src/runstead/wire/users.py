@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from runstead.runtime.actor_context import KEPT_CLAIMS, RESERVED_USER_IDS, ActorContext
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.serialization import jsonable
 from runstead.runtime.value_shape import value_shape
 from runstead.wire.errors import Unauthenticated
@@ -124,7 +125,7 @@ def user_of(actor: ActorContext) -> AuthenticatedUser:
     return AuthenticatedUser(replace(actor, claims=claims))
 
 
-def _fields(user: Any) -> dict[str, Any]:
+def _fields(user: Any) -> JsonObject:
     if isinstance(user, str):
         return {"identity": user}
     if isinstance(user, Mapping):

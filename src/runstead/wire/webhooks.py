@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from runstead.resources.webhooks import DeliveryAttempt, DeliveryRecord
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import RunRecord
 from runstead.runtime.serialization import encode
 
@@ -32,7 +33,7 @@ def end_of_run(record: RunRecord, values: bytes | None) -> bytes:
     if len(body) <= MAX_BODY:
         return body
     # The run's request or metadata are too large, which the caller knows anyway.
-    large: dict[str, Any] = {"kwargs": None, "kwargs_omitted": len(encode(run["kwargs"])), "metadata": {}}
+    large: JsonObject = {"kwargs": None, "kwargs_omitted": len(encode(run["kwargs"])), "metadata": {}}
     large |= {"error": None, "failure": None, "completion": None}
     return _with_values(encode({**payload, "values_omitted": len(values or b""), **large}), b"null")
 
@@ -43,7 +44,7 @@ def sent_body(body: bytes, sent_at: datetime, fields: Collection[str] | None = N
     return encode({name: value for name, value in payload.items() if fields is None or name in fields})
 
 
-def from_delivery_record(record: DeliveryRecord, attempts: Sequence[DeliveryAttempt] | None = None) -> dict[str, Any]:
+def from_delivery_record(record: DeliveryRecord, attempts: Sequence[DeliveryAttempt] | None = None) -> JsonObject:
     """Return a delivery in the form for users, with its attempts if given."""
     shown = {
         "delivery_id": record.delivery_id,
@@ -59,7 +60,7 @@ def from_delivery_record(record: DeliveryRecord, attempts: Sequence[DeliveryAtte
     return shown if attempts is None else {**shown, "attempts": [_shown(attempt) for attempt in attempts]}
 
 
-def _shown(attempt: DeliveryAttempt) -> dict[str, Any]:
+def _shown(attempt: DeliveryAttempt) -> JsonObject:
     return {
         "number": attempt.number,
         "started_at": attempt.started_at,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runstead.cli.transcript import Begun, Gap, Item, Noted, Returned, Said, Transcript
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 if TYPE_CHECKING:
     from langgraph_sdk.schema import StreamPart
@@ -24,7 +25,7 @@ class ThreadReader:
     transcript: Transcript = field(default_factory=Transcript)
     run_ids: list[str] = field(default_factory=list)
     tools: Counter[str] = field(default_factory=Counter)
-    state: Mapping[str, Any] = field(default_factory=dict)
+    state: JsonMapping = field(default_factory=dict)
     _pieces: dict[str, list[str]] = field(default_factory=dict)
     _whole: list[str] = field(default_factory=list)
 
@@ -71,7 +72,7 @@ class ThreadReader:
         self._pieces = {}
 
 
-def without_ids(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+def without_ids(state: JsonMapping) -> list[JsonObject]:
     """Return the messages of a state without their ids, which are generated for every message."""
     return [{name: value for name, value in message.items() if name != "id"} for message in state.get("messages", [])]
 

@@ -16,7 +16,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from runstead.private_files import append_private, write_private
 
@@ -67,6 +67,14 @@ def _candidates() -> list[Path]:
     return found
 
 
+class _Account(TypedDict, total=False):
+    """Account of a child process: arguments of subprocess."""
+
+    user: str
+    group: None
+    extra_groups: list[str]
+
+
 class PostgresServer:
     """Server on one folder, which is created if needed. Listens on 127.0.0.1, and on a socket in the folder."""
 
@@ -76,7 +84,7 @@ class PostgresServer:
         self.folder, self.port = folder, free_port()
         self.data, self._log = folder / "data", folder / "postgres.log"
         self._settings = dict(settings or {})
-        self._user: dict[str, Any] = {"user": _NOBODY, "group": None, "extra_groups": []} if os.geteuid() == 0 else {}
+        self._user: _Account = {"user": _NOBODY, "group": None, "extra_groups": []} if os.geteuid() == 0 else {}
         self._wanted = binaries or find_binaries()
         self._password_file = folder / "password"
         self._process: subprocess.Popen[bytes] | None = None

@@ -30,6 +30,7 @@ from runstead.runtime.actor_context import (
     require_actor_context,
     thread_access,
 )
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.types import RunRecord
 from runstead.wire.authorization import Authorizer, Filters, filter_of, matches
@@ -58,8 +59,8 @@ class Authorization:
 
     ask: Permission | None = None
     reach: AccessScope = OWN_ONLY
-    changes: Sequence[Mapping[str, Any]] = ()
-    items: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
+    changes: Sequence[JsonMapping] = ()
+    items: tuple[JsonMapping, JsonMapping] | None = None
 
     def changed(self, body: Any) -> Any:
         """Return the body with the handlers' changes. An invalid body is returned unchanged, and the route refuses
@@ -177,7 +178,7 @@ def has_access(authorizer: Authorizer | None) -> MayTouch:
     """Return a check of threads that an operation affects in addition. Threads that do not match the handlers' filter
     are silently left alone; the check raises Forbidden and Refused."""
 
-    async def may(action: Literal["update", "delete"], thread_id: str, metadata: Mapping[str, Any]) -> bool:
+    async def may(action: Literal["update", "delete"], thread_id: str, metadata: JsonMapping) -> bool:
         actor = require_actor_context("authorization")
         if authorizer is None or actor.is_server:
             return True
@@ -186,14 +187,14 @@ def has_access(authorizer: Authorizer | None) -> MayTouch:
     return may
 
 
-async def authorize_thread(services: Services, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+async def authorize_thread(services: Services, metadata: JsonMapping) -> JsonMapping:
     """Authorize a thread that is not created by its own route, and return its metadata with the handlers' changes.
     Raises as `authorize`."""
     if (authorizer := _authorizer(services)) is None:
         return metadata
     given = RequestView({}, {}, {"metadata": dict(metadata)})
     granted = await _granted(services, authorizer, ROUTE_PERMISSIONS["POST", "/threads"], given)
-    changed: Mapping[str, Any] = granted.changed(given.body)["metadata"] or {}
+    changed: JsonMapping = granted.changed(given.body)["metadata"] or {}
     return changed
 
 
@@ -261,10 +262,10 @@ async def _reach_of_run(
     return reached.with_access_to(None, assistant_id).access_scope
 
 
-def _changes(ask: Permission, before: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(ask: Permission, before: JsonMapping, value: JsonMapping) -> JsonObject:
     """Return the handlers' changes to the body: its metadata, and for a run also the values with which it is
     executed."""
-    changes: dict[str, Any] = {}
+    changes: JsonObject = {}
     if "metadata" in before and value.get("metadata") != before["metadata"]:
         changes["metadata"] = value.get("metadata")
     for part in ("kwargs", "payload"):

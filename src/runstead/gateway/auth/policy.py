@@ -12,6 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.wire.authorization import Action, Resource
 from runstead.wire.run_cancel import stop_action_of
 
@@ -42,9 +43,9 @@ class RequestView:
 
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: JsonMapping = field(default_factory=dict)
 
-    def mapping(self, name: str) -> dict[str, Any]:
+    def mapping(self, name: str) -> JsonObject:
         """Return a copy of a field that contains an object; an empty dict if it contains none."""
         found = self.body.get(name)
         return deepcopy(found) if isinstance(found, dict) else {}
@@ -59,7 +60,7 @@ class Permission:
     resource: Resource
     action: Action
     reach: Reach
-    value: Callable[[RequestView], dict[str, Any]]
+    value: Callable[[RequestView], JsonObject]
     is_batch: bool = False
     item_fields: Mapping[str, str] = field(default_factory=dict)
 
@@ -74,23 +75,23 @@ _KWARGS: Final = (
 )  # fmt: skip
 
 
-def _named(given: RequestView) -> dict[str, Any]:
+def _named(given: RequestView) -> JsonObject:
     """Return the ids in the path, and the action of a cancel."""
     action = {"action": stop_action_of(given.query["action"])} if given.query.get("action") else {}
     return {**given.path, **action}
 
 
-def _with_metadata(*names: str) -> Callable[[RequestView], dict[str, Any]]:
+def _with_metadata(*names: str) -> Callable[[RequestView], JsonObject]:
     """Return a function for the ids in the path, these fields of the body, and its metadata."""
 
-    def value(given: RequestView) -> dict[str, Any]:
+    def value(given: RequestView) -> JsonObject:
         own = {name: deepcopy(given.body[name]) for name in names if name in given.body}
         return {**own, **given.path, "metadata": given.mapping("metadata")}
 
     return value
 
 
-def _new_run(given: RequestView) -> dict[str, Any]:
+def _new_run(given: RequestView) -> JsonObject:
     body = given.body
     return {
         "assistant_id": body.get("assistant_id"),
@@ -106,7 +107,7 @@ def _new_run(given: RequestView) -> dict[str, Any]:
     }
 
 
-def _cron(given: RequestView) -> dict[str, Any]:
+def _cron(given: RequestView) -> JsonObject:
     """Return a cron as it is to be created or changed. ``payload`` is the whole body."""
     own = {name: deepcopy(given.body.get(name)) for name in _CRON_FIELDS}
     return {**own, **given.path, "payload": deepcopy(dict(given.body)), "metadata": given.mapping("metadata")}
@@ -119,15 +120,15 @@ def _namespace(labels: Any) -> tuple[str, ...]:
     return tuple(str(label) for label in labels) if isinstance(labels, list) else ()
 
 
-def _item(*names: str) -> Callable[[RequestView], dict[str, Any]]:
-    def value(given: RequestView) -> dict[str, Any]:
+def _item(*names: str) -> Callable[[RequestView], JsonObject]:
+    def value(given: RequestView) -> JsonObject:
         own = {name: deepcopy(given.body.get(name)) for name in names}
         return {"namespace": _namespace(given.body.get("namespace")), **own}
 
     return value
 
 
-def _item_read(given: RequestView) -> dict[str, Any]:
+def _item_read(given: RequestView) -> JsonObject:
     namespace, refresh = given.query.get("namespace", ""), given.query.get("refresh_ttl")
     return {
         "namespace": tuple(namespace.split(".")) if namespace else (),
@@ -136,12 +137,12 @@ def _item_read(given: RequestView) -> dict[str, Any]:
     }
 
 
-def _item_search(given: RequestView) -> dict[str, Any]:
+def _item_search(given: RequestView) -> JsonObject:
     own = {name: deepcopy(given.body.get(name)) for name in _SEARCHED}
     return {"namespace": _namespace(given.body.get("namespace_prefix")), **own}
 
 
-def _namespaces(given: RequestView) -> dict[str, Any]:
+def _namespaces(given: RequestView) -> JsonObject:
     own = {name: deepcopy(given.body.get(name)) for name in _LISTED}
     prefix = given.body.get("prefix")
     return {"namespace": _namespace(prefix) if prefix else None, **own}
@@ -152,11 +153,11 @@ _SEARCHED: Final = ("filter", "limit", "offset", "query", "refresh_ttl")
 _LISTED: Final = ("suffix", "max_depth", "limit", "offset")
 
 
-def _items(action: Action, value: Callable[[RequestView], dict[str, Any]], *fields: str, **named: str) -> Permission:
+def _items(action: Action, value: Callable[[RequestView], JsonObject], *fields: str, **named: str) -> Permission:
     return Permission("store", action, "items", value, item_fields={**{name: name for name in fields}, **named})
 
 
-def _cancel_many(given: RequestView) -> dict[str, Any]:
+def _cancel_many(given: RequestView) -> JsonObject:
     own = {name: deepcopy(given.body[name]) for name in ("thread_id", "run_ids", "status") if name in given.body}
     return {**own, "action": stop_action_of(given.query.get("action", "interrupt"))}
 

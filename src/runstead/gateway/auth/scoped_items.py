@@ -8,14 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.wire.authorization import Filters, item_filter_of
 from runstead.wire.errors import Unprocessable, sentence_of
 from runstead.wire.items import PREFIX
 
 
-def shared_namespace(
-    actor: ActorContext, asked: Mapping[str, Any], granted: Mapping[str, Any]
-) -> tuple[str, ...] | None:
+def shared_namespace(actor: ActorContext, asked: JsonMapping, granted: JsonMapping) -> tuple[str, ...] | None:
     """Return the namespace that a handler shares by redirecting the actor to it; None if it shares none.
 
     It is the prefix that the handler added to the requested namespace, or the complete new namespace if that does not
@@ -28,8 +27,8 @@ def shared_namespace(
 
 
 def item_changes(
-    asked: Mapping[str, Any], granted: Mapping[str, Any], fields: Mapping[str, str], narrowing: Filters | None
-) -> dict[str, Any]:
+    asked: JsonMapping, granted: JsonMapping, fields: Mapping[str, str], narrowing: Filters | None
+) -> JsonObject:
     """Return the changed fields of the request's body, by its own names in ``fields``; the route validates the rest.
 
     ``narrowing`` is a filter over the items that are found. Raises Unprocessable for an invalid namespace.
@@ -43,7 +42,7 @@ def item_changes(
 class ScopedItems:
     """Item store for a request without a body, which names its item in the URL."""
 
-    def __init__(self, items: Any, asked: Mapping[str, Any], granted: Mapping[str, Any]) -> None:
+    def __init__(self, items: Any, asked: JsonMapping, granted: JsonMapping) -> None:
         self._items = items
         self._changed = _changed(asked, granted)
 
@@ -55,7 +54,7 @@ class ScopedItems:
         return await self._items.aget(tuple(changed.pop("namespace")), changed.pop("key"), **changed)
 
 
-def _changed(asked: Mapping[str, Any], granted: Mapping[str, Any]) -> dict[str, Any]:
+def _changed(asked: JsonMapping, granted: JsonMapping) -> JsonObject:
     """Return the handlers' changes, with namespaces as lists. Raises Unprocessable."""
     changed = {name: value for name, value in granted.items() if name in asked and value != asked[name]}
     if "namespace" in changed:

@@ -1,12 +1,14 @@
 """OpenAPI description, including the bodies that the routes parse themselves."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from ..custom_app import CustomApp
 from ..dependencies import JsonBody
@@ -16,13 +18,13 @@ from .schemas import SCHEMAS
 _REF = "#/components/schemas/{model}"
 
 
-def describe(app: FastAPI, routers: Sequence[APIRouter], completed: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def describe(app: FastAPI, routers: Sequence[APIRouter], completed: Callable[[JsonObject], JsonObject]) -> None:
     """Add request bodies and error responses to ``app.openapi()``. Built on the first request.
 
     ``completed`` adds to each result what is known by then.
     """
 
-    def openapi() -> dict[str, Any]:
+    def openapi() -> JsonObject:
         if app.openapi_schema is None:
             app.openapi_schema = _described(app, routers)
         return completed(app.openapi_schema)
@@ -30,7 +32,7 @@ def describe(app: FastAPI, routers: Sequence[APIRouter], completed: Callable[[di
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def secured(schema: dict[str, Any], security: Mapping[str, Any] | None) -> dict[str, Any]:
+def secured(schema: JsonObject, security: JsonMapping | None) -> JsonObject:
     """Return ``schema`` with ``auth.openapi`` of langgraph.json: security schemes, global requirements, and those of
     single routes."""
     if not security:
@@ -45,7 +47,7 @@ def secured(schema: dict[str, Any], security: Mapping[str, Any] | None) -> dict[
     return {**schema, "components": {**schema["components"], **schemes}, "paths": paths, **everywhere}
 
 
-def joined(schema: dict[str, Any], custom: CustomApp | None) -> dict[str, Any]:
+def joined(schema: JsonObject, custom: CustomApp | None) -> JsonObject:
     """Return ``schema`` with the routes of the custom app, which take precedence; only for apps that describe
     themselves."""
     if custom is None or not isinstance(custom.app, FastAPI):
@@ -79,7 +81,7 @@ def _renamed(value: Any, names: Collection[str]) -> Any:
             return {key: references.get(below, below) if key == "$ref" else walked(below) for key, below in one.items()}
         return [walked(below) for below in one] if isinstance(one, list) else one
 
-    renamed: dict[str, Any] = walked(value)
+    renamed: JsonObject = walked(value)
     schemas = renamed["components"]["schemas"]
     renamed["components"]["schemas"] = {
         f"Custom{name}" if name in names else name: one for name, one in schemas.items()
@@ -87,9 +89,9 @@ def _renamed(value: Any, names: Collection[str]) -> Any:
     return renamed
 
 
-def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
+def _described(app: FastAPI, routers: Sequence[APIRouter]) -> JsonObject:
     schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
-    models: dict[str, Any] = schema.setdefault("components", {}).setdefault("schemas", {})
+    models: JsonObject = schema.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         models.pop(name, None)
     models.update(SCHEMAS)
@@ -104,7 +106,7 @@ def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
     return schema
 
 
-def _answers(method: str, path: str, declared: dict[str, Any]) -> dict[str, Any]:
+def _answers(method: str, path: str, declared: JsonObject) -> JsonObject:
     """Return the responses of the table instead of FastAPI's defaults, together with the error responses of the route
     itself."""
     listed = RESPONSES.get((method, path))
@@ -121,7 +123,7 @@ def _body_of(dependant: Dependant) -> JsonBody[Any] | None:
     return next((below.call for below in dependant.dependencies if isinstance(below.call, JsonBody)), None)
 
 
-def _request_body(body: JsonBody[Any], models: dict[str, Any]) -> dict[str, Any]:
+def _request_body(body: JsonBody[Any], models: JsonObject) -> JsonObject:
     found = body.adapter.json_schema(ref_template=_REF)
     models.update(found.pop("$defs", {}))
     if found.get("type") == "object" and "title" in found:

@@ -6,9 +6,11 @@ configured.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from html import escape
-from typing import Any, Final
+from typing import Final
+
+from runstead.runtime.json_types import JsonMapping
 
 _STYLE: Final = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
@@ -18,7 +20,7 @@ td{padding:.1rem 1rem .1rem 0;vertical-align:top}small{color:#666}
 """
 
 
-def page_of(schema: Mapping[str, Any]) -> str:
+def page_of(schema: JsonMapping) -> str:
     """Return the page: all operations by tag, each with its parameters and the fields of its body."""
     info = schema["info"]
     return (
@@ -28,7 +30,7 @@ def page_of(schema: Mapping[str, Any]) -> str:
     )
 
 
-def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
+def _sections(schema: JsonMapping) -> Iterator[str]:
     by_tag: dict[str, list[str]] = {}
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
@@ -38,7 +40,7 @@ def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
         yield f"<h2>{escape(tag)}</h2>{''.join(operations)}"
 
 
-def _operation(method: str, path: str, operation: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+def _operation(method: str, path: str, operation: JsonMapping, schema: JsonMapping) -> str:
     rows = [_row(one["name"], one["in"], one.get("schema", {})) for one in operation.get("parameters", ())]
     rows += [_row(name, "body", field) for name, field in _fields(operation, schema)]
     description = escape(operation.get("description") or operation.get("summary") or "")
@@ -48,18 +50,18 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], schema: Map
     )
 
 
-def _row(name: str, place: str, field: Mapping[str, Any]) -> str:
+def _row(name: str, place: str, field: JsonMapping) -> str:
     return f"<tr><td><code>{escape(name)}</code><td><small>{place}</small><td><code>{escape(_type(field))}</code></tr>"
 
 
-def _fields(operation: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _fields(operation: JsonMapping, schema: JsonMapping) -> Iterator[tuple[str, JsonMapping]]:
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
     body = body.get("items", body)
     model = schema["components"]["schemas"].get(str(body.get("$ref", "")).rpartition("/")[2], {})
     yield from model.get("properties", {}).items()
 
 
-def _type(field: Mapping[str, Any]) -> str:
+def _type(field: JsonMapping) -> str:
     if "$ref" in field:
         return str(field["$ref"]).rpartition("/")[2]
     if choices := field.get("anyOf"):

@@ -8,11 +8,13 @@ status 200.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
+
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from .schemas import ANYTHING, COUNT, EVENT, OBJECT, Schema, many, named, object_of, or_null, some_of
 
-Answers: TypeAlias = Mapping[str, Any]
+Answers: TypeAlias = JsonMapping
 """Responses by status, in OpenAPI's format."""
 
 _DESCRIPTIONS: Final = {"200": "Done.", "202": "Under way.", "204": "Done, without content."}
@@ -20,18 +22,18 @@ _PLACES: Final = ("content-location", "location", "runstead-remark")
 _PAGES: Final = ("x-pagination-total", "x-pagination-next")
 
 
-def _json(schema: Schema, *headers: str, status: str = "200") -> dict[str, Any]:
+def _json(schema: Schema, *headers: str, status: str = "200") -> JsonObject:
     return {status: _content("application/json", schema, headers, status)}
 
 
-def _content(kind: str, schema: Schema, headers: tuple[str, ...], status: str = "200") -> dict[str, Any]:
-    response: dict[str, Any] = {"description": _DESCRIPTIONS[status], "content": {kind: {"schema": schema}}}
+def _content(kind: str, schema: Schema, headers: tuple[str, ...], status: str = "200") -> JsonObject:
+    response: JsonObject = {"description": _DESCRIPTIONS[status], "content": {kind: {"schema": schema}}}
     if headers:
         response["headers"] = {name: {"schema": {"type": "string"}} for name in headers}
     return response
 
 
-def _nothing(status: str = "204") -> dict[str, Any]:
+def _nothing(status: str = "204") -> JsonObject:
     return {status: {"description": _DESCRIPTIONS[status]}}
 
 

@@ -6,9 +6,11 @@ Fields that are always present are required; additional fields are possible, sin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
-Schema: TypeAlias = dict[str, Any]
+from runstead.runtime.json_types import JsonObject
+
+Schema: TypeAlias = JsonObject
 
 ANYTHING: Final[Schema] = {}
 OBJECT: Final[Schema] = {"type": "object"}

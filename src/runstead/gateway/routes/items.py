@@ -1,12 +1,13 @@
 """Routes for items of the store that graphs share."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from runstead.runtime.json_types import JsonObject
 from runstead.wire.errors import Unprocessable, sentence_of
 from runstead.wire.items import (
     ITEM_DELETE,
@@ -59,7 +60,7 @@ async def delete_item(body: Annotated[ItemDelete, Depends(JsonBody(ITEM_DELETE))
 async def search_items(
     body: Annotated[ItemSearch, Depends(JsonBody(ITEM_SEARCH))], services: ServicesDep, request: Request
 ) -> Response:
-    async def find() -> list[dict[str, Any]]:
+    async def find() -> list[JsonObject]:
         found = await services.items.asearch(
             tuple(body.namespace_prefix),
             query=body.query,

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request, WebSocket
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
+from runstead.runtime.json_types import JsonObject
 from runstead.wire.body import WireModel, parse_json
 from runstead.wire.errors import Unprocessable
 from runstead.wire.identifiers import as_uuid
@@ -39,12 +40,12 @@ class EventStreamRequest(WireModel):
     since: Any = None
 
 
-_COMMAND: dict[str, Any] = {
+_COMMAND: JsonObject = {
     "type": "object",
     "properties": {"id": {"type": "integer"}, "method": {"type": "string"}, "params": {"type": "object"}},
     "required": ["id", "method"],
 }
-_ANSWERS: dict[str, Any] = {
+_ANSWERS: JsonObject = {
     "application/json": {
         "schema": {
             "type": "object",

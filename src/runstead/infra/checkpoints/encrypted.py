@@ -7,7 +7,6 @@ compare.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any, Final
 
 from langgraph.checkpoint.serde.base import CipherProtocol, SerializerProtocol
@@ -16,6 +15,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.envelope import ENCRYPTED, open_document, seal_document
 from runstead.infra.encryption.keyless import NO_KEYS
+from runstead.runtime.json_types import JsonMapping
 
 VALUE: Final = "checkpoint"
 METADATA: Final = "checkpoint.metadata"
@@ -64,7 +64,7 @@ def encrypted_serde(serde: SerializerProtocol, cipher: Cipher) -> EncryptedSeria
     return EncryptedSerializer(CheckpointCipher(cipher), serde)
 
 
-def metadata_text(serde: SerializerProtocol, described: Mapping[str, Any]) -> bytes:
+def metadata_text(serde: SerializerProtocol, described: JsonMapping) -> bytes:
     """Return the stored form of a checkpoint's metadata."""
     text = json.dumps(described, ensure_ascii=False, default=repr)
     # Characters that UTF-8 cannot encode are dropped.

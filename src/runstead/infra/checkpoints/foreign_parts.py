@@ -9,9 +9,10 @@ import io
 import sys
 from typing import Any, Final, TypeAlias
 
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.serialization import describe
 
-Call: TypeAlias = tuple[str, dict[str, Any]]
+Call: TypeAlias = tuple[str, JsonObject]
 """The name of a function of `kept_values`, and its arguments."""
 
 _SCALARS: Final = "biufcmMS"

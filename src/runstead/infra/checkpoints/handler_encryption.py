@@ -17,6 +17,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from runstead.infra.storage.replacements import with_replacements
 from runstead.runtime.field_encryption import CONTEXT, FieldCipher, Replacement, collect_replacements
+from runstead.runtime.json_types import JsonMapping
 
 from .damage import check_parts, telling_damage
 from .driver import Driver
@@ -80,7 +81,7 @@ class HandlerEncryptedValues:
             values = [(kind + _SUFFIX, data) for (kind, _), data in zip(values, made, strict=True)]
         return [value if self._outer is None else self._outer.closed(*value) for value in values]
 
-    async def sealed_metadata(self, described: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def sealed_metadata(self, described: JsonMapping) -> JsonMapping:
         """Return the stored form of a checkpoint's metadata. Raises EncryptionFailed, ReservedKey."""
         plain = json.loads(json.dumps(described, default=repr))
         return await self.cipher.encrypt(MODEL, "metadata", plain) if plain and self.cipher.encrypts_json else plain

@@ -19,6 +19,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.page_budget import PageBudget
 
 from .damage import check_parts, telling_damage
@@ -92,7 +93,7 @@ def page(
     serde: SerializerProtocol,
     wanted: Wanted,
     after: Place | None,
-    filter: Mapping[str, Any],
+    filter: JsonMapping,
     size: int,
 ) -> tuple[list[CheckpointTuple], Place | None]:
     """Return up to ``size`` checkpoints after a position, newest first, without those that ``filter`` excludes.
@@ -126,7 +127,7 @@ def delta_history(
 ) -> Mapping[str, DeltaChannelHistory]:
     """Return the writes of each channel since its last complete value; see BaseCheckpointSaver."""
     writes: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
-    seeds: dict[str, Any] = {}
+    seeds: JsonObject = {}
     missing = set(channels)
     target = get(driver, serde, config)
     ancestor = target.parent_config if target else None
@@ -147,14 +148,14 @@ def delta_history(
     return {channel: _history(writes[channel], seeds, channel) for channel in channels}
 
 
-def _history(newest_first: list[PendingWrite], seeds: Mapping[str, Any], channel: str) -> DeltaChannelHistory:
+def _history(newest_first: list[PendingWrite], seeds: JsonMapping, channel: str) -> DeltaChannelHistory:
     history: DeltaChannelHistory = {"writes": newest_first[::-1]}
     if channel in seeds:
         history["seed"] = seeds[channel]
     return history
 
 
-def _passes(serde: SerializerProtocol, row: Any, filter: Mapping[str, Any]) -> bool:
+def _passes(serde: SerializerProtocol, row: Any, filter: JsonMapping) -> bool:
     if not filter:
         return True
     thread_id, _, checkpoint_id, *_, metadata, _ = row
@@ -162,7 +163,7 @@ def _passes(serde: SerializerProtocol, row: Any, filter: Mapping[str, Any]) -> b
         return has_all(_metadata(serde, metadata), filter)
 
 
-def has_all(described: Mapping[str, Any], filter: Mapping[str, Any]) -> bool:
+def has_all(described: JsonMapping, filter: JsonMapping) -> bool:
     """Return whether the metadata contain all items of ``filter``."""
     return all(key in described and described[key] == value for key, value in filter.items())
 

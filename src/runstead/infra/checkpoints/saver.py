@@ -31,6 +31,7 @@ from sqlalchemy import Connection
 from runstead.infra.storage.database import Database
 from runstead.resources.storage_errors import StorageBusy, StorageDemoted, StorageUnavailable
 from runstead.runtime.field_encryption import FieldCipher
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.types import Holder
 from runstead.runtime.serialization import written_out
 
@@ -125,7 +126,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         self,
         config: RunnableConfig | None,
         *,
-        filter: dict[str, Any] | None = None,
+        filter: JsonObject | None = None,
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
@@ -143,7 +144,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
                 return
 
     async def _page(
-        self, wanted: queries.Wanted, after: queries.Place | None, filter: Mapping[str, Any] | None, size: int
+        self, wanted: queries.Wanted, after: queries.Place | None, filter: JsonMapping | None, size: int
     ) -> tuple[list[CheckpointTuple], queries.Place | None]:
         handled = self._handled
         kept = (filter or {}) if handled is None else {}
@@ -177,7 +178,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
     ) -> RunnableConfig:
         place = config["configurable"]
         thread_id, namespace, checkpoint_id = str(place["thread_id"]), place.get("checkpoint_ns", ""), checkpoint["id"]
-        described: Mapping[str, Any] = get_checkpoint_metadata(config, metadata)
+        described: JsonMapping = get_checkpoint_metadata(config, metadata)
         run_id = described.get("run_id")
         # Encoded before the first await: the graph goes on changing its state.
         value = self._dumps(checkpoint)
@@ -274,7 +275,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         self,
         config: RunnableConfig | None,
         *,
-        filter: dict[str, Any] | None = None,
+        filter: JsonObject | None = None,
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
@@ -371,6 +372,6 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         return asyncio.run_coroutine_threadsafe(doing, self._loop).result()
 
 
-def _size(limit: int | None, given: int, filter: Mapping[str, Any] | None) -> int:
+def _size(limit: int | None, given: int, filter: JsonMapping | None) -> int:
     """Return how many checkpoints to read next: a whole page if a filter may exclude some of them."""
     return PAGE if limit is None or filter else max(1, min(PAGE, limit - given))

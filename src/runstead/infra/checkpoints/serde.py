@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 from langgraph.checkpoint.serde import jsonplus
@@ -19,6 +19,7 @@ from langgraph.types import Send
 
 from runstead.infra.encryption.envelope import ENCRYPTED
 from runstead.infra.encryption.keyless import NO_KEYS
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from . import kept_values
 from .data_classes import DataClasses
@@ -51,7 +52,7 @@ class CheckpointSerializer(JsonPlusSerializer):
         allowed_json_modules: Iterable[tuple[str, ...]] | Literal[True] | None = None,
         allowed_msgpack_modules: Any = _UNSAID,
     ) -> None:
-        allowed: dict[str, Any] = {}
+        allowed: JsonObject = {}
         if allowed_msgpack_modules is True:
             allowed["allowed_msgpack_modules"] = True
         elif allowed_msgpack_modules is not _UNSAID:
@@ -113,5 +114,5 @@ def _default(value: Any) -> Any:
     return jsonplus._msgpack_default(value)
 
 
-def _keywords(kind: type, values: Mapping[str, Any]) -> Any:
+def _keywords(kind: type, values: JsonMapping) -> Any:
     return ormsgpack.Ext(jsonplus.EXT_CONSTRUCTOR_KW_ARGS, _packed((kind.__module__, kind.__name__, values)))

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, ClassVar, Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from runstead.infra.storage.database import Database
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.store import ChannelBytes, CheckpointBytes
 from runstead.runtime.runs.types import RunId, ThreadId
 
@@ -117,7 +118,7 @@ class ChannelVersions:
         self._seen: set[tuple[str, str, object]] = set()
         self.channels: dict[str, ChannelBytes] = {}
 
-    def add(self, namespace: str, checkpoint: Mapping[str, Any]) -> None:
+    def add(self, namespace: str, checkpoint: JsonMapping) -> None:
         """Count the versions of a checkpoint that were not counted before."""
         values = checkpoint.get("channel_values") or {}
         for channel, version in (checkpoint.get("channel_versions") or {}).items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from procrastinate.jobs import Job
 from sqlalchemy import Connection, column, exists, func, literal, or_, select, table, text
@@ -18,6 +18,7 @@ from runstead.infra.storage.fair_queue import FairQueue
 from runstead.infra.storage.prepared import Prepared
 from runstead.infra.storage.schema import runs
 from runstead.runtime.clock import Clock
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import RunId
 
 _CANDIDATES: Final = 16
@@ -60,7 +61,7 @@ class FairJobs:
         With ``shared`` less than one, only groups that execute no run are considered.
         """
 
-        def work(connection: Connection) -> dict[str, Any] | None:
+        def work(connection: Connection) -> JsonObject | None:
             executing = Counter(dict(_EXECUTING.rows(connection, {})))
             # Only one of them is fetched, so all may count on the same shared slot.
             limit = _CANDIDATES
@@ -74,6 +75,6 @@ class FairJobs:
         return None if row is None else Job.from_row(row)
 
 
-def _take(connection: Connection, run_id: RunId, worker_id: int) -> dict[str, Any] | None:
+def _take(connection: Connection, run_id: RunId, worker_id: int) -> JsonObject | None:
     row = connection.execute(_TAKE, {"run": run_id, "worker": worker_id}).mappings().first()
     return None if row is None else dict(row)

@@ -36,6 +36,7 @@ from runstead.infra.storage.dialect import lock_thread
 from runstead.infra.storage.run_predicates import IS_HEAD, NOW, WAITS
 from runstead.infra.storage.schema import runs, threads
 from runstead.runtime.clock import Clock
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.types import RunId, ThreadId
 
 TASK: Final = "runstead.run"
@@ -134,7 +135,7 @@ def _owed(routing: JobRouting) -> Select[Any]:
     )
 
 
-def _by(graph: Any, choices: Mapping[str, Any], otherwise: Any) -> Any:
+def _by(graph: Any, choices: JsonMapping, otherwise: Any) -> Any:
     if not choices:
         return literal(otherwise, Text if isinstance(otherwise, str) else None)
     return case(*((graph == name, literal(choice)) for name, choice in choices.items()), else_=literal(otherwise))

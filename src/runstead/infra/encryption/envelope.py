@@ -10,8 +10,9 @@ import json
 import struct
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
-from collections.abc import Mapping
 from typing import Any, Final
+
+from runstead.runtime.json_types import JsonMapping
 
 from .cipher import Cipher
 
@@ -39,7 +40,7 @@ def key_id_in(data: bytes) -> str | None:
     return data[len(MAGIC) : len(MAGIC) + 8].hex()
 
 
-def seal_document(cipher: Cipher, text: str, purpose: str, plain: Mapping[str, Any] | None = None) -> str:
+def seal_document(cipher: Cipher, text: str, purpose: str, plain: JsonMapping | None = None) -> str:
     """Return the text of a JSON object that contains ``text`` encrypted and the fields of ``plain`` unencrypted."""
     sealed = b64encode(cipher.encrypt(text.encode("utf-8", "surrogatepass"), purpose)).decode("ascii")
     beside = "".join(f",{json.dumps(name)}:{json.dumps(value, default=repr)}" for name, value in (plain or {}).items())

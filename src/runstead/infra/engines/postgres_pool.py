@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from runstead.resources.storage_errors import StorageReadOnly, StorageUnavailable, StorageUnusable
+from runstead.runtime.json_types import JsonObject
 
 from .postgres_errors import translate
 
@@ -165,7 +166,7 @@ def check_server(driver: psycopg.Connection[Any], place: str) -> None:
         raise StorageReadOnly(place, "it is a standby; give the address of the primary in RUNSTEAD_DATABASE_URL")
 
 
-def _parts(url: str) -> dict[str, Any]:
+def _parts(url: str) -> JsonObject:
     try:
         return conninfo.conninfo_to_dict(url)
     except psycopg.Error as error:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from runstead.resources.storage_errors import StorageError
 from runstead.runtime.field_encryption import FieldCipher, Replacement, collect_replacements
+from runstead.runtime.json_types import JsonMapping
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ async def unseal_each(
     cipher: FieldCipher,
     table: str,
     rows: Sequence[T],
-    key: Callable[[T], Mapping[str, Any]],
+    key: Callable[[T], JsonMapping],
     unseal: Callable[[FieldCipher, T], Awaitable[T]],
 ) -> list[T]:
     """Return the decrypted ``rows`` of a table. Raises EncryptionFailed."""

@@ -18,6 +18,7 @@ from runstead.resources.assistants import (
     AssistantVersion,
 )
 from runstead.runtime.field_encryption import FieldCipher
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from .decryption import unseal_each
 from .json_fields import seal, unseal
@@ -78,7 +79,7 @@ class EncryptedAssistantStore:
         return await self._inner.count(where)
 
     async def versions(
-        self, assistant_id: str, *, metadata: Mapping[str, Any] | None = None, limit: int = 10, offset: int = 0
+        self, assistant_id: str, *, metadata: JsonMapping | None = None, limit: int = 10, offset: int = 0
     ) -> Sequence[AssistantVersion]:
         found = await self._inner.versions(assistant_id, metadata=metadata, limit=limit, offset=offset)
         return await self._unsealed(found)
@@ -102,7 +103,7 @@ class EncryptedAssistantStore:
         return await unseal_each(self._cipher, table, records, _key, _unseal)
 
 
-def _key(record: AssistantRecord | AssistantVersion) -> dict[str, Any]:
+def _key(record: AssistantRecord | AssistantVersion) -> JsonObject:
     version = {"version": record.version} if isinstance(record, AssistantVersion) else {}
     return {"assistant_id": record.assistant_id, **version}
 

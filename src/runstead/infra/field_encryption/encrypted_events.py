@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from runstead.runtime.field_encryption import FieldCipher
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.store import RunEvent, RunEventCategory, RunEventStore, StoredRunEvent
 from runstead.runtime.runs.types import Holder, RunId, ThreadId
 from runstead.runtime.serialization import jsonable
@@ -66,7 +67,7 @@ class EncryptedRunEventStore:
         return await self._inner.delete_events(thread_id, run_id=run_id)
 
 
-def _key(stored: StoredRunEvent) -> dict[str, Any]:
+def _key(stored: StoredRunEvent) -> JsonObject:
     return {"thread_id": stored.event.thread_id, "seq": stored.seq}
 
 

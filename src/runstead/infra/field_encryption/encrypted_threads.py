@@ -18,6 +18,7 @@ from runstead.resources.threads import (
     changed_title,
 )
 from runstead.runtime.field_encryption import FieldCipher
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.types import ThreadId, ThreadOutcome
 
 from .decryption import unseal_each
@@ -38,8 +39,8 @@ class EncryptedThreadStore:
         self,
         thread_id: ThreadId | None = None,
         *,
-        metadata: Mapping[str, Any] | None = None,
-        config: Mapping[str, Any] | None = None,
+        metadata: JsonMapping | None = None,
+        config: JsonMapping | None = None,
         ttl: ThreadTtl | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> ThreadRecord:
@@ -54,7 +55,7 @@ class EncryptedThreadStore:
         return await self._inner.get_ttl(thread_id)
 
     async def update(
-        self, thread_id: ThreadId, *, metadata: Mapping[str, Any], ttl: ThreadTtl | None = None
+        self, thread_id: ThreadId, *, metadata: JsonMapping, ttl: ThreadTtl | None = None
     ) -> ThreadRecord | None:
         [described] = await self._sealed({"metadata": metadata})
         return await self._one(await self._inner.update(thread_id, metadata=described, ttl=ttl))
@@ -101,7 +102,7 @@ class EncryptedThreadStore:
     async def set_title(self, thread_id: ThreadId, title: str) -> None:
         await self.update(thread_id, metadata={"title": title[:TITLE_LENGTH]})
 
-    async def _sealed(self, fields: Mapping[str, Mapping[str, Any] | None]) -> list[Any]:
+    async def _sealed(self, fields: Mapping[str, JsonMapping | None]) -> list[Any]:
         async def work() -> list[Any]:
             return await asyncio.gather(*(seal(self._cipher, THREAD, *field) for field in fields.items()))
 

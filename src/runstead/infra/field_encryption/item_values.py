@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from runstead.infra.storage.items.queries import Place
 from runstead.runtime.field_encryption import FieldCipher
+from runstead.runtime.json_types import JsonObject
 
 from .decryption import unseal_each
 from .json_fields import seal, unseal
@@ -22,25 +23,25 @@ class EncryptedItemValues:
     def __init__(self, cipher: FieldCipher) -> None:
         self._cipher = cipher
 
-    async def stored(self, values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def stored(self, values: Sequence[JsonObject]) -> list[JsonObject]:
         """Return the stored form of the values. Raises ReservedKey, EncryptionFailed."""
 
         async def work() -> list[Any]:
             return await asyncio.gather(*(seal(self._cipher, _MODEL, _FIELD, value) for value in values))
 
-        made: list[dict[str, Any]] = await self._cipher.together(work)
+        made: list[JsonObject] = await self._cipher.together(work)
         return made
 
-    async def read(self, places: Sequence[Place], values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def read(self, places: Sequence[Place], values: Sequence[JsonObject]) -> list[JsonObject]:
         """Return the decrypted values that are stored at ``places``. Raises EncryptionFailed."""
         rows = list(zip(places, values, strict=True))
         return [value for _, value in await unseal_each(self._cipher, "items", rows, _key, _unseal)]
 
 
-_Row: TypeAlias = tuple[Place, dict[str, Any]]
+_Row: TypeAlias = tuple[Place, JsonObject]
 
 
-def _key(row: _Row) -> dict[str, Any]:
+def _key(row: _Row) -> JsonObject:
     namespace, key = row[0]
     return {"namespace": namespace, "key": key}
 

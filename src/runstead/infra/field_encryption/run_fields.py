@@ -15,6 +15,7 @@ import orjson
 
 from runstead.runtime.actor_context import ENCRYPTED_CLAIMS, KEPT_CLAIMS, ActorContext
 from runstead.runtime.field_encryption import CONTEXT, EncryptionFailed, FieldCipher
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.types import Outcome, RunCommand, RunCompletionData, RunFailure, RunRecord, RunSpec
 from runstead.runtime.serialization import encode
 
@@ -131,7 +132,7 @@ async def unseal_end_of_run(cipher: FieldCipher, body: bytes) -> bytes:
     """Return the body of a webhook, made from sealed records, decrypted for its receiver."""
     if CONTEXT.encode() not in body:
         return body
-    document: dict[str, Any] = orjson.loads(body)
+    document: JsonObject = orjson.loads(body)
     kwargs = document.get("kwargs")
     fields = {} if kwargs is None else {name: kwargs.get(name) for name in ("input", "config", "context")}
     command = (kwargs or {}).get("command") or {}
@@ -176,12 +177,12 @@ async def _unseal_texts(cipher: FieldCipher, completion: Any) -> Any:
     return {**completion, **{name: texts.get(name) for name in _TEXTS}}
 
 
-def _command_json(command: RunCommand | None) -> dict[str, Any] | None:
+def _command_json(command: RunCommand | None) -> JsonObject | None:
     if command is None:
         return None
     resume = {"resume": command.resume} if command.has_resume else {}
     return {**resume, "update": command.update, "goto": list(command.goto)}
 
 
-def _command_of(plain: Mapping[str, Any]) -> RunCommand:
+def _command_of(plain: JsonMapping) -> RunCommand:
     return RunCommand(plain.get("resume"), "resume" in plain, plain.get("update"), tuple(plain.get("goto") or ()))

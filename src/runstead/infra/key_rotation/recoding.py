@@ -5,7 +5,7 @@ Works on raw values: on connections whose dialect has no cipher. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 from sqlalchemy import Table
@@ -14,6 +14,7 @@ from runstead.infra.checkpoints import tables as checkpoint_tables
 from runstead.infra.checkpoints.encrypted import METADATA, NAME, VALUE, sealed_metadata
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.envelope import open_document, sealed_bytes, sealed_value_bytes
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from ..storage import json_text
 from ..storage.encrypted_types import EncryptedBytes, EncryptedMetadata, EncryptedText, HashedText
@@ -35,7 +36,7 @@ def encrypted_checkpoint_tables() -> list[Table]:
     return [table for table in checkpoint_tables.metadata.sorted_tables if "type" in table.c]
 
 
-def keys_of(cipher: Cipher, table: Table, row: Mapping[str, Any]) -> Iterator[str]:
+def keys_of(cipher: Cipher, table: Table, row: JsonMapping) -> Iterator[str]:
     """Yield the key id of each encrypted value of a row; PLAIN for a value that is not encrypted."""
     if table.metadata is checkpoint_tables.metadata:
         yield from _checkpoint_keys(cipher, table, row)
@@ -50,14 +51,14 @@ def keys_of(cipher: Cipher, table: Table, row: Mapping[str, Any]) -> Iterator[st
             yield _key_id(cipher, sealed_bytes(_text(value)))
 
 
-def recoded(cipher: Cipher, table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+def recoded(cipher: Cipher, table: Table, row: JsonMapping) -> JsonObject:
     """Return the columns of a row that change when all of its values are encrypted with the current key.
 
     Raises CannotDecrypt.
     """
     if table.metadata is checkpoint_tables.metadata:
         return _recoded_checkpoint(cipher, table, row)
-    changed: dict[str, Any] = {}
+    changed: JsonObject = {}
     for column in table.c:
         value, kind = row[column.name], column.type
         if value is None:
@@ -96,7 +97,7 @@ def _metadata_keys(cipher: Cipher, text: str) -> Iterator[str]:
             yield PLAIN
 
 
-def _checkpoint_keys(cipher: Cipher, table: Table, row: Mapping[str, Any]) -> Iterator[str]:
+def _checkpoint_keys(cipher: Cipher, table: Table, row: JsonMapping) -> Iterator[str]:
     name = _value_column(table)
     if row["type"] is not None and row[name] is not None:
         is_sealed = row["type"].endswith(_SUFFIX)
@@ -105,8 +106,8 @@ def _checkpoint_keys(cipher: Cipher, table: Table, row: Mapping[str, Any]) -> It
         yield _key_id(cipher, sealed_bytes(_text(row["metadata"])))
 
 
-def _recoded_checkpoint(cipher: Cipher, table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
-    changed: dict[str, Any] = {}
+def _recoded_checkpoint(cipher: Cipher, table: Table, row: JsonMapping) -> JsonObject:
+    changed: JsonObject = {}
     name, kind = _value_column(table), row["type"]
     if kind is not None and row[name] is not None:
         value = bytes(row[name])

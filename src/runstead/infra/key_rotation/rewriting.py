@@ -8,13 +8,14 @@ themselves.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table, and_, select, tuple_, update
 
 from runstead.infra.encryption.cipher import Cipher
+from runstead.runtime.json_types import JsonMapping
 
 from ..storage.database import Database
 from .recoding import keys_of, recoded
@@ -38,7 +39,7 @@ class Usage:
 async def usage_of(database: Database, tables: Sequence[Table], cipher: Cipher, usage: Usage) -> None:
     """Add the keys of all values in ``tables`` to ``usage``."""
 
-    def look(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    def look(connection: Connection, table: Table, rows: Sequence[JsonMapping]) -> int:
         for row in rows:
             for key_id in keys_of(cipher, table, row):
                 usage.add(table.name, key_id)
@@ -56,7 +57,7 @@ async def rewrite(
     The progress callback gets each table's name and its number of changed rows. Raises CannotDecrypt.
     """
 
-    def change(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    def change(connection: Connection, table: Table, rows: Sequence[JsonMapping]) -> int:
         return sum(replaced(connection, table, row, recoded(cipher, table, row)) for row in rows)
 
     total = 0
@@ -67,7 +68,7 @@ async def rewrite(
     return total
 
 
-_Work = Callable[[Connection, Table, Sequence[Mapping[str, Any]]], int]
+_Work = Callable[[Connection, Table, Sequence[JsonMapping]], int]
 
 
 async def _each(database: Database, table: Table, work: _Work, *, writing: bool) -> int:
@@ -92,7 +93,7 @@ async def _each(database: Database, table: Table, work: _Work, *, writing: bool)
             return total
 
 
-def replaced(connection: Connection, table: Table, row: Mapping[str, Any], changed: Mapping[str, Any]) -> int:
+def replaced(connection: Connection, table: Table, row: JsonMapping, changed: JsonMapping) -> int:
     """Write the changed columns of a row unless one has changed since it was read; return 1 if written, else 0."""
     if not changed:
         return 0

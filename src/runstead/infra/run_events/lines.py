@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, BinaryIO, Final, cast
+from typing import BinaryIO, Final, cast
 
 import orjson
 
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.envelope import open_document, seal_document, sealed_bytes
 from runstead.infra.encryption.keyless import NO_KEYS
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.store.event_store import RunEvent, RunEventCategory, StoredRunEvent
 from runstead.runtime.serialization import encode
 
@@ -45,7 +46,7 @@ def event_line(seq: int, more: int, event: RunEvent, cipher: Cipher | None = Non
 
     ``cipher`` encrypts the content and the metadata of the event.
     """
-    said: dict[str, Any] = {"metadata": dict(event.metadata), "content": event.content}
+    said: JsonObject = {"metadata": dict(event.metadata), "content": event.content}
     if cipher is not None:
         said = {_SAID: seal_document(cipher, encode(said).decode(), _PURPOSE)}
     rest = encode(
@@ -88,7 +89,7 @@ def key_id_of(line: bytes, cipher: Cipher) -> str | None:
 def read_line(line: bytes, thread_id: str, cipher: Cipher | None = None) -> StoredRunEvent | None:
     """Return the event on a line; None for a damaged line or a mark. Raises CannotDecrypt."""
     try:
-        value: dict[str, Any] = orjson.loads(line)
+        value: JsonObject = orjson.loads(line)
         if _SAID in value:
             value |= orjson.loads(open_document(cipher or NO_KEYS, value[_SAID], _PURPOSE))
         event = RunEvent(

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, insert, select, update
 from uuid_utils.compat import uuid7
 
 from runstead.resources.assistants import AssistantDraft, AssistantRecord, AssistantVersion, assistant_id_of
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from . import json_text
 from .dialect import add_unless_there
@@ -35,7 +36,7 @@ VERSION: Final[Sequence[ColumnElement[Any]]] = (
 )
 
 
-def said_row(draft: AssistantDraft) -> dict[str, Any]:
+def said_row(draft: AssistantDraft) -> JsonObject:
     """Return the columns of SAID. Raises NotJson."""
     return {
         "graph_id": draft.graph_id,
@@ -47,7 +48,7 @@ def said_row(draft: AssistantDraft) -> dict[str, Any]:
     }
 
 
-def version_row(assistant_id: str, version: int, said: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def version_row(assistant_id: str, version: int, said: JsonMapping, now: datetime) -> JsonObject:
     """Return the row of a version created now."""
     return {**said, "assistant_id": assistant_id, "version": version, "created_at": now}
 
@@ -71,7 +72,7 @@ def to_version(row: Sequence[Any]) -> AssistantVersion:
     return AssistantVersion(assistant_id=assistant_id, version=version, created_at=created_at, **_said(row))
 
 
-def _said(row: Sequence[Any]) -> dict[str, Any]:
+def _said(row: Sequence[Any]) -> JsonObject:
     graph_id, name, config, context, metadata, description = row[: len(SAID)]
     return {
         "graph_id": graph_id,

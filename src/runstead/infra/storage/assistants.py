@@ -24,6 +24,7 @@ from runstead.resources.assistants import (
 )
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.page_budget import page_budget
 
 from .access_predicates import access_predicate, is_storable, ownership_predicate
@@ -158,7 +159,7 @@ class SqlAssistantStore:
         return await self._database.read(lambda connection: connection.execute(statement).scalar_one())
 
     async def versions(
-        self, assistant_id: str, *, metadata: Mapping[str, Any] | None = None, limit: int = 10, offset: int = 0
+        self, assistant_id: str, *, metadata: JsonMapping | None = None, limit: int = 10, offset: int = 0
     ) -> Sequence[AssistantVersion]:
         actor = require_actor_context("listing an assistant's versions")
         if not is_storable(assistant_id):
@@ -233,7 +234,7 @@ def _highest_version(connection: Connection, assistant_id: str) -> int:
     return connection.execute(highest).scalar() or 0
 
 
-def _make_current(connection: Connection, assistant_id: str, values: Mapping[str, Any]) -> None:
+def _make_current(connection: Connection, assistant_id: str, values: JsonMapping) -> None:
     connection.execute(update(assistants).where(assistants.c.assistant_id == assistant_id).values(values))
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, se
 from runstead.resources.crons import Change, CronFilter, CronRecord, CronSortField
 from runstead.runtime.actor_context import OWN_ONLY, ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.exceptions import CronMoved, ThreadNotFound
 from runstead.runtime.runs.types import CronTick, RunId
@@ -168,7 +169,7 @@ def tick(connection: Connection, spec_tick: CronTick, run_id: RunId, actor: Acto
         raise CronMoved(spec_tick.cron_id)
 
 
-def _new_row(cron: CronRecord, actor: ActorContext) -> dict[str, Any]:
+def _new_row(cron: CronRecord, actor: ActorContext) -> JsonObject:
     row = {name: getattr(cron, name) for name in _FIELDS}
     row |= {name: json_text.dump(getattr(cron, name)) for name in _DOCUMENTS}
     return {

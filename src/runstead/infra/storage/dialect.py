@@ -30,6 +30,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.metadata_filter import (
     AllOf,
     AnyOf,
@@ -127,7 +128,7 @@ def _lowered_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     return f"runstead_lower({compiler.process(element.clauses, **options)})"
 
 
-def containing(column: ColumnElement[Any], wanted: Mapping[str, Any]) -> ColumnElement[bool]:
+def containing(column: ColumnElement[Any], wanted: JsonMapping) -> ColumnElement[bool]:
     """Return the condition that ``column`` contains every pair of ``wanted``."""
     # SQLite's own functions release the GIL; ours hold it, and parse every value that they examine.
     marks = [text_contains_any(column, literal(mark)) for mark in islice(_marks(wanted), _MOST_MARKS)]
@@ -198,7 +199,7 @@ def _wanted(text: str) -> Any:
     return json_text.load(text)
 
 
-def add_unless_there(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
+def add_unless_there(connection: Connection, table: Table, values: JsonMapping) -> bool:
     """Insert a row; return False if its key exists, also if it was inserted concurrently."""
     statement = _insert_unless_there(connection.dialect.name, table)
     return connection.execute(statement, dict(values)).first() is not None
@@ -211,7 +212,7 @@ def _insert_unless_there(dialect: str, table: Table) -> Any:
     return insert(table).on_conflict_do_nothing().returning(*table.primary_key)
 
 
-def put_row(connection: Connection, table: Table, values: Mapping[str, Any], *, kept: tuple[str, ...] = ()) -> None:
+def put_row(connection: Connection, table: Table, values: JsonMapping, *, kept: tuple[str, ...] = ()) -> None:
     """Insert a row, or update the row with its key, except for the ``kept`` columns."""
     connection.execute(_upsert(connection.dialect.name, table, tuple(values), kept), dict(values))
 

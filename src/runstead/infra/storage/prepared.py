@@ -7,7 +7,7 @@ table definitions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from runstead.infra.encryption.cipher import Cipher
+from runstead.runtime.json_types import JsonMapping
 
 from .encrypted_types import cipher_of
 
@@ -30,7 +31,7 @@ class _Slot:
     value: Any
     convert: _Convert
 
-    def fill(self, values: Mapping[str, Any]) -> Any:
+    def fill(self, values: JsonMapping) -> Any:
         if self.fixed:
             return self.value
         value = values[self.name]
@@ -47,7 +48,7 @@ class _Ready:
     returns: bool
     outward: tuple[tuple[int, Callable[[Any], Any]], ...]
 
-    def fill(self, values: Mapping[str, Any]) -> Any:
+    def fill(self, values: JsonMapping) -> Any:
         if self.by_place:
             return tuple([slot.fill(values) for slot in self.slots])
         return {slot.name: slot.fill(values) for slot in self.slots}
@@ -66,7 +67,7 @@ class Prepared:
         self._statement = statement
         self._ready: dict[tuple[str, Cipher | None], _Ready] = {}
 
-    def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def rows(self, connection: Connection, values: JsonMapping) -> list[tuple[Any, ...]]:
         """Execute it, and return the rows that it selects or returns."""
         ready = self._for(connection)
         cursor = connection.connection.cursor()
@@ -76,12 +77,12 @@ class Prepared:
         finally:
             cursor.close()
 
-    def first(self, connection: Connection, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    def first(self, connection: Connection, values: JsonMapping) -> tuple[Any, ...] | None:
         """Execute it, and return its first row, if any."""
         rows = self.rows(connection, values)
         return rows[0] if rows else None
 
-    def run_all(self, connection: Connection, many: Sequence[Mapping[str, Any]]) -> None:
+    def run_all(self, connection: Connection, many: Sequence[JsonMapping]) -> None:
         """Execute it once for each of ``many``."""
         ready = self._for(connection)
         cursor = connection.connection.cursor()

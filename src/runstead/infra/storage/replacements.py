@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, and_, select, update
 
 from runstead.runtime.field_encryption import CONTEXT, Replacement
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from . import json_text
 from .database import Database
@@ -26,7 +27,7 @@ class SqlReplacements:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def replace(self, table: str, key: Mapping[str, Any], replaced: Sequence[Replacement]) -> None:
+    async def replace(self, table: str, key: JsonMapping, replaced: Sequence[Replacement]) -> None:
         """Replace fields in the row of ``table`` with this key. Does nothing if there is no such row."""
 
         def work(connection: Connection) -> None:
@@ -35,13 +36,13 @@ class SqlReplacements:
         await self._database.write(work)
 
 
-def _replace(connection: Connection, table: Table, key: Mapping[str, Any], replaced: Sequence[Replacement]) -> None:
+def _replace(connection: Connection, table: Table, key: JsonMapping, replaced: Sequence[Replacement]) -> None:
     columns = [column for column in table.c if isinstance(column.type, _DOCUMENTS)]
     this = and_(*(table.c[name] == value for name, value in key.items()))
     row = connection.execute(select(*columns).where(this).with_for_update()).first()
     if row is None:
         return
-    changed: dict[str, Any] = {}
+    changed: JsonObject = {}
     for column, stored in zip(columns, row, strict=True):
         text = stored.decode() if isinstance(stored, bytes) else stored
         if text is None or CONTEXT not in text:

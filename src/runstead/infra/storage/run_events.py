@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import BindParameter, ColumnElement, Connection, and_, bindparam, delete, func, or_, select, update
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.store import RunEvent, RunEventCategory, StoredRunEvent
 from runstead.runtime.runs.types import Holder, RunId, ThreadId
@@ -180,7 +181,7 @@ def _can_match(*texts: str | None) -> bool:
     return all(is_storable(text) for text in texts if text is not None)
 
 
-def _to_row(event: RunEvent) -> dict[str, Any]:
+def _to_row(event: RunEvent) -> JsonObject:
     return {
         "thread_id": event.thread_id,
         "run_id": event.run_id,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Boolean, Connection, and_, bindparam, case, delete, func, or_, select, update
 
 from runstead.runtime.clock import Clock
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.exceptions import LeaseLost, RollbackRequested
 from runstead.runtime.runs.store import Recovery, Settled, StopRequest
 from runstead.runtime.runs.types import Lease, Outcome, RunId, RunRecord, RunStatus, StopReason, WorkerId
@@ -246,7 +247,7 @@ class SqlRunLeaseStore:
             self._on_waiting()
 
 
-def _holder(lease: Lease) -> dict[str, Any]:
+def _holder(lease: Lease) -> JsonObject:
     return {"the_run": lease.run_id, "the_attempt": lease.attempt, "the_worker": lease.worker}
 
 
@@ -274,7 +275,7 @@ def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetim
     return Settled(record, status or outcome.thread.status)
 
 
-def _ending(outcome: Outcome) -> Mapping[str, Any]:
+def _ending(outcome: Outcome) -> JsonMapping:
     return {
         "the_status": outcome.status.value,
         "final": outcome.final_checkpoint_id,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.types import (
     NOT_STORED,
     RunCompletionData,
@@ -98,7 +99,7 @@ def to_record(row: Sequence[Any]) -> RunRecord:
     )
 
 
-def to_progress(row: Sequence[Any]) -> dict[str, Any]:
+def to_progress(row: Sequence[Any]) -> JsonObject:
     """Return the fields of a RunRecord that are in PROGRESS, from a row that starts with them."""
     failure, completion = row[10], row[11]
     return {
@@ -126,7 +127,7 @@ def new_row(
     now: datetime,
     due_at: datetime,
     turn: ThreadPriority,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return the row of a newly accepted run, without its number in the queue."""
     # A field that is None is omitted and read as None again; all others are written, since a default may change.
     fields = {name: value for name in _SPEC_FIELDS if (value := getattr(spec, name)) is not None}
@@ -170,7 +171,7 @@ def completion_text(completion: RunCompletionData) -> str:
 
 
 def _to_spec(text: str, metadata: str) -> RunSpec:
-    fields: Mapping[str, Any] = json_text.load(text)
+    fields: JsonMapping = json_text.load(text)
     return RunSpec.from_json({**dict.fromkeys(_OPTIONAL), **fields, "metadata": json_text.load(metadata)})
 
 

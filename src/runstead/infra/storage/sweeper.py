@@ -6,11 +6,12 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import BindParameter, Connection, bindparam, delete, func, literal_column, or_, select, tuple_, update
 
 from runstead.runtime.clock import Clock
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import RunId, ThreadId
 
 from .database import Database
@@ -199,7 +200,7 @@ def correct_times(connection: Connection, now: datetime) -> int:
     """Move open runs whose times are in the future to now, keeping delays and lease terms; return their number."""
     found = connection.execute(_AHEAD, {"the_latest": now + TOLERANCE}).all()
     for run_id, created_at, updated_at, due_at, lease_until in found:
-        values: dict[str, Any] = {"updated_at": now}
+        values: JsonObject = {"updated_at": now}
         if created_at > now:
             values |= {"created_at": now, "due_at": now + (due_at - created_at)}
         # A lease that was renewed after the clock was set back ends before its claim was made, and is right.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from runstead.resources.threads import ThreadTtl
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import ThreadId, ThreadStatus
 
 from .prepared import Prepared, PreparedInsert
@@ -41,7 +42,7 @@ def new_thread(
     config: str = "{}",
     status: ThreadStatus = "idle",
     temporary: bool = False,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return the row of a thread without a state. ``metadata`` and ``config`` are JSON."""
     return {
         "thread_id": thread_id,

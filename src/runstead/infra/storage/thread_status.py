@@ -6,13 +6,13 @@ last run. A temporary thread is deleted with its last run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, bindparam, case, delete, exists, func, literal, or_, select, update
 
 from runstead.resources.threads import changed_title
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.types import RunFailure, ThreadId, ThreadOutcome, ThreadStatus
 
 from . import json_text
@@ -135,7 +135,7 @@ def mark_failed(connection: Connection, thread_id: ThreadId, failure: RunFailure
     _FAIL.rows(connection, {"the_thread": thread_id, "error": text, "now": now})
 
 
-def set_title(connection: Connection, thread_id: ThreadId, metadata: str, more: Mapping[str, Any]) -> None:
+def set_title(connection: Connection, thread_id: ThreadId, metadata: str, more: JsonMapping) -> None:
     """Merge ``more`` into the thread's metadata, whose current text is ``metadata``."""
     text = json_text.dump({**json_text.load(metadata), **more})
     _DESCRIBED.rows(connection, {"the_thread": thread_id, "the_metadata": text})
@@ -178,7 +178,7 @@ def forget_temporary(connection: Connection, thread_id: ThreadId) -> bool:
     return True
 
 
-def _settled(connection: Connection, thread_id: ThreadId, row: Any, more: Mapping[str, Any]) -> ThreadStatus | None:
+def _settled(connection: Connection, thread_id: ThreadId, row: Any, more: JsonMapping) -> ThreadStatus | None:
     if row is None:
         return None
     status, temporary, metadata = row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -20,6 +20,7 @@ from runstead.resources.threads import (
 )
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import ThreadId, ThreadOutcome
 
@@ -84,8 +85,8 @@ class SqlThreadStore:
         self,
         thread_id: ThreadId | None = None,
         *,
-        metadata: Mapping[str, Any] | None = None,
-        config: Mapping[str, Any] | None = None,
+        metadata: JsonMapping | None = None,
+        config: JsonMapping | None = None,
         ttl: ThreadTtl | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> ThreadRecord:
@@ -133,7 +134,7 @@ class SqlThreadStore:
         return await self._database.read(work)
 
     async def update(
-        self, thread_id: ThreadId, *, metadata: Mapping[str, Any], ttl: ThreadTtl | None = None
+        self, thread_id: ThreadId, *, metadata: JsonMapping, ttl: ThreadTtl | None = None
     ) -> ThreadRecord | None:
         actor = require_actor_context("updating a thread")
         if not is_storable(thread_id):

@@ -17,12 +17,13 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, cast
+from typing import Final, cast
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE
 from runstead.infra.engines.sqlite import translate
 from runstead.private_files import make_directory, open_new
+from runstead.runtime.json_types import JsonObject
 
 from .archive import ZIP_DAMAGE
 from .exceptions import FileUnusable, TransferError
@@ -181,7 +182,7 @@ def _write(part: Path, members: Sequence[tuple[str, Path]]) -> Backup:
     return Backup(created_at, sizes)
 
 
-def _manifest(archive: ZipFile, file: Path) -> dict[str, Any]:
+def _manifest(archive: ZipFile, file: Path) -> JsonObject:
     with archive.open(_MANIFEST) as source:
         manifest = json.loads(source.read(64 * _BLOCK))
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
@@ -194,7 +195,7 @@ def _manifest(archive: ZipFile, file: Path) -> dict[str, Any]:
             raise FileUnusable(file, f"holds {name!r}, which is no part of a backup")
     if RUNS_FILE not in manifest["sizes"]:
         raise FileUnusable(file, "holds no database of runs")
-    return cast("dict[str, Any]", manifest)
+    return cast("JsonObject", manifest)
 
 
 def _extract(archive: ZipFile, name: str, target: Path, expected: str, file: Path) -> None:

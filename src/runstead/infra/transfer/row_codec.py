@@ -16,6 +16,7 @@ import orjson
 from sqlalchemy import Boolean, Column, Float, LargeBinary, Table
 
 from runstead.infra.storage.column_types import UtcTime, is_of
+from runstead.runtime.json_types import JsonObject
 
 _LARGEST: Final = 2**63
 """Smallest integer that is too large for a database column."""
@@ -49,7 +50,7 @@ class RowCodec:
                 values[place + 1] = change(value)
         return orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE)
 
-    def row(self, line: bytes) -> dict[str, Any]:
+    def row(self, line: bytes) -> JsonObject:
         """Return the values by column name. Raises CorruptLine."""
         try:
             name, *values = orjson.loads(line)

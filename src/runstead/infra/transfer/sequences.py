@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Table, func, select, text
 
+from runstead.runtime.json_types import JsonObject
+
 from .table_groups import moved_tables
 
 
@@ -63,5 +65,5 @@ def _sequence(connection: Connection, table: Table, column: Column[Any]) -> str:
     return str(found)
 
 
-def _named(name: str, number: int) -> dict[str, Any]:
+def _named(name: str, number: int) -> JsonObject:
     return {"name": name, "number": number}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, TextClause, bindparam, select, text
+
+from runstead.runtime.json_types import JsonMapping
 
 from .archive import Archive, table_of
 from .exceptions import RowsDiffer
@@ -69,7 +71,7 @@ class _Filler:
             self._compare(lines, rows, batch)
         return new
 
-    def _compare(self, lines: RowCodec, rows: Sequence[Mapping[str, Any]], batch: Sequence[bytes]) -> None:
+    def _compare(self, lines: RowCodec, rows: Sequence[JsonMapping], batch: Sequence[bytes]) -> None:
         """Check rows of which some existed before: all must match now. Raises RowsDiffer for one that does not."""
         key = lines.table.primary_key.columns
         for row, line in zip(rows, batch, strict=True):

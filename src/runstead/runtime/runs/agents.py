@@ -5,9 +5,11 @@ The kernel uses only the few methods of LangGraph's Pregel that `Agent` lists, s
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
+
+from ..json_types import JsonMapping
 
 
 class Agent(Protocol):
@@ -32,7 +34,7 @@ class AgentFactory(Protocol):
         built."""
         ...
 
-    def build(self, config: Mapping[str, Any], store: Any = None) -> AbstractAsyncContextManager[Any]:
+    def build(self, config: JsonMapping, store: Any = None) -> AbstractAsyncContextManager[Any]:
         """Open the graph for a run with this RunnableConfig: a compiled graph, or a builder still to be compiled.
 
         ``store`` is the LangGraph BaseStore that this run may write, for factories that take one as a parameter.

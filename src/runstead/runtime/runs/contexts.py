@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 from pydantic import AliasChoices, AliasPath, BaseModel
 from pydantic.fields import FieldInfo
+
+from ..json_types import JsonMapping, JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class ContextField:
     required: bool
 
 
-def fitting_context(schema: Any, context: Mapping[str, Any] | None) -> dict[str, Any]:
+def fitting_context(schema: Any, context: JsonMapping | None) -> JsonObject:
     """Return ``context`` without keys that the schema lacks; all of it without a schema.
 
     A run's context mirrors its configurable and may contain keys with other purposes, which a dataclass would refuse.
@@ -33,7 +35,7 @@ def fitting_context(schema: Any, context: Mapping[str, Any] | None) -> dict[str,
     return {key: value for key, value in given.items() if key in known}
 
 
-def missing_fields(schema: Any, context: Mapping[str, Any] | None) -> list[str]:
+def missing_fields(schema: Any, context: JsonMapping | None) -> list[str]:
     """Return the required fields that ``context`` lacks. LangGraph requires no fields of a TypedDict."""
     given = context or {}
     return [field.name for field in _fields(schema) if field.required and not any(key in given for key in field.keys)]

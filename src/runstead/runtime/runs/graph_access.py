@@ -14,6 +14,7 @@ from runstead.runtime.serialization import encode
 from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeCancelled
 
+from ..json_types import JsonObject
 from .agent_loop import AgentLoops
 from .agents import Agent, AgentResolver
 from .error_redaction import REDACTING, ErrorRedactor
@@ -57,7 +58,7 @@ class GraphAccess:
         graph_id: str,
         work: Callable[[Agent], Awaitable[T]],
         *,
-        config: dict[str, Any] | None = None,
+        config: JsonObject | None = None,
         guard: Guard = unguarded,
     ) -> T:
         """Run ``work`` with the graph on an agent loop, and return its result or raise its error.

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from ..json_types import JsonObject
+
 INTERRUPT: Final = "__interrupt__"
 """Channel in which LangGraph keeps pending interrupts (langgraph.constants, private there)."""
 NO_TASK: Final = "00000000-0000-0000-0000-000000000000"
@@ -17,7 +19,7 @@ _REFUSED: Final = "_langgraph_invalid_resume"
 """Attribute that LangGraph sets on an error caused by an answer (langgraph.errors.is_invalid_resume, since 1.2)."""
 
 
-def shown_interrupt(interrupt: Any) -> dict[str, Any]:
+def shown_interrupt(interrupt: Any) -> JsonObject:
     """Return a LangGraph interrupt in the form for clients, with its ``response_schema`` if it has one."""
     shown = {"id": interrupt.id, "value": interrupt.value}
     if (schema := getattr(interrupt, "response_schema", None)) is not None:
@@ -30,7 +32,7 @@ def is_refused_answer(error: BaseException | None) -> bool:
     return getattr(error, _REFUSED, False) is True
 
 
-def pending_interrupts(writes: Iterable[tuple[str, str, Any]] | None) -> dict[str, list[dict[str, Any]]]:
+def pending_interrupts(writes: Iterable[tuple[str, str, Any]] | None) -> dict[str, list[JsonObject]]:
     """Return the interrupts that wait for an answer, by task, from a checkpoint's pending writes.
 
     The latest interrupt of a task waits until the task has written output (langgraph.pregel._task_status).
@@ -71,7 +73,7 @@ def is_by_interrupt(resume: Any, pending: Collection[str]) -> bool:
     )
 
 
-def answers_of(resume: Any, pending: Collection[str]) -> dict[str, Any]:
+def answers_of(resume: Any, pending: Collection[str]) -> JsonObject:
     """Return the answers by interrupt. An answer that names no interrupt belongs to the only pending one."""
     if is_by_interrupt(resume, pending):
         return {key: value for key, value in resume.items() if key in pending}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
+from ..json_types import JsonMapping
 from .types import RunId, ThreadId
 
 _log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class RunLifecycleEvent:
     thread_id: ThreadId
     sequence: int
     occurred_at: datetime
-    payload: Mapping[str, Any] = field(default_factory=dict)
+    payload: JsonMapping = field(default_factory=dict)
 
 
 class RunObserver(Protocol):

@@ -6,10 +6,11 @@ data that graphs receive.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from runstead.runtime.actor_context import ActorContext
+
+from ..json_types import JsonMapping, JsonObject
 
 CREDENTIALS: Final = frozenset(
     ("authorization", "proxy-authorization", "x-api-key", "x-service-key", "x-auth-key", "cookie", "set-cookie")
@@ -24,18 +25,18 @@ def is_private(name: Any) -> bool:
     return isinstance(name, str) and (name.startswith(_PREFIXES) or name.lower() in CREDENTIALS)
 
 
-def redact(mapping: Mapping[str, Any]) -> dict[str, Any]:
+def redact(mapping: JsonMapping) -> JsonObject:
     """Return ``mapping`` without private keys."""
     return {name: value for name, value in mapping.items() if not is_private(name)}
 
 
-def identity_keys(actor: ActorContext, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def identity_keys(actor: ActorContext, given: JsonMapping | None = None) -> JsonObject:
     """Return ``user_id`` and, for an authenticated user, ``tenant_id`` and the known claims.
 
     ``given`` is the merged configurable of the client, the thread and the assistant.
     """
     said = None if actor.is_authenticated else (given or {}).get("user_id")
-    identity: dict[str, Any] = {"user_id": said or actor.user_id}
+    identity: JsonObject = {"user_id": said or actor.user_id}
     if actor.is_authenticated:
         identity["tenant_id"] = actor.tenant_id
     if not actor.claims:

@@ -18,6 +18,7 @@ from langgraph.types import PregelTask, StateSnapshot
 
 from runstead.runtime.storage_fault import StorageFault
 
+from ..json_types import JsonMapping, JsonObject
 from .agents import Agent
 from .exceptions import RunError
 from .interrupts import NO_TASK, TASK_EVENTS, asked_interrupts
@@ -43,7 +44,7 @@ _RESULT: Final = "__end__"
 _SENDS: Final = "__pregel_tasks"
 
 
-async def read_state(agent: Agent, config: Mapping[str, Any]) -> Any:
+async def read_state(agent: Agent, config: JsonMapping) -> Any:
     """Return the graph's StateSnapshot. If the author's code raises, return the stored state, read without that
     code."""
     try:
@@ -75,7 +76,7 @@ def nodes_of_step(saved: CheckpointTuple) -> list[str]:
 
     Limited to the information in the channels of a StateGraph or an entrypoint.
     """
-    stored: Mapping[str, Any] = saved.checkpoint["channel_values"]
+    stored: JsonMapping = saved.checkpoint["channel_values"]
     nodes = [send.node for send in stored.get(_SENDS) or ()]
     nodes += [name.removeprefix(_BRANCH) for name in stored if name.startswith(_BRANCH)]
     nodes += [name.rpartition(":")[2] for name, seen in stored.items() if _is_complete(name, seen)]
@@ -105,7 +106,7 @@ def stored_snapshot(saved: CheckpointTuple) -> StateSnapshot:
     The values are those of all channels, including private ones, without values that LangGraph computes from a history
     of writes. A task has a name only if the next step has a single node.
     """
-    stored: Mapping[str, Any] = saved.checkpoint["channel_values"]
+    stored: JsonMapping = saved.checkpoint["channel_values"]
     comes = nodes_of_step(saved)
     name = comes[0] if len(comes) == 1 else ""
     asked = asked_interrupts(saved.pending_writes)
@@ -122,7 +123,7 @@ def stored_snapshot(saved: CheckpointTuple) -> StateSnapshot:
     )
 
 
-def _values(stored: Mapping[str, Any]) -> Any:
+def _values(stored: JsonMapping) -> Any:
     values = {name: value for name, value in stored.items() if not name.startswith(_INTERNAL)}
     return stored[_RESULT] if not values and _RESULT in stored else values
 
@@ -148,7 +149,7 @@ class _AsStored(BaseCheckpointSaver[Any]):
         self,
         config: RunnableConfig | None,
         *,
-        filter: dict[str, Any] | None = None,
+        filter: JsonObject | None = None,
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from ..actor_context import ActorContext
+from ..json_types import JsonMapping, JsonObject
 
 RunId: TypeAlias = str
 ThreadId: TypeAlias = str
@@ -112,7 +113,7 @@ class RunCommand:
     resume: Any = None
     has_resume: bool = False
     update: Any = None
-    goto: tuple[str | Mapping[str, Any], ...] = ()
+    goto: tuple[str | JsonMapping, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +210,9 @@ class RunSpec:
     scope: RunScope = field(default_factory=RunScope)
     input: Any = None
     command: RunCommand | None = None
-    config: Mapping[str, Any] = field(default_factory=dict)
-    context: Mapping[str, Any] | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    config: JsonMapping = field(default_factory=dict)
+    context: JsonMapping | None = None
+    metadata: JsonMapping = field(default_factory=dict)
     stream_modes: tuple[StreamMode, ...] = ("values",)
     stream_subgraphs: bool = False
     stream_resumable: bool = False
@@ -231,15 +232,15 @@ class RunSpec:
     tick: CronTick | None = None
     context_only: tuple[str, ...] = ()
     context_given: bool = False
-    thread_config: Mapping[str, Any] | None = None
+    thread_config: JsonMapping | None = None
     scheduling: Scheduling | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return a dict of JSON values; `from_json` restores the specification."""
         return {name: value for name, value in asdict(self).items() if name not in NOT_STORED}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> RunSpec:
+    def from_json(cls, value: JsonMapping) -> RunSpec:
         data = dict(value)
         data["scope"] = RunScope(**data["scope"])
         if command := data.get("command"):
@@ -264,13 +265,13 @@ class RunFailure:
 
     error: str
     message: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: JsonMapping = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {"error": self.error, "message": self.message, **self.facts}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> RunFailure:
+    def from_json(cls, value: JsonMapping) -> RunFailure:
         facts = {name: fact for name, fact in value.items() if name not in ("error", "message")}
         return cls(value["error"], value["message"], facts)
 
@@ -290,7 +291,7 @@ class RunCompletionData:
     last_ai_message: str | None = None
     first_human_message: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return asdict(self)
 
 
@@ -325,7 +326,7 @@ class RunRecord:
     dead_letter: bool = False
 
     @property
-    def metadata(self) -> Mapping[str, Any]:
+    def metadata(self) -> JsonMapping:
         return self.spec.metadata
 
 
@@ -372,7 +373,7 @@ class ThreadOutcome:
     values: bytes | None = None
     interrupts: bytes = b"{}"
     error: RunFailure | None = None
-    described: Mapping[str, Any] | None = None
+    described: JsonMapping | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,6 +413,6 @@ class RunFilter:
 
     thread_id: ThreadId | None = None
     statuses: Sequence[RunStatus] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: JsonMapping = field(default_factory=dict)
     dead_letters_only: bool = False
     assistant_id: str | None = None

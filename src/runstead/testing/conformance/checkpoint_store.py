@@ -15,6 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple, empt
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.store import RunCheckpointStore
 from runstead.runtime.runs.types import RunId, ThreadId
 
@@ -277,7 +278,7 @@ class CheckpointStoreConformance:
 
 
 def _config(thread_id: ThreadId, run_id: RunId | None = None, checkpoint_id: str | None = None) -> RunnableConfig:
-    configurable: dict[str, Any] = {"thread_id": thread_id, "checkpoint_ns": ""}
+    configurable: JsonObject = {"thread_id": thread_id, "checkpoint_ns": ""}
     if checkpoint_id is not None:
         configurable["checkpoint_id"] = checkpoint_id
     return {"configurable": configurable, "metadata": {} if run_id is None else {"run_id": run_id}}

@@ -15,6 +15,7 @@ import pytest
 
 from runstead.resources.crons import CronFilter, CronRecord, CronStore
 from runstead.runtime.actor_context import AccessScope, ActorContext, ActorRequired, acting
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.exceptions import CronMoved, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.types import CronTick, RunFilter, RunRecord
 
@@ -269,7 +270,7 @@ class CronStoreConformance:
 
 def a_cron(storage: RunStorage, cron_id: str, **fields: Any) -> CronRecord:
     now = storage.clock.now()
-    basis: dict[str, Any] = {
+    basis: JsonObject = {
         "assistant_id": "a-1",
         "schedule": EVERY_MINUTE,
         "payload": {},

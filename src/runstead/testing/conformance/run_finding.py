@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import RunFilter, RunId, RunStatus, StopReason, ThreadId
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, RunStorage
 
-MATCHES: Final[tuple[tuple[dict[str, Any], bool], ...]] = (
+MATCHES: Final[tuple[tuple[JsonObject, bool], ...]] = (
     ({}, True),
     ({"name": "x"}, True),
     ({"name": "y"}, False),
@@ -103,7 +104,7 @@ class RunFinding:
 
     @pytest.mark.parametrize(("wanted", "matches"), MATCHES)
     async def test_list_runs_matches_metadata_by_containment(
-        self, storage: RunStorage, wanted: dict[str, Any], matches: bool
+        self, storage: RunStorage, wanted: JsonObject, matches: bool
     ) -> None:
         held = {"name": "x", "nested": {"a": 1, "b": 2}, "list": [1, 3, {"deep": True, "x": 0}], "nothing": None}
         run = await storage.accept(metadata={**held, "number": 1})

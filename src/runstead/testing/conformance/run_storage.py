@@ -14,13 +14,14 @@ class TestMyRunStores(RunStoreConformance):
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, assert_never
 
 from runstead.resources.threads import ThreadRecord, ThreadStore
 from runstead.runtime.actor_context import ActorContext, acting
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.store import (
     Admission,
     Admit,
@@ -156,6 +157,6 @@ class RunStorage:
         with acting(self.actor):
             return await self.threads.get(thread_id) is not None
 
-    async def new_thread(self, thread_id: ThreadId = "t-1", metadata: Mapping[str, Any] | None = None) -> ThreadRecord:
+    async def new_thread(self, thread_id: ThreadId = "t-1", metadata: JsonMapping | None = None) -> ThreadRecord:
         with acting(self.actor):
             return await self.threads.create(thread_id, metadata=metadata)

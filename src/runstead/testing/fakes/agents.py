@@ -6,7 +6,7 @@ state's ``log`` has one line per finished step, so that tests can compare distur
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -17,6 +17,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import PregelTask
 from langgraph.types import StateSnapshot as GraphState
 
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.exceptions import AgentNotFound
 
 from .environment import AgentEnvironment
@@ -31,7 +32,7 @@ class FakeAgent:
     stage: AgentEnvironment
     checkpointer: Any = None
 
-    def copy(self, update: Mapping[str, Any] | None = None) -> FakeAgent:
+    def copy(self, update: JsonMapping | None = None) -> FakeAgent:
         checkpointer = (update or {}).get("checkpointer", self.checkpointer)
         return replace(self, checkpointer=checkpointer)
 
@@ -41,9 +42,9 @@ class FakeAgent:
         return _shape().builder
 
     @property
-    def channels(self) -> Mapping[str, Any]:
+    def channels(self) -> JsonMapping:
         """Return the channels of the graph with their reducers."""
-        channels: Mapping[str, Any] = _shape().channels
+        channels: JsonMapping = _shape().channels
         return channels
 
     @property
@@ -68,7 +69,7 @@ class FakeAgent:
         finally:
             await play.finish()
 
-    async def astream_events(self, input: Any, config: Any = None, **options: Any) -> AsyncIterator[dict[str, Any]]:
+    async def astream_events(self, input: Any, config: Any = None, **options: Any) -> AsyncIterator[JsonObject]:
         """Yield the root's chunks wrapped as LangChain events, after one event of a model."""
         yield {"event": "on_chain_start", "run_id": "root", "name": NODE, "data": {}, "tags": [], "metadata": {}}
         yield {
@@ -129,5 +130,5 @@ class FakeAgents:
         """Return None: fake agents have no context."""
 
     @asynccontextmanager
-    async def build(self, config: Mapping[str, Any], store: Any = None) -> AsyncIterator[FakeAgent]:
+    async def build(self, config: JsonMapping, store: Any = None) -> AsyncIterator[FakeAgent]:
         yield FakeAgent(self.stage)

@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, get_checkpoint_id
 from langgraph.checkpoint.memory import InMemorySaver
 
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.store import ChannelBytes, CheckpointBytes
 from runstead.runtime.runs.types import RunId, ThreadId
 
@@ -41,7 +42,7 @@ class OrderedMemorySaver(InMemorySaver):
         self,
         config: RunnableConfig | None,
         *,
-        filter: dict[str, Any] | None = None,
+        filter: JsonObject | None = None,
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
+
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 StepAction: TypeAlias = Literal["say", "fail", "ask", "hang"]
 
@@ -28,12 +30,12 @@ class Script:
     label: str
     steps: Sequence[Step] = (Step(),)
 
-    def to_input(self) -> dict[str, Any]:
+    def to_input(self) -> JsonObject:
         """Return the script as the ``input`` of a RunSpec."""
         return {"label": self.label, "steps": [asdict(step) for step in self.steps]}
 
     @classmethod
-    def from_input(cls, value: Mapping[str, Any]) -> Script:
+    def from_input(cls, value: JsonMapping) -> Script:
         return cls(value["label"], tuple(Step(**step) for step in value["steps"]))
 
     @property

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from langgraph.types import Interrupt
 
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.interrupts import NO_TASK
 
 from .environment import AgentEnvironment
@@ -19,7 +20,7 @@ _CHANNELS: Final = ("log", "messages", "script", "position", "asking")
 class AgentState:
     """A thread's state between two steps, and the checkpoint that it was read from or written to."""
 
-    values: dict[str, Any]
+    values: JsonObject
     config: Any = None
     metadata: Any = None
     parent: Any = None
@@ -35,7 +36,7 @@ class AgentState:
         return 0 if script is None else len(script.steps) - int(self.values["position"])
 
     @property
-    def visible(self) -> dict[str, Any]:
+    def visible(self) -> JsonObject:
         return {"log": list(self.values["log"]), "messages": list(self.values["messages"])}
 
     @property

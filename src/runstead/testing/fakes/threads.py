@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from runstead.resources.threads import (
     SortOrder,
@@ -17,6 +17,7 @@ from runstead.resources.threads import (
     values_within,
 )
 from runstead.runtime.actor_context import OWN_ONLY, require_actor_context
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.metadata_filter import json_contains
 from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import ThreadId, ThreadOutcome
@@ -34,8 +35,8 @@ class InMemoryThreadStore:
         self,
         thread_id: ThreadId | None = None,
         *,
-        metadata: Mapping[str, Any] | None = None,
-        config: Mapping[str, Any] | None = None,
+        metadata: JsonMapping | None = None,
+        config: JsonMapping | None = None,
         ttl: ThreadTtl | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> ThreadRecord:
@@ -60,7 +61,7 @@ class InMemoryThreadStore:
         return None if row is None else row.ttl
 
     async def update(
-        self, thread_id: ThreadId, *, metadata: Mapping[str, Any], ttl: ThreadTtl | None = None
+        self, thread_id: ThreadId, *, metadata: JsonMapping, ttl: ThreadTtl | None = None
     ) -> ThreadRecord | None:
         row = self._tables.visible_thread(thread_id, "updating a thread")
         if row is None:

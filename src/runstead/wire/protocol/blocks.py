@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
 import orjson
 from langchain_core.messages import AIMessageChunk
 
-Block: TypeAlias = dict[str, Any]
-Data: TypeAlias = dict[str, Any]
+from runstead.runtime.json_types import JsonMapping, JsonObject
+
+Block: TypeAlias = JsonObject
+Data: TypeAlias = JsonObject
 
 _MEDIA: Final = frozenset(("image", "audio", "video", "file"))
 _GROWING: Final = {
@@ -31,7 +33,7 @@ class Blocks:
         self._open: dict[Any, tuple[int, Block]] = {}
         self._finished = 0
 
-    def feed(self, chunk: Mapping[str, Any]) -> Iterator[Data]:
+    def feed(self, chunk: JsonMapping) -> Iterator[Data]:
         for key, block in _pieces(chunk):
             yield from self._take(key, block)
 
@@ -64,7 +66,7 @@ class Blocks:
         return len(self._open) + self._finished
 
 
-def blocks_of(message: Mapping[str, Any]) -> Iterator[Block]:
+def blocks_of(message: JsonMapping) -> Iterator[Block]:
     """Yield the blocks of a message that has arrived whole, in their standard form."""
     content = message.get("content")
     if isinstance(content, str):
@@ -80,7 +82,7 @@ def blocks_of(message: Mapping[str, Any]) -> Iterator[Block]:
         yield {**call, "type": "invalid_tool_call"}
 
 
-def _pieces(chunk: Mapping[str, Any]) -> Iterator[tuple[Any, Block]]:
+def _pieces(chunk: JsonMapping) -> Iterator[tuple[Any, Block]]:
     """Yield the parts of a chunk, each with the key of its block."""
     content = chunk.get("content")
     if isinstance(content, str):

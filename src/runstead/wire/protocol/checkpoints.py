@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from typing import Any, Final
+
+from runstead.runtime.json_types import JsonMapping
 
 from .blocks import Data
 
@@ -12,7 +13,7 @@ _GREGORIAN: Final = 0x01B21DD213814000
 """Epoch of UUID times before that of Unix, in steps of 100 ns."""
 
 
-def envelope(checkpoint_id: str, checkpoint: Mapping[str, Any]) -> Data:
+def envelope(checkpoint_id: str, checkpoint: JsonMapping) -> Data:
     """Return the data of the checkpoints channel: enough to locate the checkpoint, and to start from it."""
     metadata = checkpoint.get("metadata") or {}
     made: Data = {"id": checkpoint_id}

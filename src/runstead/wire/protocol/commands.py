@@ -5,7 +5,6 @@ A command that cannot be parsed is a bad request; every other command gets a res
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -14,6 +13,7 @@ from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 from runstead.resources.assistant_lookup import AssistantNotFound, ContextIncomplete, InvalidAssistant
 from runstead.resources.interrupts import InvalidAnswer
 from runstead.resources.states import CheckpointNotFound
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.types import MultitaskStrategy
 
 from ..body import WireModel
@@ -37,7 +37,7 @@ _IN_PLAIN_WORDS: Final = (BadRequest, Unprocessable, ContextIncomplete, InvalidA
 class CommandRefused(Exception):
     """The command is valid but cannot be executed; ``facts`` are part of the response."""
 
-    def __init__(self, code: ErrorCode, message: str, facts: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, code: ErrorCode, message: str, facts: JsonMapping | None = None) -> None:
         super().__init__(message)
         self.code, self.facts = code, facts or {}
 
@@ -56,7 +56,7 @@ class Command:
 
     id: int
     method: str
-    params: Mapping[str, Any]
+    params: JsonMapping
 
 
 def command_of(value: Any) -> Command:
@@ -72,19 +72,19 @@ def command_of(value: Any) -> Command:
     return Command(command_id, method, params or {})
 
 
-def success(command: Command, result: Mapping[str, Any], applied_through: int = 0) -> dict[str, Any]:
+def success(command: Command, result: JsonMapping, applied_through: int = 0) -> JsonObject:
     """Return a success response. ``applied_through`` is the last seq sent on this connection; 0 for a separate
     request."""
     meta = {"applied_through_seq": applied_through}
     return {"type": "success", "id": command.id, "result": dict(result), "meta": meta}
 
 
-def failure(command_id: Any, code: ErrorCode, message: str, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def failure(command_id: Any, code: ErrorCode, message: str, facts: JsonMapping | None = None) -> JsonObject:
     failed = {"type": "error", "id": command_id, "error": code, "message": message}
     return {**failed, "meta": dict(facts)} if facts else failed
 
 
-def failure_of(command: Command, error: Exception) -> tuple[dict[str, Any], int]:
+def failure_of(command: Command, error: Exception) -> tuple[JsonObject, int]:
     """Return the response to a command that failed, and the equivalent HTTP status."""
     if isinstance(error, CommandRefused):
         return failure(command.id, error.code, str(error), error.facts), 400
@@ -119,8 +119,8 @@ class RunStart(WireModel):
     assistant_id: str = ""
     input: Any = None
     config: RunConfig | None = None
-    context: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
+    context: JsonObject | None = None
+    metadata: JsonObject | None = None
     multitask_strategy: MultitaskStrategy | None = Field(
         None, validation_alias=AliasChoices("multitask_strategy", "multitaskStrategy")
     )
@@ -140,13 +140,13 @@ class InputRespond(WireModel):
     namespace: list[str] | None = None
     response: Any = None
     responses: list[Answer] | None = None
-    update: dict[str, Any] | None = None
+    update: JsonObject | None = None
     goto: str | SendBody | list[str | SendBody] | None = None
     config: RunConfig | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
     strict_resume: bool | None = None
 
-    def answers(self) -> dict[str, Any]:
+    def answers(self) -> JsonObject:
         """Return the responses by interrupt. Raises CommandRefused if there is none."""
         found = {answer.interrupt_id: answer.response for answer in self.responses or ()}
         if self.interrupt_id is not None:
@@ -163,7 +163,7 @@ class InjectedMessage(WireModel):
     content: str
     name: str | None = None
 
-    def to_message(self) -> dict[str, Any]:
+    def to_message(self) -> JsonObject:
         kind = "human" if self.role == "user" else "system"
         return {"type": kind, "content": self.content, **({"name": self.name} if self.name else {})}
 

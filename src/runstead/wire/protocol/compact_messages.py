@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from runstead.runtime.json_types import JsonObject
+
 _TYPES: Final = frozenset(("human", "ai", "system", "tool", "function", "remove", "chat", "AIMessageChunk"))
 _EMPTY: Final = frozenset(
     (
@@ -21,7 +23,7 @@ def slim_state(state: Any) -> Any:
     return {key: _slim_channel(value) for key, value in state.items()}
 
 
-def slim_message(message: dict[str, Any]) -> dict[str, Any]:
+def slim_message(message: JsonObject) -> JsonObject:
     return {key: value for key, value in message.items() if value or key not in _EMPTY}
 
 

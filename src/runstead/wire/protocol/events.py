@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from ..errors import BadRequest
 
@@ -41,7 +43,7 @@ class ProtocolEvent:
             return CUSTOM + name
         return _CHANNEL_OF.get(self.method, self.method)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {
             "type": "event",
             "event_id": self.event_id,
@@ -88,7 +90,7 @@ def _same(asked: str, found: str) -> bool:
     return asked == found or (":" not in asked and found.partition(":")[0] == asked)
 
 
-def subscription_of(params: Mapping[str, Any]) -> Subscription:
+def subscription_of(params: JsonMapping) -> Subscription:
     """Return the subscription that a request describes. Raises BadRequest."""
     return Subscription(
         channels=_channels(params.get("channels")),

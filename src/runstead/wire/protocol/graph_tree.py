@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+
+from runstead.runtime.json_types import JsonObject
 
 from .events import Namespace, ProtocolEvent
 
 
-def tree_of(events: Iterable[ProtocolEvent]) -> dict[str, Any] | None:
+def tree_of(events: Iterable[ProtocolEvent]) -> JsonObject | None:
     """Return the root of the tree; None if no run has begun."""
-    nodes: dict[Namespace, dict[str, Any]] = {}
+    nodes: dict[Namespace, JsonObject] = {}
     for event in events:
         if event.method != "lifecycle":
             continue
@@ -25,7 +26,7 @@ def tree_of(events: Iterable[ProtocolEvent]) -> dict[str, Any] | None:
     return nodes.get(())
 
 
-def _nearest(namespace: Namespace, nodes: dict[Namespace, dict[str, Any]]) -> dict[str, Any] | None:
+def _nearest(namespace: Namespace, nodes: dict[Namespace, JsonObject]) -> JsonObject | None:
     """Return the closest node above a namespace: a graph may run inside a node that is not a graph."""
     above = (nodes.get(namespace[:length]) for length in range(len(namespace) - 1, -1, -1))
     return next((node for node in above if node is not None), None)

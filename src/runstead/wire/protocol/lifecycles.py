@@ -5,8 +5,10 @@ A subgraph begins with the first task in its namespace, and ends with the parent
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from runstead.runtime.json_types import JsonMapping
 
 from .blocks import Data
 from .events import Namespace
@@ -23,7 +25,7 @@ class LifecycleTranslator:
         self._open: dict[Namespace, str] = {}
         self._calls: dict[str, str] = {}
 
-    def task_started(self, namespace: Namespace, task: Mapping[str, Any]) -> Iterator[Lived]:
+    def task_started(self, namespace: Namespace, task: JsonMapping) -> Iterator[Lived]:
         if call_id := tool_call_of(task):
             self._calls[str(task.get("id"))] = call_id
         metadata = task.get("metadata")
@@ -44,7 +46,7 @@ class LifecycleTranslator:
             data["cause"] = {"type": "toolCall", "tool_call_id": call_id}
         yield namespace, data
 
-    def task_ended(self, namespace: Namespace, task: Mapping[str, Any]) -> Iterator[Lived]:
+    def task_ended(self, namespace: Namespace, task: JsonMapping) -> Iterator[Lived]:
         for child in [child for child in self._open if child[:-1] == namespace]:
             if child[-1].partition(":")[2] == task.get("id"):
                 yield child, self._ended(child, *_status(task))
@@ -59,7 +61,7 @@ class LifecycleTranslator:
         return {**data, "error": error} if error else data
 
 
-def _status(task: Mapping[str, Any]) -> tuple[str, str | None]:
+def _status(task: JsonMapping) -> tuple[str, str | None]:
     if task.get("interrupts"):
         return "interrupted", None
     if error := task.get("error"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from .blocks import Blocks, Data, blocks_of
 from .events import Namespace
@@ -19,8 +21,8 @@ class _Message:
 
     message_id: str
     blocks: Blocks = field(default_factory=Blocks)
-    usage: dict[str, Any] | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
+    usage: JsonObject | None = None
+    metadata: JsonObject = field(default_factory=dict)
 
 
 class MessageTranslator:
@@ -29,7 +31,7 @@ class MessageTranslator:
     def __init__(self) -> None:
         self._open: dict[tuple[Namespace, str], _Message] = {}
 
-    def feed(self, namespace: Namespace, message: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[Said]:
+    def feed(self, namespace: Namespace, message: JsonMapping, metadata: JsonMapping) -> Iterator[Said]:
         """Yield the events of one stream entry: a chunk, or a message that has arrived whole."""
         if message.get("type") == "ai":
             yield from ((namespace, data) for data in _whole(message, metadata))
@@ -72,7 +74,7 @@ class MessageTranslator:
         return {**data, "message_id": message.message_id, "run_id": message.message_id}
 
 
-def _whole(message: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[Data]:
+def _whole(message: JsonMapping, metadata: JsonMapping) -> Iterator[Data]:
     yield _start(str(message.get("id") or ""), metadata)
     blocks = Blocks()
     for block in blocks_of(message):
@@ -80,14 +82,14 @@ def _whole(message: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[
     yield _end(message.get("usage_metadata"), message.get("response_metadata") or {})
 
 
-def _start(message_id: str, metadata: Mapping[str, Any]) -> Data:
+def _start(message_id: str, metadata: JsonMapping) -> Data:
     start: Data = {"event": "message-start", "role": "ai", "id": message_id}
     if node := metadata.get("langgraph_node"):
         start["metadata"] = {"langgraph_node": node}
     return start
 
 
-def _end(usage: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> Data:
+def _end(usage: JsonMapping | None, metadata: JsonMapping) -> Data:
     end: Data = {"event": "message-finish"}
     if usage:
         end["usage"] = dict(usage)
@@ -96,7 +98,7 @@ def _end(usage: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> Data:
     return end
 
 
-def _added(before: dict[str, Any] | None, more: Any) -> dict[str, Any] | None:
+def _added(before: JsonObject | None, more: Any) -> JsonObject | None:
     """Return the sum of two partial token counts."""
     if not isinstance(more, dict):
         return before

@@ -6,8 +6,10 @@ message that answers it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
+
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from .blocks import Data
 from .compact_messages import is_message, slim_message
@@ -21,17 +23,17 @@ class ToolTranslator:
     """Tool calls of one run."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Mapping[str, Any]] = {}
+        self._known: dict[str, JsonMapping] = {}
         self._started: set[str] = set()
         self._ended: set[str] = set()
 
-    def task_started(self, task: Mapping[str, Any]) -> Iterator[Data]:
+    def task_started(self, task: JsonMapping) -> Iterator[Data]:
         for call in _calls_of(task):
             self._known[str(call.get("id"))] = call
             if str(task.get("name")) == _TOOL_NODE or _is_dispatch(task.get("input")):
                 yield from self._start(call)
 
-    def message(self, message: Mapping[str, Any]) -> Iterator[Data]:
+    def message(self, message: JsonMapping) -> Iterator[Data]:
         """Process a message that has arrived whole."""
         for call in message.get("tool_calls") or ():
             self._known[str(call.get("id"))] = call
@@ -43,7 +45,7 @@ class ToolTranslator:
         for message in _messages_in(value):
             yield from self.message(message)
 
-    def _start(self, call: Mapping[str, Any]) -> Iterator[Data]:
+    def _start(self, call: JsonMapping) -> Iterator[Data]:
         call_id = str(call.get("id"))
         if call_id not in self._started and call_id not in self._ended:
             self._started.add(call_id)
@@ -54,7 +56,7 @@ class ToolTranslator:
                 "input": call.get("args") or {},
             }
 
-    def _end(self, call_id: str, message: dict[str, Any]) -> Iterator[Data]:
+    def _end(self, call_id: str, message: JsonObject) -> Iterator[Data]:
         if call_id in self._ended:
             return
         yield from self._start(self._known.get(call_id) or {"id": call_id, "name": message.get("name")})
@@ -65,7 +67,7 @@ class ToolTranslator:
             yield {"event": "tool-finished", "tool_call_id": call_id, "output": slim_message(message)}
 
 
-def tool_call_of(task: Mapping[str, Any]) -> str | None:
+def tool_call_of(task: JsonMapping) -> str | None:
     """Return the id of the tool call for which a task was created; None if there is none."""
     if not _is_dispatch(task.get("input")):
         return None
@@ -76,7 +78,7 @@ def _is_dispatch(given: Any) -> bool:
     return isinstance(given, list) or (isinstance(given, dict) and isinstance(given.get("tool_call"), dict))
 
 
-def _calls_of(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _calls_of(task: JsonMapping) -> list[JsonMapping]:
     """Return the calls that a task received: one for itself, a list of them, or those of the last message of its
     state."""
     given = task.get("input")
@@ -88,7 +90,7 @@ def _calls_of(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [call for call in (messages[-1].get("tool_calls") if messages else None) or () if isinstance(call, dict)]
 
 
-def _messages_in(value: Any) -> list[dict[str, Any]]:
+def _messages_in(value: Any) -> list[JsonObject]:
     """Return the messages of a state or an update, in whatever channel they are."""
     if isinstance(value, dict):
         if is_message(value):
@@ -97,7 +99,7 @@ def _messages_in(value: Any) -> list[dict[str, Any]]:
     return _listed(value)
 
 
-def _listed(value: Any) -> list[dict[str, Any]]:
+def _listed(value: Any) -> list[JsonObject]:
     if is_message(value):
         return [value]
     return [one for one in value if is_message(one)] if isinstance(value, list) else []

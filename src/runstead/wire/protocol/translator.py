@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.types import RunRecord, RunStatus
 from runstead.runtime.stream_bridge import StreamEvent
 
@@ -43,7 +44,7 @@ class RunTranslator:
         self._messages, self._tools = MessageTranslator(), ToolTranslator()
         self._lifecycles = LifecycleTranslator()
         self._held: tuple[StreamEvent, Namespace, Any] | None = None
-        self._asked: dict[str, tuple[Namespace, Mapping[str, Any]]] = {}
+        self._asked: dict[str, tuple[Namespace, JsonMapping]] = {}
         self._with_tasks = "tasks" in run.spec.stream_modes
         self._with_checkpoints = "checkpoints" in run.spec.stream_modes
         self._begun = self._paused = self.over = False
@@ -135,7 +136,7 @@ class RunTranslator:
         at = self._numbers.at(run.ended_at)
         yield ProtocolEvent(f"synth:{run.run_id}:values", at, "values", (), self._time, slim_state(state))
 
-    def asked(self, namespace: Namespace, interrupt: Mapping[str, Any]) -> None:
+    def asked(self, namespace: Namespace, interrupt: JsonMapping) -> None:
         """Record an interrupt of the run, which is reported at the end: before the run has settled, it cannot be
         answered.
 

@@ -12,6 +12,7 @@ from langchain_core.embeddings import Embeddings
 from langgraph.store.base import get_text_at_path
 
 from runstead.resources.items import EmbeddingFailed
+from runstead.runtime.json_types import JsonMapping
 
 from .ranking import packed
 
@@ -80,12 +81,12 @@ class ItemIndex:
         )
 
 
-def texts_at(value: Mapping[str, Any], paths: Sequence[str]) -> list[str]:
+def texts_at(value: JsonMapping, paths: Sequence[str]) -> list[str]:
     """Return the texts of ``value`` at ``paths``; paths that do not exist yield none."""
     return [text for path in paths for text in get_text_at_path(dict(value), path) if text]
 
 
-def words_at(value: Mapping[str, Any], paths: Sequence[str]) -> str:
+def words_at(value: JsonMapping, paths: Sequence[str]) -> str:
     """Return the texts at ``paths`` as one text. For a whole value it contains the values without the field names."""
     return "\n".join(" ".join(_leaves(value)) if path == "$" else " ".join(texts_at(value, [path])) for path in paths)
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection
+
+from runstead.runtime.json_types import JsonObject
 
 from ..database import Database
 from ..dialect import add_unless_there
@@ -33,11 +34,11 @@ async def import_legacy_items(path: Path, database: Database) -> int:
     return taken
 
 
-def _read(path: Path) -> list[dict[str, Any]] | None:
+def _read(path: Path) -> list[JsonObject] | None:
     return list(_rows(path)) if path.is_file() else None
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def _rows(path: Path) -> Iterator[JsonObject]:
     with closing(sqlite3.connect(path)) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'store'").fetchone():
             return

@@ -30,6 +30,7 @@ from sqlalchemy import Connection, and_, delete, select, tuple_, update
 
 from runstead.resources.item_filters import check_filter
 from runstead.runtime.clock import Clock
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.types import Holder
 
@@ -48,9 +49,9 @@ BATCH: Final = 500
 class ItemValues(Protocol):
     """Converts values of items to their stored form and back, outside of transactions."""
 
-    async def stored(self, values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]: ...
+    async def stored(self, values: Sequence[JsonObject]) -> list[JsonObject]: ...
 
-    async def read(self, places: Sequence[Place], values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]: ...
+    async def read(self, places: Sequence[Place], values: Sequence[JsonObject]) -> list[JsonObject]: ...
 
 
 class SqlItemStore(BaseStore):
@@ -158,7 +159,7 @@ class SqlItemStore(BaseStore):
             _to_item(row, value, SearchItem, score=score) for (row, score), value in zip(scored, values, strict=True)
         ]
 
-    async def _read_values(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    async def _read_values(self, rows: Sequence[Any]) -> list[JsonObject]:
         values = [orjson.loads(row.value) for row in rows]
         if self._values is None:
             return values
@@ -209,7 +210,7 @@ class SqlItemStore(BaseStore):
 
         await self._database.write(work)
 
-    async def _vectors(self, values: Mapping[Place, tuple[dict[str, Any], Any]]) -> dict[Place, list[bytes]]:
+    async def _vectors(self, values: Mapping[Place, tuple[JsonObject, Any]]) -> dict[Place, list[bytes]]:
         if self._index is None:
             return {}
         fields = self._index.fields
@@ -220,13 +221,13 @@ class SqlItemStore(BaseStore):
         return {place: [made[text] for text in dict.fromkeys(own)] for place, own in texts.items()}
 
 
-def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(value: JsonMapping) -> JsonObject:
     """Return the value in the form in which it will be read: values that orjson converts to text become text."""
-    plain: dict[str, Any] = orjson.loads(orjson.dumps(dict(value)))
+    plain: JsonObject = orjson.loads(orjson.dumps(dict(value)))
     return plain
 
 
-def _to_row(place: Place, op: PutOp, value: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def _to_row(place: Place, op: PutOp, value: JsonMapping, now: datetime) -> JsonObject:
     return {
         "namespace": place[0],
         "key": place[1],
@@ -239,7 +240,7 @@ def _to_row(place: Place, op: PutOp, value: Mapping[str, Any], now: datetime) ->
     }
 
 
-def _to_item(row: Any, value: dict[str, Any], kind: Any, **more: Any) -> Any:
+def _to_item(row: Any, value: JsonObject, kind: Any, **more: Any) -> Any:
     return kind(
         namespace=labels_of(row.namespace),
         key=row.key,

@@ -15,6 +15,7 @@ from langgraph.store.base import SearchOp
 from sqlalchemy import ColumnElement, Connection, Join, Select, and_, insert, select
 
 from runstead.resources.item_filters import matches_filter
+from runstead.runtime.json_types import JsonObject
 
 from ..schema import item_vectors, items
 from .queries import BATCH, Place, alive, below
@@ -50,7 +51,7 @@ class VectorsComparedHere:
         return compared(connection, query, vectors_of(embedder, op, now), op)
 
 
-def rows_of(place: Place, embedder: str, vectors: Sequence[bytes]) -> list[dict[str, Any]]:
+def rows_of(place: Place, embedder: str, vectors: Sequence[bytes]) -> list[JsonObject]:
     return [
         {"namespace": place[0], "key": place[1], "number": number, "embedder": embedder, "vector": vector}
         for number, vector in enumerate(vectors)

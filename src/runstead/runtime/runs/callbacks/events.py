@@ -16,6 +16,7 @@ from langgraph.errors import GraphBubbleUp
 from runstead.runtime.converters import from_message, text_of
 from runstead.runtime.serialization import jsonable
 
+from ...json_types import JsonObject
 from ..error_redaction import REDACTING, ErrorRedactor
 from ..store.event_store import RunEvent, RunEventCategory
 from ..types import RunId, ThreadId
@@ -108,7 +109,7 @@ class RunEventCallback(BaseCallbackHandler):
         self._record("llm_error", "trace", content, caller=caller_of(tags))
 
     def on_tool_start(
-        self, serialized: Any, input_str: str, *, run_id: UUID, inputs: dict[str, Any] | None = None, **kwargs: Any
+        self, serialized: Any, input_str: str, *, run_id: UUID, inputs: JsonObject | None = None, **kwargs: Any
     ) -> None:
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         self._tools[run_id] = name

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias
 
+from ...json_types import JsonMapping
 from ..types import Holder, RunId, ThreadId
 
 RunEventCategory: TypeAlias = Literal["lifecycle", "trace", "message"]
@@ -22,7 +23,7 @@ class RunEvent:
     category: RunEventCategory
     content: Any
     created_at: datetime
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: JsonMapping = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
+from ...json_types import JsonMapping
 from ..types import ThreadId, ThreadPriority
 
 
@@ -13,7 +13,7 @@ from ..types import ThreadId, ThreadPriority
 class ThreadScheduling:
     """Metadata of a thread, and its priority; None if none has been assigned."""
 
-    metadata: Mapping[str, Any]
+    metadata: JsonMapping
     priority: ThreadPriority | None
 
 

@@ -13,10 +13,12 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from runstead.runtime.runs.agents import Agent, AgentFactory
 
+from ....json_types import JsonObject
+
 
 @asynccontextmanager
 async def open_agent(
-    factory: AgentFactory, config: dict[str, Any], checkpointer: BaseCheckpointSaver[Any], store: Any | None
+    factory: AgentFactory, config: JsonObject, checkpointer: BaseCheckpointSaver[Any], store: Any | None
 ) -> AsyncIterator[Agent]:
     """Yield the agent, ready to run, for the duration of a block."""
     async with factory.build(config, store) as graph:

@@ -22,6 +22,7 @@ from runstead.runtime.runs.types import StopReason
 from runstead.runtime.serialization import encode
 from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
 
+from ....json_types import JsonObject
 from .agent import open_agent
 from .chunks import ChunkEncoder, EncodedEvent
 from .fenced_saver import FencedSaver
@@ -154,7 +155,7 @@ class AgentAttempt:
                     for event in encoder.encode(namespace, mode, chunk):
                         await self.queue.put(event)
 
-    async def _chunks(self, agent: Agent, config: dict[str, Any]) -> AsyncGenerator[GraphChunk, None]:
+    async def _chunks(self, agent: Agent, config: JsonObject) -> AsyncGenerator[GraphChunk, None]:
         # Close the generator here instead of leaving it to the garbage collector, so that the graph stores its pending
         # writes now.
         async with aclosing(agent.astream(self.plan.input, config, **self._options(agent))) as chunks:
@@ -162,7 +163,7 @@ class AgentAttempt:
                 yield chunk if self.plan.subgraphs else ((), *chunk)
 
     async def _events(
-        self, agent: Agent, config: dict[str, Any], encoder: ChunkEncoder
+        self, agent: Agent, config: JsonObject, encoder: ChunkEncoder
     ) -> AsyncGenerator[GraphChunk, None]:
         """Run the graph through ``astream_events``, and unwrap the root's chunks from their events."""
         root: str | None = None
@@ -176,16 +177,16 @@ class AgentAttempt:
                 else:
                     await self.queue.put(encoder.event(event))
 
-    def _config(self, agent: Agent) -> dict[str, Any]:
+    def _config(self, agent: Agent) -> JsonObject:
         """Return the plan's config without mirrored context values that do not fit the graph's context schema."""
         dropped = self.plan.mirrored - self._context(agent).keys()
         configurable = {key: value for key, value in self.plan.config["configurable"].items() if key not in dropped}
         return {**self.plan.config, "configurable": configurable}
 
-    def _context(self, agent: Agent) -> dict[str, Any]:
+    def _context(self, agent: Agent) -> JsonObject:
         return fitting_context(getattr(agent, "context_schema", None), self.plan.context)
 
-    def _options(self, agent: Agent) -> dict[str, Any]:
+    def _options(self, agent: Agent) -> JsonObject:
         options = {**self.plan.options, "context": self._context(agent)}
         if (channels := getattr(agent, "output_channels", None)) is not None:
             # By default, LangGraph streams private channels too.

@@ -16,6 +16,7 @@ from runstead.runtime.runs.redaction import redact
 from runstead.runtime.runs.types import StreamMode
 from runstead.runtime.serialization import encode
 
+from ....json_types import JsonMapping, JsonObject
 from .partial_answers import PartialAnswers, StreamedAnswers
 
 EncodedEvent: TypeAlias = tuple[str, bytes]
@@ -38,7 +39,7 @@ class ChunkEncoder:
         self._parts: dict[str, list[BaseMessageChunk]] = {}
         self._announced: set[str] = set()
         self._metadata: tuple[Any, bytes] = (None, b"null")
-        self._asked: dict[str, Any] = {}
+        self._asked: JsonObject = {}
         self.last_values: Any = None
         """Last values of the root graph, not yet encoded, with all interrupts raised so far."""
 
@@ -62,7 +63,7 @@ class ChunkEncoder:
             case _:
                 yield _name(mode, namespace), encode(chunk)
 
-    def event(self, event: Mapping[str, Any]) -> EncodedEvent:
+    def event(self, event: JsonMapping) -> EncodedEvent:
         """Return the stream event for an event of ``astream_events``."""
         shown = _redacted_metadata(event)
         if isinstance(data := shown.get("data"), Mapping) and "error" in data:
@@ -89,7 +90,7 @@ class ChunkEncoder:
         self._announced.clear()
 
     def _message(
-        self, namespace: tuple[str, ...], message: BaseMessage, metadata: Mapping[str, Any]
+        self, namespace: tuple[str, ...], message: BaseMessage, metadata: JsonMapping
     ) -> Iterator[EncodedEvent]:
         if isinstance(message, BaseMessageChunk):
             self._remember(namespace, message, metadata)
@@ -106,7 +107,7 @@ class ChunkEncoder:
         else:
             yield "messages/complete", encode([message])
 
-    def _remember(self, namespace: tuple[str, ...], chunk: BaseMessageChunk, metadata: Mapping[str, Any]) -> None:
+    def _remember(self, namespace: tuple[str, ...], chunk: BaseMessageChunk, metadata: JsonMapping) -> None:
         key = chunk.id or ""
         if (parts := self._parts.get(key)) is not None:
             parts.append(chunk)
@@ -121,7 +122,7 @@ class ChunkEncoder:
         parts[:] = [sum(parts[1:], start=parts[0])]
         return parts[0]
 
-    def _encoded_metadata(self, metadata: Mapping[str, Any]) -> bytes:
+    def _encoded_metadata(self, metadata: JsonMapping) -> bytes:
         # LangGraph passes the same mapping object for every token of a model call.
         if self._metadata[0] is not metadata:
             self._metadata = (metadata, encode(redact(metadata)))
@@ -150,7 +151,7 @@ def _redacted_task(task: Any, texts: ErrorRedactor) -> Any:
     return shown
 
 
-def _redacted_metadata(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
+def _redacted_metadata(chunk: JsonMapping) -> JsonMapping:
     metadata = chunk.get("metadata")
     return {**chunk, "metadata": redact(metadata)} if isinstance(metadata, Mapping) else chunk
 
@@ -180,13 +181,13 @@ def _debug_task(task: Any) -> Any:
     return {**{key: value for key, value in task.items() if key != "state"}, "checkpoint": _place(task["state"])}
 
 
-def _place(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _place(config: JsonMapping | None) -> JsonObject | None:
     if not config:
         return None
     return {key: config["configurable"][key] for key in _PLACE_KEYS if key in config["configurable"]}
 
 
-def _redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def _redacted_config(config: JsonMapping) -> JsonObject:
     return {"configurable": redact(config.get("configurable", {}))}
 
 

@@ -27,6 +27,8 @@ from langgraph.checkpoint.base import (
 from runstead.runtime.runs.types import Holder
 from runstead.runtime.storage_fault import StorageFault
 
+from ....json_types import JsonObject
+
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
@@ -94,7 +96,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         inner: BaseCheckpointSaver[Any],
         home: asyncio.AbstractEventLoop,
         guard: Callable[[], Coroutine[Any, Any, None]],
-        stamp: dict[str, Any],
+        stamp: JsonObject,
         check: Callable[[], bool] | None = None,
         holder: Holder | None = None,
         hidden: frozenset[str] = frozenset(),
@@ -133,7 +135,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         self,
         config: RunnableConfig | None,
         *,
-        filter: dict[str, Any] | None = None,
+        filter: JsonObject | None = None,
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
@@ -182,7 +184,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         self,
         config: RunnableConfig | None,
         *,
-        filter: dict[str, Any] | None = None,
+        filter: JsonObject | None = None,
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:

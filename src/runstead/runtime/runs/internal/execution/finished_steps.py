@@ -7,16 +7,17 @@ the two leaves a thread that looks finished: it has no next node, and a run with
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from runstead.runtime.runs.agents import Agent
 from runstead.runtime.runs.exceptions import LeaseLost
 
+from ....json_types import JsonMapping
+
 _log = logging.getLogger(__name__)
 
 
-async def finish_step(agent: Agent, config: Mapping[str, Any], state: Any) -> bool:
+async def finish_step(agent: Agent, config: JsonMapping, state: Any) -> bool:
     """Write the checkpoint after the last step of a thread if it is missing. Return whether it was missing.
 
     ``state`` is the state read with ``config``, which names no checkpoint. No node is executed: the graph stops before

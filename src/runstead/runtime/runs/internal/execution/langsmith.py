@@ -16,6 +16,7 @@ from langchain_core.tracers.langchain import LangChainTracer
 from langsmith import tracing_context
 from langsmith.utils import tracing_is_enabled
 
+from ....json_types import JsonMapping
 from .planner import ExecutionPlan
 
 _TRACE: Final = "langsmith-trace"
@@ -39,7 +40,7 @@ def traced(plan: ExecutionPlan) -> Iterator[list[Any]]:
         yield tracers
 
 
-def _parent(configurable: Mapping[str, Any]) -> Mapping[str, str] | None:
+def _parent(configurable: JsonMapping) -> Mapping[str, str] | None:
     """Return the caller's trace, in the form of its headers."""
     if not isinstance(trace := configurable.get(_TRACE), str):
         return None

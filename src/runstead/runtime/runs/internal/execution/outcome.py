@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from runstead.runtime.field_encryption import EncryptionFailed
 from runstead.runtime.runs.error_redaction import ErrorRedactor
@@ -18,6 +18,7 @@ from runstead.runtime.runs.types import (
     ThreadStatus,
 )
 
+from ....json_types import JsonObject
 from .. import lifecycle
 from .attempt import AttemptEnd
 from .snapshot import StateSnapshot
@@ -97,7 +98,7 @@ def unencryptable_outcome(outcome: Outcome, error: EncryptionFailed) -> Outcome:
 
 
 def _failure_of(error: Exception, texts: ErrorRedactor) -> RunFailure:
-    facts: dict[str, Any] = {}
+    facts: JsonObject = {}
     if isinstance(error, UnknownInterruptError):
         facts = {
             "reason": "unknown_interrupt",

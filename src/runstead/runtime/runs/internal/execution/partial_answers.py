@@ -25,6 +25,7 @@ from runstead.runtime.runs.interrupts import NO_TASK
 from runstead.runtime.runs.stored_state import read_state
 from runstead.runtime.runs.types import StopReason
 
+from ....json_types import JsonMapping
 from .planner import ExecutionPlan
 
 _log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class StreamedAnswers:
     asides: PartialAnswers
     _said: dict[str, dict[str, _Said]] = field(default_factory=dict)
 
-    def begun(self, key: str, parts: Sequence[BaseMessageChunk], metadata: Mapping[str, Any]) -> None:
+    def begun(self, key: str, parts: Sequence[BaseMessageChunk], metadata: JsonMapping) -> None:
         """Record the first part of a message of the root graph. The caller appends later parts to ``parts``."""
         if not isinstance(parts[0], AIMessageChunk):
             return

@@ -14,6 +14,8 @@ from langgraph.types import Command, Send
 from runstead.runtime.runs.redaction import identity_keys
 from runstead.runtime.runs.types import Lease, RunCommand, RunSpec, RunTracing, StreamMode
 
+from ....json_types import JsonMapping, JsonObject
+
 _LANGGRAPH_VERSION: Final = version("langgraph")
 
 _GRAPH_MODES: Final[Mapping[StreamMode, str]] = {
@@ -41,8 +43,8 @@ class ExecutionPlan:
     graph_id: str
     resuming: bool
     input: Any
-    config: dict[str, Any]
-    context: Mapping[str, Any] | None
+    config: JsonObject
+    context: JsonMapping | None
     mirrored: frozenset[str]
     wanted: frozenset[StreamMode]
     graph_modes: tuple[str, ...]
@@ -59,13 +61,13 @@ class ExecutionPlan:
         return "events" in self.wanted
 
     @property
-    def state_config(self) -> dict[str, Any]:
+    def state_config(self) -> JsonObject:
         """Config that reads the thread's latest state."""
         configurable = {k: v for k, v in self.config["configurable"].items() if k != "checkpoint_id"}
         return {**self.config, "configurable": {**configurable, "checkpoint_ns": ""}}
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> JsonObject:
         """Keyword arguments for ``astream``."""
         return {
             "context": self.context,
@@ -117,13 +119,13 @@ def _command(command: RunCommand, update: Any) -> Command[Any]:
     update = command.update if command.update is not None else update
     if isinstance(update, list):
         update = [tuple(pair) for pair in update]
-    fields: dict[str, Any] = {"update": update, "goto": goto}
+    fields: JsonObject = {"update": update, "goto": goto}
     if command.has_resume:
         fields["resume"] = command.resume
     return Command(**fields)
 
 
-def _config(lease: Lease, *, resuming: bool) -> dict[str, Any]:
+def _config(lease: Lease, *, resuming: bool) -> JsonObject:
     run, spec = lease.run, lease.run.spec
     identity = {
         "run_id": run.run_id,
@@ -131,8 +133,8 @@ def _config(lease: Lease, *, resuming: bool) -> dict[str, Any]:
         "graph_id": spec.graph_id,
         "assistant_id": run.assistant_id,
     }
-    given: Mapping[str, Any] = spec.config.get("configurable", {})
-    configurable: dict[str, Any] = {**given, **identity, **identity_keys(run.actor, given)}
+    given: JsonMapping = spec.config.get("configurable", {})
+    configurable: JsonObject = {**given, **identity, **identity_keys(run.actor, given)}
     if spec.checkpoint is not None and not resuming:
         # Only if given: LangChain copies the configurable into the metadata of every event.
         if spec.checkpoint.checkpoint_ns:
@@ -141,7 +143,7 @@ def _config(lease: Lease, *, resuming: bool) -> dict[str, Any]:
             configurable["checkpoint_id"] = spec.checkpoint.checkpoint_id
         if spec.checkpoint.checkpoint_map:
             configurable["checkpoint_map"] = dict(spec.checkpoint.checkpoint_map)
-    config: dict[str, Any] = {
+    config: JsonObject = {
         **{k: v for k, v in spec.config.items() if k in ("tags", "recursion_limit", "max_concurrency", "run_name")},
         "configurable": configurable,
         "metadata": {
