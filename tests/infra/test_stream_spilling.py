@@ -372,7 +372,7 @@ async def test_uncreatable_spool_directory_falls_back_to_memory(
         await publish(bridge, 1_000)
         assert bridge.bytes_in_memory <= 12_500
         assert ids_of(await read(await bridge.subscribe(RUN, "-1")))[-1] == "1-1000"
-    assert "kept in memory alone" in caplog.text
+    assert "kept in memory only" in caplog.text
 
 
 async def test_disk_slower_than_the_run_delays_it_and_loses_nothing(clock: ManualClock, disk: Disk) -> None:
