@@ -27,8 +27,8 @@ from runstead.infra.checkpoints.blocked_names import BlockedNames
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.checkpoints.serde import CheckpointSerializer
 from runstead.infra.checkpoints.sqlite import open_checkpoints
-from runstead.infra.checkpoints.tables import checkpoints, writes
 from runstead.infra.engines.postgres import PostgresDatabase
+from runstead.infra.storage.checkpoint_tables import checkpoints, writes
 
 SINGLE, POSITIONAL, KEYWORDS, METHOD, PYDANTIC_1, PYDANTIC_2 = range(6)
 

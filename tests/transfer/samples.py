@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert
 
-from runstead.infra.checkpoints.tables import checkpoints, writes
+from runstead.infra.storage.checkpoint_tables import checkpoints, writes
 from runstead.infra.storage.schema import runs, threads
 
 NOW: Final = datetime(2030, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)

@@ -18,14 +18,13 @@ import pytest
 
 from runstead.bootstrap.migrations import migrate_schema
 from runstead.infra.engines.data_dir import own_data_dir
-from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.storage.migrations import HEAD
 from runstead.infra.transfer.backup import back_up, restore
 from runstead.infra.transfer.exceptions import FileUnusable, TransferError
 from runstead.resources.storage_errors import StorageUnusable
 from runstead.settings import load_settings
 from tests.cli.processes import Background, command_of, environ_of
-from tests.infra.test_sqlite_migrations import first_release
+from tests.infra.second_revision import SECOND, first_release, second_revision
 from tests.processes.test_exhaustion import GRAPHS, WITHIN, until
 
 pytestmark = pytest.mark.timeout(300)
@@ -208,28 +207,27 @@ def test_restore_is_refused_while_a_server_runs(tmp_path: Path) -> None:
 async def test_migration_keeps_a_backup_copy(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    async with open_sqlite(data / "runstead.db") as database:
-        await database.write(first_release)
-    found = await migrate_schema(load_settings({"data_dir": data}))
-    assert (found.before, found.after) == ("0001", HEAD)
+    await first_release(data / "runstead.db")
+    later = second_revision(tmp_path)
+    found = await migrate_schema(load_settings({"data_dir": data}), later)
+    assert (found.before, found.after, found.is_current) == (HEAD, SECOND, True)
     (copy,) = (data / "backups").iterdir()
-    assert copy.name == f"before-{HEAD}-from-0001.zip"
+    assert copy.name == f"before-{SECOND}-from-{HEAD}.zip"
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with own_data_dir(tmp_path / "before") as before:
         restore(copy, before)
     with closing(sqlite3.connect(tmp_path / "before" / "runstead.db")) as connection:
         assert connection.execute("SELECT run_id FROM runs").fetchall() == [("r-1",)]
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
     # The next start migrates nothing, and copies nothing.
-    await migrate_schema(load_settings({"data_dir": data}))
+    await migrate_schema(load_settings({"data_dir": data}), later)
     assert len(list((data / "backups").iterdir())) == 1
 
 
 async def test_migration_is_refused_when_no_backup_copy_can_be_written(tmp_path: Path) -> None:
-    async with open_sqlite(tmp_path / "runstead.db") as database:
-        await database.write(first_release)
+    await first_release(tmp_path / "runstead.db")
     (tmp_path / "backups").write_text("no folder")
     with pytest.raises(StorageUnusable, match="a copy cannot be kept"):
-        await migrate_schema(load_settings({"data_dir": tmp_path}))
+        await migrate_schema(load_settings({"data_dir": tmp_path}), second_revision(tmp_path))
     with closing(sqlite3.connect(tmp_path / "runstead.db")) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]

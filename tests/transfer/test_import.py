@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import Connection, Select, delete, func, select, text, update
 
 from runstead.infra.checkpoints.blocked_names import BlockedNames
-from runstead.infra.checkpoints.tables import checkpoints, writes
+from runstead.infra.storage.checkpoint_tables import checkpoints, writes
 from runstead.infra.storage.schema import runs, threads
 from runstead.infra.transfer.archive import Archive
 from runstead.infra.transfer.endpoints import data_dir_place
@@ -334,7 +334,7 @@ def _with_manifest(source: Path, target: Path, old: bytes, new: bytes) -> None:
 
 
 def _older(connection: Connection) -> None:
-    connection.execute(text("UPDATE alembic_version SET version_num = '0009'"))
+    connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
 
 
 def _beat(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings
 from sqlalchemy import Connection, text
 
-from runstead.infra.checkpoints.tables import marks
+from runstead.infra.storage.checkpoint_tables import marks
 from runstead.infra.transfer.archive import Archive
 from runstead.infra.transfer.endpoints import Place
 from runstead.infra.transfer.export import export

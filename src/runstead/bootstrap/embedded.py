@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import AsyncExitStack
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -17,7 +16,6 @@ from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.keyless import NO_KEYS
 from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE, own_data_dir
 from runstead.infra.storage.encryption_keys import check_encryption_keys
-from runstead.infra.storage.items.legacy_import import import_legacy_items
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.infra.stream_bridge.memory.spilling import SpillSettings
@@ -30,8 +28,6 @@ from runstead.settings import Settings
 from .migration_backup import back_up_before_migration
 from .options import event_store, stream_settings
 from .profile import Profile, Queue
-
-_log = logging.getLogger(__name__)
 
 
 async def open_embedded(
@@ -55,8 +51,6 @@ async def open_embedded(
         open_checkpoints(data_dir / CHECKPOINTS_FILE, serde=serde, field_cipher=field_cipher)
     )
     await check_pair(database, checkpoints.database, data_dir / CHECKPOINTS_FILE)
-    if taken := await import_legacy_items(data_dir / "items.db", database):
-        _log.info("imported %d items of an earlier version", taken)
     spill = SpillSettings(
         settings.stream_memory_bytes, settings.stream_disk_bytes, Spool(data_dir / "streams", cipher=cipher)
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from runstead.infra.engines.data_dir import RUNS_FILE
-from runstead.infra.storage.migrations import HEAD
+from runstead.infra.storage.migrations import REVISIONS, Revisions
 from runstead.infra.transfer.backup import back_up
 from runstead.private_files import make_directory
 from runstead.resources.storage_errors import StorageUnusable
@@ -20,16 +20,16 @@ _FOLDER: Final = "backups"
 _KEPT: Final = 2
 
 
-def back_up_before_migration(data_dir: Path) -> Path | None:
+def back_up_before_migration(data_dir: Path, revisions: Revisions = REVISIONS) -> Path | None:
     """Copy the databases to ``backups`` in the directory if this version would migrate them; return the copy.
 
     The copies of the two latest migrations are kept. Raises StorageError before anything is migrated.
     """
-    revision = _revision(data_dir / RUNS_FILE)
-    if revision is None or revision >= HEAD:
+    revision, head = _revision(data_dir / RUNS_FILE), revisions.head
+    if revision is None or revision >= head:
         return None
     folder = data_dir / _FOLDER
-    copy = folder / f"before-{HEAD}-from-{revision}.zip"
+    copy = folder / f"before-{head}-from-{revision}.zip"
     if copy.exists():
         # An interrupted migration is repeated; the first copy is the one from before it.
         return copy
@@ -40,10 +40,10 @@ def back_up_before_migration(data_dir: Path) -> Path | None:
             older.unlink()
     except OSError as error:
         raise StorageUnusable(
-            f"{data_dir} has to be migrated from revision {revision} to {HEAD}, and a copy cannot be kept in {folder} "
+            f"{data_dir} has to be migrated from revision {revision} to {head}, and a copy cannot be kept in {folder} "
             f"({error}); free some space, or move the directory to a larger disk"
         ) from error
-    _log.warning("migrating the schema from %s to %s; %s is a backup from before", revision, HEAD, copy)
+    _log.warning("migrating the schema from %s to %s; %s is a backup from before", revision, head, copy)
     return copy
 
 

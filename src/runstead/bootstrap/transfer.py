@@ -13,7 +13,6 @@ from typing import Final
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.infra.checkpoints.blocked_names import BlockedNames
 from runstead.infra.engines.data_dir import own_data_dir
-from runstead.infra.storage.items.legacy_import import import_legacy_items
 from runstead.infra.transfer.archive import Archive
 from runstead.infra.transfer.backup import Backup as Backup
 from runstead.infra.transfer.backup import back_up, copy_databases, restore
@@ -132,9 +131,7 @@ async def _place(settings: Settings, *, making: bool) -> AsyncIterator[Place]:
             raise TransferError(f"there is nothing in {settings.data_dir}; use the --data-dir of the server")
         data_dir = stack.enter_context(own_data_dir(settings.data_dir))
         _refuse_event_files(settings)
-        place = await stack.enter_async_context(data_dir_place(data_dir, making=making))
-        await import_legacy_items(data_dir / "items.db", place.database)
-        yield place
+        yield await stack.enter_async_context(data_dir_place(data_dir, making=making))
 
 
 def _refuse_event_files(settings: Settings) -> None:

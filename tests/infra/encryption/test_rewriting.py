@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from sqlalchemy import Connection, LargeBinary, Table, select, update
 from sqlalchemy import Text as AnyText
 
-from runstead.infra.checkpoints import tables as checkpoint_tables
 from runstead.infra.checkpoints.encrypted import encrypted_serde, read_metadata
 from runstead.infra.checkpoints.serde import CheckpointSerializer
 from runstead.infra.encryption.cipher import CannotDecrypt
@@ -23,6 +22,7 @@ from runstead.infra.encryption.envelope import seal_document
 from runstead.infra.encryption.keyring import Keyring
 from runstead.infra.key_rotation.recoding import PLAIN, encrypted_checkpoint_tables, encrypted_tables, recoded
 from runstead.infra.key_rotation.rewriting import Usage, replaced, rewrite, usage_of
+from runstead.infra.storage import checkpoint_tables
 from runstead.infra.storage.column_types import is_of
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.encrypted_types import EncryptedBytes, HashedText, use_cipher

@@ -30,7 +30,7 @@ async def open_checkpoints(
 ) -> AsyncIterator[SqliteCheckpoints]:
     """Open the checkpoint file, and create it if it is missing. Raises StorageError with the remedy."""
     async with open_sqlite(path) as database:
-        await database.write(lambda connection: set_up(driver_of(connection)))
+        await database.write(set_up)
         saver = SqlCheckpointSaver(database, serde=serde, near=True, durable=False, field_cipher=field_cipher)
         # No other process writes to the file, so the holder's own check is sufficient.
         yield SqliteCheckpoints(database, saver)

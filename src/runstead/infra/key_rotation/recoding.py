@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from sqlalchemy import Table
 
-from runstead.infra.checkpoints import tables as checkpoint_tables
 from runstead.infra.checkpoints.encrypted import METADATA, NAME, VALUE, sealed_metadata
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.envelope import open_document, sealed_bytes, sealed_value_bytes
+from runstead.infra.storage import checkpoint_tables
 from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from ..storage import json_text

@@ -17,7 +17,7 @@ from runstead.infra.engines.postgres_pool import PostgresOptions
 from runstead.resources.storage_errors import SchemaTooNew, StorageUnusable
 
 from .encrypted_types import use_cipher
-from .migrations import HEAD, migrate, revision_of
+from .migrations import REVISIONS, Revisions, migrate, revision_of
 
 
 @asynccontextmanager
@@ -27,6 +27,7 @@ async def open_postgres_storage(
     *,
     migrating: bool = True,
     cipher: Cipher | None = None,
+    revisions: Revisions = REVISIONS,
 ) -> AsyncIterator[PostgresDatabase]:
     """Open the database for the stores, with the schema of this version and values encrypted by ``cipher``.
 
@@ -36,17 +37,17 @@ async def open_postgres_storage(
     async with open_postgres(url, options) as database:
         use_cipher(database.dialect, cipher)
         found = await database.read(lambda connection: schema_revision(connection, database.options.schema))
-        if found != HEAD:
-            if found is not None and found > HEAD:
+        if found != revisions.head:
+            if found is not None and found > revisions.head:
                 raise SchemaTooNew(found)
             if not migrating:
                 raise StorageUnusable(f"the schema of {database.place} is behind; run `runstead migrate` first")
-            await database.write(lambda connection: migrate_postgres(connection, database.options.schema))
+            await database.write(lambda connection: migrate_postgres(connection, database.options.schema, revisions))
         yield database
 
 
-def migrate_postgres(connection: Connection, schema: str) -> None:
-    """Create the schema if it is missing, and migrate it to HEAD, in the caller's transaction."""
+def migrate_postgres(connection: Connection, schema: str, revisions: Revisions = REVISIONS) -> None:
+    """Create the schema if it is missing, and migrate it to the latest revision, in the caller's transaction."""
     # Building an index may take long, and so may a migration that came before us.
     for name, value in (
         ("statement_timeout", "0"),
@@ -59,7 +60,7 @@ def migrate_postgres(connection: Connection, schema: str) -> None:
     connection.execute(text("SET LOCAL lock_timeout = '10s'"))
     if not _exists(connection, schema):
         connection.exec_driver_sql(f"CREATE SCHEMA {connection.dialect.identifier_preparer.quote(schema)}")
-    migrate(connection)
+    migrate(connection, revisions)
 
 
 def schema_revision(connection: Connection, schema: str) -> str | None:

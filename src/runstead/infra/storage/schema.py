@@ -1,4 +1,4 @@
-"""The current tables. Their history is in `migrations`."""
+"""The current tables, which a new database gets. Changes to released ones are in `migrations`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from .encrypted_types import EncryptedBytes, EncryptedMetadata, EncryptedText, H
 
 metadata: Final = MetaData(
     naming_convention={
+        "pk": "pk_%(table_name)s",
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     }

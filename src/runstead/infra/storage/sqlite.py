@@ -11,16 +11,18 @@ from runstead.infra.engines.sqlite import SqliteDatabase, open_sqlite
 
 from .dialect import prepare_sqlite
 from .encrypted_types import use_cipher
-from .migrations import migrate
+from .migrations import REVISIONS, Revisions, migrate
 
 
 @asynccontextmanager
-async def open_storage(path: Path, cipher: Cipher | None = None) -> AsyncIterator[SqliteDatabase]:
+async def open_storage(
+    path: Path, cipher: Cipher | None = None, revisions: Revisions = REVISIONS
+) -> AsyncIterator[SqliteDatabase]:
     """Open ``path`` for the stores, with the schema of this version and values encrypted by ``cipher``.
 
     Raises StorageError with the remedy.
     """
     async with open_sqlite(path, synchronous="FULL", prepare=prepare_sqlite) as database:
         use_cipher(database.dialect, cipher)
-        await database.write(migrate)
+        await database.write(lambda connection: migrate(connection, revisions))
         yield database

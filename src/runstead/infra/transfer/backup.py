@@ -33,7 +33,7 @@ _VERSION: Final = 1
 _MANIFEST: Final = "manifest.json"
 _EVENTS: Final = "events"
 # The runs' database last: a directory counts as a server's only if it has this file.
-DATABASES: Final = ("items.db", CHECKPOINTS_FILE, RUNS_FILE)
+DATABASES: Final = (CHECKPOINTS_FILE, RUNS_FILE)
 _WAIT_SECONDS: Final = 30.0
 """Seconds to wait for a server that is writing."""
 _BLOCK: Final = 1024 * 1024

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Table
 
-from runstead.infra.checkpoints import tables as checkpoint_tables
+from runstead.infra.storage import checkpoint_tables
 from runstead.infra.storage import schema as tables
 
 

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from runstead.infra.checkpoints import tables
 from runstead.infra.checkpoints.blocked_names import BlockedNames
+from runstead.infra.storage import checkpoint_tables as tables
 
 from .archive import Archive, table_of
 from .exceptions import UnsafeValues
