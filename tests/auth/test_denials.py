@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from fastapi import APIRouter
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from langgraph_sdk import get_client
 from websockets.asyncio.client import connect
@@ -21,7 +22,8 @@ from websockets.exceptions import ConnectionClosed
 from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
 from runstead.gateway import routes
-from runstead.gateway.auth.policy import OPEN_PATHS, ROUTE_PERMISSIONS
+from runstead.gateway.auth.policy import OPEN_PATHS
+from runstead.gateway.route_declaration import permissions_of
 from tests.servers.sqlite import current_data
 
 from .tutorial_handlers import READER_TOKEN
@@ -55,14 +57,18 @@ def filled(path: str) -> str:
 def guarded() -> set[tuple[str, str]]:
     """Methods and paths of all routes that are not open, also of those missing in the OpenAPI document."""
     found: set[tuple[str, str]] = set()
-    for name in pkgutil.iter_modules(routes.__path__):
-        module = importlib.import_module(f"{routes.__name__}.{name.name}")
-        for route in module.router.routes:
+    for router in routers():
+        for route in router.routes:
             if isinstance(route, APIWebSocketRoute):
                 found.add(("WEBSOCKET", route.path))
             elif isinstance(route, APIRoute) and route.path not in OPEN_PATHS:
                 found |= {(method, route.path) for method in route.methods or ()}
     return found
+
+
+def routers() -> list[APIRouter]:
+    names = [f"{routes.__name__}.{found.name}" for found in pkgutil.iter_modules(routes.__path__)]
+    return [importlib.import_module(name).router for name in names]
 
 
 async def test_handler_is_called_for_any_request_body(url: str) -> None:
@@ -93,7 +99,7 @@ async def test_web_socket_is_closed_when_the_handler_refuses(url: str) -> None:
 
 
 def test_handler_is_called_for_every_route() -> None:
-    assert guarded() == set(ROUTE_PERMISSIONS)
+    assert guarded() == {route for route, permission in permissions_of(routers()) if permission is not None}
 
 
 def sockets() -> set[tuple[str, str]]:

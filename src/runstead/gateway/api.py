@@ -20,6 +20,7 @@ from runstead.wire.remarks import HEADER as REMARKS
 
 from .auth.authentication import CHECK_SECONDS, Authentication
 from .auth.authorization import authorize
+from .auth.policy import PathTemplates
 from .custom_app import Cors as CorsMiddleware
 from .custom_app import CustomApp, CustomRoutes
 from .dependencies import answer, reject_nul
@@ -29,6 +30,7 @@ from .middleware import LoggedHeaders, MountPrefix
 from .openapi.document import describe, joined, secured
 from .page_guard import PageGuard, PagePolicy
 from .remark_headers import RemarkHeaders
+from .route_declaration import permissions_of
 from .routes import (
     assistants,
     crons,
@@ -119,6 +121,8 @@ def create_api(
     """
     around = surroundings or ApiEnvironment()
     has_meta = "meta" not in disabled
+    # Also of disabled resources: a custom app may serve their paths.
+    paths = PathTemplates(route for route, _ in permissions_of([module.router for module, _ in _ROUTES]))
     app = FastAPI(
         title="Runstead",
         version=__version__,
@@ -137,12 +141,18 @@ def create_api(
                 custom=around.custom,
                 authenticator=authenticator,
                 check_seconds=around.access_check_seconds,
+                paths=paths,
             ),
             Middleware(RemarkHeaders),
             Middleware(ErrorMiddleware),
             Middleware(SocketErrorMiddleware),
             Middleware(MemoryGuard, budget=around.memory),
-            Middleware(Authentication, authenticator=authenticator, check_seconds=around.access_check_seconds),
+            Middleware(
+                Authentication,
+                authenticator=authenticator,
+                check_seconds=around.access_check_seconds,
+                paths=paths,
+            ),
         ],
     )
     app.state.source = source

@@ -31,6 +31,7 @@ from runstead.wire.credentials import Authenticator
 from runstead.wire.errors import Unavailable
 
 from .auth.authentication import ACTOR, CHECK_SECONDS, WATCH, Authentication, own_path
+from .auth.policy import PathTemplates
 from .error_middleware import ErrorMiddleware, SocketErrorMiddleware
 from .lifespan import Lifespan
 from .loop_bridge import Work, bridged
@@ -164,8 +165,10 @@ class AuthGate:
     """Authentication of requests with the server's own error format. Errors of the app behind it pass through
     unchanged."""
 
-    def __init__(self, authenticator: Authenticator, check_seconds: float = CHECK_SECONDS) -> None:
-        self._authenticator, self._check_seconds = authenticator, check_seconds
+    def __init__(
+        self, authenticator: Authenticator, check_seconds: float = CHECK_SECONDS, paths: PathTemplates | None = None
+    ) -> None:
+        self._authenticator, self._check_seconds, self._paths = authenticator, check_seconds, paths
 
     async def through(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, is_open: bool = False) -> None:
         """Serve ``app`` for an authenticated caller; with ``is_open``, the built-in open paths need no
@@ -175,7 +178,13 @@ class AuthGate:
         async def inside(scope: Scope, receive: Receive, _: Send) -> None:
             admitted.append((scope, receive, require_actor_context("a route") if ACTOR in scope else None))
 
-        asking = Authentication(inside, self._authenticator, has_open_paths=is_open, check_seconds=self._check_seconds)
+        asking = Authentication(
+            inside,
+            self._authenticator,
+            has_open_paths=is_open,
+            check_seconds=self._check_seconds,
+            paths=self._paths,
+        )
         await ErrorMiddleware(SocketErrorMiddleware(asking))(scope, receive, send)
         for scope_inside, receive_inside, actor in admitted:
             if actor is None:
@@ -256,8 +265,10 @@ class CustomRoutes:
         custom: Callable[[], CustomApp | None],
         authenticator: Authenticator,
         check_seconds: float = CHECK_SECONDS,
+        paths: PathTemplates | None = None,
     ) -> None:
-        self._app, self._custom, self._door = app, custom, AuthGate(authenticator, check_seconds)
+        self._app, self._custom = app, custom
+        self._door = AuthGate(authenticator, check_seconds, paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or (custom := self._custom()) is None:

@@ -15,7 +15,7 @@ from runstead.wire.errors import BodyTooLarge
 
 from ..memory_guard import MEMORY, RequestMemory
 from .access_watch import AccessWatch
-from .policy import OPEN_PATHS, path_params_of
+from .policy import OPEN_PATHS, PathTemplates
 
 _MAX_BODY: Final = 32 * 1024 * 1024
 """Maximum bytes that are read for an authenticator; the limit for routes is a setting."""
@@ -38,9 +38,14 @@ class Authentication:
         *,
         has_open_paths: bool = True,
         check_seconds: float = CHECK_SECONDS,
+        paths: PathTemplates | None = None,
     ) -> None:
-        """Create the middleware. ``check_seconds`` is the interval at which callers are authenticated again."""
+        """Create the middleware. ``check_seconds`` is the interval at which callers are authenticated again.
+
+        ``paths``: those of routes, whose ids the authenticator gets.
+        """
         self._app, self._authenticator, self._check_seconds = app, authenticator, check_seconds
+        self._paths = paths or PathTemplates()
         self._open = OPEN_PATHS if has_open_paths else frozenset[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +58,7 @@ class Authentication:
                 await self._app(scope, receive, send)
             return
         body = _ReadAhead(receive)
-        ask = partial(self._authenticator.authenticate, _credentials(scope, body))
+        ask = partial(self._authenticator.authenticate, _credentials(scope, body, self._paths))
         actor = await ask()
         _assign(scope, actor)
         with acting(actor):
@@ -108,7 +113,7 @@ def own_path(scope: Scope) -> str:
     return path.removeprefix(scope.get("root_path", "")) or "/"
 
 
-def _credentials(scope: Scope, body: _ReadAhead) -> Credentials:
+def _credentials(scope: Scope, body: _ReadAhead, paths: PathTemplates) -> Credentials:
     client = scope.get("client")
     method, path = scope.get("method", "GET"), own_path(scope)
     return Credentials(
@@ -117,7 +122,7 @@ def _credentials(scope: Scope, body: _ReadAhead) -> Credentials:
         headers=_headers(scope),
         query=scope.get("query_string", b"").decode("latin-1"),
         client=client[0] if client else None,
-        path_params=path_params_of(method, path),
+        path_params=paths.params_of(method, path),
         scope=scope,
         body=body.body if scope["type"] == "http" else _nothing,
     )

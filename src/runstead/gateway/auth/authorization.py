@@ -40,10 +40,11 @@ from runstead.wire.identifiers import as_uuid
 from runstead.wire.runs import RUN_CREATE, RunCreate
 
 from ..request_body import body_of
+from ..route_declaration import declaration_of
 from ..services import Services, ServiceSource
 from .access_watch import AccessWatch
 from .authentication import WATCH
-from .policy import ASSISTANT_FIELDS, OPEN_PATHS, ROUTE_PERMISSIONS, Permission, RequestView
+from .policy import ASSISTANT_FIELDS, NEW_RUN, OPEN_PATHS, THREAD_CREATE, Permission, RequestView
 from .scoped_items import ScopedItems, item_changes, shared_namespace
 
 _WITH_BODY: Final = ("POST", "PUT", "PATCH", "DELETE")
@@ -99,7 +100,7 @@ async def authorize(connection: HTTPConnection) -> Authorization:
     if (authorizer := _authorizer(services)) is None:
         return FREE
     method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
-    if (ask := ROUTE_PERMISSIONS.get((method, scope["route"].path))) is None:
+    if (ask := declaration_of(scope["route"].endpoint).permission) is None:
         raise Forbidden("This server's auth handlers are not asked about this route, so it is closed to all users")
     body = await _body(connection, method, services.options.max_body_bytes)
     granted = [await _granted(services, authorizer, ask, _given(connection, one)) for one in ask.bodies(body)]
@@ -145,8 +146,7 @@ async def authorize_run(services: Services, thread_id: str | None, run: RunCreat
         return run
     body = run.model_dump(mode="json", exclude_unset=True)
     given = RequestView({"thread_id": thread_id} if thread_id else {}, {}, body)
-    ask = ROUTE_PERMISSIONS["POST", "/threads/{thread_id}/runs"]
-    granted = await _granted(services, authorizer, ask, given)
+    granted = await _granted(services, authorizer, NEW_RUN, given)
     bind_actor_context(require_actor_context("authorization").with_scope(granted.reach))
     changed = granted.changed(body)
     return run if changed == body else RUN_CREATE.validate_python(changed)
@@ -169,9 +169,7 @@ async def authorize_again(services: Services, run: RunRecord) -> None:
         "after_seconds": spec.after_seconds,
     }
     path = {} if spec.scope.kind == "stateless" else {"thread_id": run.thread_id}
-    await _granted(
-        services, authorizer, ROUTE_PERMISSIONS["POST", "/threads/{thread_id}/runs"], RequestView(path, {}, body)
-    )
+    await _granted(services, authorizer, NEW_RUN, RequestView(path, {}, body))
 
 
 def has_access(authorizer: Authorizer | None) -> MayTouch:
@@ -193,7 +191,7 @@ async def authorize_thread(services: Services, metadata: JsonMapping) -> JsonMap
     if (authorizer := _authorizer(services)) is None:
         return metadata
     given = RequestView({}, {}, {"metadata": dict(metadata)})
-    granted = await _granted(services, authorizer, ROUTE_PERMISSIONS["POST", "/threads"], given)
+    granted = await _granted(services, authorizer, THREAD_CREATE, given)
     changed: JsonMapping = granted.changed(given.body)["metadata"] or {}
     return changed
 

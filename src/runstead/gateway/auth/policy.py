@@ -1,13 +1,12 @@
-"""Authorization of routes, in one table from method and path to resource, action and the value for auth handlers.
+"""Permissions of routes: resource, action and the value for auth handlers. Each route declares one of them.
 
-With auth handlers, a route that is not listed is closed; a test keeps the table complete. `authorization` applies the
-handlers' results.
+`authorization` applies the handlers' results.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
@@ -163,121 +162,71 @@ def _cancel_many(given: RequestView) -> JsonObject:
 
 
 _PRUNED: Final = ("thread_ids", "strategy")
-_READ: Final = Permission("threads", "read", "thread", _named)
-_UPDATE: Final = Permission("threads", "update", "thread", _named)
-_DELETE: Final = Permission("threads", "delete", "thread", _named)
-_RUN: Final = Permission("threads", "create_run", "new run", _new_run)
-_SEARCH: Final = Permission(
+THREAD_READ: Final = Permission("threads", "read", "thread", _named)
+THREAD_UPDATE: Final = Permission("threads", "update", "thread", _named)
+THREAD_DELETE: Final = Permission("threads", "delete", "thread", _named)
+NEW_RUN: Final = Permission("threads", "create_run", "new run", _new_run)
+THREAD_SEARCH: Final = Permission(
     "threads", "search", "search", _with_metadata("values", "status", "limit", "offset", "ids", "thread_id")
 )
-_ASSISTANT: Final = Permission("assistants", "read", "assistant", _named)
+ASSISTANT_READ: Final = Permission("assistants", "read", "assistant", _named)
 ASSISTANT_FIELDS: Final = ("assistant_id", "graph_id", "config", "context", "name", "description", "if_exists")
 """Fields of an assistant, besides its metadata, that handlers see and may change."""
 
-ROUTE_PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
-    ("POST", "/threads"): Permission(
-        "threads", "create", "new thread", _with_metadata("thread_id", "if_exists", "ttl", "supersteps")
-    ),
-    ("POST", "/threads/search"): _SEARCH,
-    ("POST", "/threads/count"): _SEARCH,
-    ("POST", "/threads/prune"): Permission(
-        "threads", "delete", "search", lambda given: {name: deepcopy(given.body.get(name)) for name in _PRUNED}
-    ),
-    ("GET", "/threads/{thread_id}"): _READ,
-    # The creation of the copy is authorized separately, when it is made.
-    ("POST", "/threads/{thread_id}/copy"): _READ,
-    ("PATCH", "/threads/{thread_id}"): Permission("threads", "update", "thread", _with_metadata("ttl")),
-    ("DELETE", "/threads/{thread_id}"): _DELETE,
-    ("GET", "/threads/{thread_id}/storage"): _READ,
-    ("GET", "/threads/{thread_id}/state"): _READ,
-    ("POST", "/threads/{thread_id}/state"): _UPDATE,
-    ("PATCH", "/threads/{thread_id}/state"): Permission("threads", "update", "thread", _with_metadata()),
-    ("POST", "/threads/{thread_id}/state/checkpoint"): _READ,
-    ("GET", "/threads/{thread_id}/state/{checkpoint_id}"): _READ,
-    ("GET", "/threads/{thread_id}/history"): _READ,
-    ("POST", "/threads/{thread_id}/history"): _READ,
-    ("GET", "/threads/{thread_id}/stream"): _READ,
-    # Actions of a command beyond reading are authorized when it executes.
-    ("POST", "/threads/{thread_id}/commands"): _READ,
-    ("POST", "/threads/{thread_id}/stream"): _READ,
-    ("POST", "/threads/{thread_id}/stream/events"): _READ,
-    ("WEBSOCKET", "/threads/{thread_id}/stream"): _READ,
-    ("WEBSOCKET", "/threads/{thread_id}/stream/events"): _READ,
-    ("GET", "/threads/{thread_id}/messages"): _READ,
-    ("POST", "/threads/{thread_id}/runs"): _RUN,
-    ("POST", "/threads/{thread_id}/runs/stream"): _RUN,
-    ("POST", "/threads/{thread_id}/runs/wait"): _RUN,
-    ("GET", "/threads/{thread_id}/runs"): Permission("threads", "search", "thread", _named),
-    ("GET", "/threads/{thread_id}/runs/{run_id}"): _READ,
-    ("DELETE", "/threads/{thread_id}/runs/{run_id}"): _DELETE,
-    ("GET", "/threads/{thread_id}/runs/{run_id}/join"): _READ,
-    ("GET", "/threads/{thread_id}/runs/{run_id}/stream"): _READ,
-    ("GET", "/threads/{thread_id}/runs/{run_id}/messages"): _READ,
-    ("GET", "/threads/{thread_id}/runs/{run_id}/events"): _READ,
-    ("POST", "/threads/{thread_id}/runs/{run_id}/cancel"): _UPDATE,
-    ("POST", "/threads/{thread_id}/runs/{run_id}/retry"): _UPDATE,
-    ("POST", "/runs"): _RUN,
-    ("POST", "/runs/stream"): _RUN,
-    ("POST", "/runs/wait"): _RUN,
-    ("POST", "/runs/batch"): replace(_RUN, is_batch=True),
-    ("POST", "/runs/cancel"): Permission("threads", "update", "many runs", _cancel_many),
-    ("GET", "/runs"): Permission("threads", "search", "search", _with_metadata()),
-    ("GET", "/runs/{run_id}"): Permission("threads", "read", "run", _named),
-    ("GET", "/runs/{run_id}/join"): Permission("threads", "read", "run", _named),
-    ("GET", "/runs/{run_id}/stream"): Permission("threads", "read", "run", _named),
-    ("POST", "/runs/{run_id}/retry"): Permission("threads", "update", "run", _named),
-    ("POST", "/assistants"): Permission("assistants", "create", "new assistant", _with_metadata(*ASSISTANT_FIELDS)),
-    ("POST", "/runs/crons"): Permission("crons", "create", "new cron", _cron),
-    ("POST", "/threads/{thread_id}/runs/crons"): Permission("crons", "create", "new cron", _cron),
-    ("POST", "/runs/crons/search"): Permission(
-        "crons", "search", "search", _with_metadata("assistant_id", "thread_id", "enabled", "limit", "offset")
-    ),
-    ("POST", "/runs/crons/count"): Permission("crons", "search", "search", _with_metadata("assistant_id", "thread_id")),
-    ("GET", "/runs/crons/{cron_id}"): Permission("crons", "read", "cron", _named),
-    ("PATCH", "/runs/crons/{cron_id}"): Permission("crons", "update", "cron", _cron),
-    ("DELETE", "/runs/crons/{cron_id}"): Permission("crons", "delete", "cron", _named),
-    # A delivery belongs to a run, and is authorized like it.
-    ("GET", "/webhooks/deliveries"): Permission("threads", "search", "search", _with_metadata()),
-    ("GET", "/webhooks/deliveries/{delivery_id}"): Permission("threads", "read", "delivery", _named),
-    ("POST", "/webhooks/deliveries/{delivery_id}/redeliver"): Permission("threads", "update", "delivery", _named),
-    ("POST", "/assistants/search"): Permission(
-        "assistants", "search", "search", _with_metadata("graph_id", "name", "limit", "offset")
-    ),
-    ("POST", "/assistants/count"): Permission("assistants", "search", "search", _with_metadata("graph_id", "name")),
-    ("GET", "/assistants/{assistant_id}"): _ASSISTANT,
-    ("PATCH", "/assistants/{assistant_id}"): Permission(
-        "assistants", "update", "assistant", _with_metadata(*ASSISTANT_FIELDS)
-    ),
-    ("DELETE", "/assistants/{assistant_id}"): Permission("assistants", "delete", "assistant", _named),
-    ("GET", "/assistants/{assistant_id}/schemas"): _ASSISTANT,
-    ("GET", "/assistants/{assistant_id}/graph"): _ASSISTANT,
-    ("GET", "/assistants/{assistant_id}/subgraphs"): _ASSISTANT,
-    ("GET", "/assistants/{assistant_id}/subgraphs/{namespace}"): _ASSISTANT,
-    ("POST", "/assistants/{assistant_id}/versions"): _ASSISTANT,
-    ("POST", "/assistants/{assistant_id}/latest"): Permission(
-        "assistants", "update", "assistant", lambda given: {**given.path, "version": given.body.get("version")}
-    ),
-    ("PUT", "/store/items"): _items(
-        "put", _item("key", "value", "index", "ttl"), "namespace", "key", "value", "index", "ttl"
-    ),
-    ("GET", "/store/items"): _items("get", _item_read),
-    ("DELETE", "/store/items"): _items("delete", _item("key"), "namespace", "key"),
-    ("POST", "/store/items/search"): _items("search", _item_search, *_SEARCHED, namespace="namespace_prefix"),
-    ("POST", "/store/namespaces"): _items("list_namespaces", _namespaces, *_LISTED, namespace="prefix"),
-}
+THREAD_CREATE: Final = Permission(
+    "threads", "create", "new thread", _with_metadata("thread_id", "if_exists", "ttl", "supersteps")
+)
+THREAD_PRUNE: Final = Permission(
+    "threads", "delete", "search", lambda given: {name: deepcopy(given.body.get(name)) for name in _PRUNED}
+)
+THREAD_PATCH: Final = Permission("threads", "update", "thread", _with_metadata("ttl"))
+STATE_PATCH: Final = Permission("threads", "update", "thread", _with_metadata())
+THREAD_RUN_SEARCH: Final = Permission("threads", "search", "thread", _named)
+RUN_BATCH: Final = replace(NEW_RUN, is_batch=True)
+RUN_CANCEL_MANY: Final = Permission("threads", "update", "many runs", _cancel_many)
+RUN_SEARCH: Final = Permission("threads", "search", "search", _with_metadata())
+RUN_READ: Final = Permission("threads", "read", "run", _named)
+RUN_UPDATE: Final = Permission("threads", "update", "run", _named)
+ASSISTANT_CREATE: Final = Permission("assistants", "create", "new assistant", _with_metadata(*ASSISTANT_FIELDS))
+CRON_CREATE: Final = Permission("crons", "create", "new cron", _cron)
+CRON_SEARCH: Final = Permission(
+    "crons", "search", "search", _with_metadata("assistant_id", "thread_id", "enabled", "limit", "offset")
+)
+CRON_COUNT: Final = Permission("crons", "search", "search", _with_metadata("assistant_id", "thread_id"))
+CRON_READ: Final = Permission("crons", "read", "cron", _named)
+CRON_UPDATE: Final = Permission("crons", "update", "cron", _cron)
+CRON_DELETE: Final = Permission("crons", "delete", "cron", _named)
+DELIVERY_READ: Final = Permission("threads", "read", "delivery", _named)
+DELIVERY_UPDATE: Final = Permission("threads", "update", "delivery", _named)
+ASSISTANT_SEARCH: Final = Permission(
+    "assistants", "search", "search", _with_metadata("graph_id", "name", "limit", "offset")
+)
+ASSISTANT_COUNT: Final = Permission("assistants", "search", "search", _with_metadata("graph_id", "name"))
+ASSISTANT_UPDATE: Final = Permission("assistants", "update", "assistant", _with_metadata(*ASSISTANT_FIELDS))
+ASSISTANT_DELETE: Final = Permission("assistants", "delete", "assistant", _named)
+ASSISTANT_SET_LATEST: Final = Permission(
+    "assistants", "update", "assistant", lambda given: {**given.path, "version": given.body.get("version")}
+)
+ITEM_PUT: Final = _items("put", _item("key", "value", "index", "ttl"), "namespace", "key", "value", "index", "ttl")
+ITEM_GET: Final = _items("get", _item_read)
+ITEM_DELETE: Final = _items("delete", _item("key"), "namespace", "key")
+ITEM_SEARCH: Final = _items("search", _item_search, *_SEARCHED, namespace="namespace_prefix")
+NAMESPACE_LIST: Final = _items("list_namespaces", _namespaces, *_LISTED, namespace="prefix")
 
 
-def path_params_of(method: str, path: str) -> dict[str, str]:
-    """Return the ids in a path before routing; none for an unknown path."""
-    found = [
-        match.groupdict() for (of, _), pattern in _PATTERNS.items() if of == method and (match := pattern.match(path))
-    ]
-    # `/threads/search` is not a thread called "search": the template with fewer parameters applies.
-    return min(found, key=len, default={})
+class PathTemplates:
+    """The paths of routes with permissions, for reading a path before routing."""
+
+    def __init__(self, routes: Iterable[tuple[str, str]] = ()) -> None:
+        """Create the templates from methods and paths."""
+        self._patterns = [(method, _pattern(path)) for method, path in routes]
+
+    def params_of(self, method: str, path: str) -> dict[str, str]:
+        """Return the ids in a path; none for an unknown path."""
+        found = [match.groupdict() for of, pattern in self._patterns if of == method and (match := pattern.match(path))]
+        # `/threads/search` is not a thread called "search": the template with fewer parameters applies.
+        return min(found, key=len, default={})
 
 
 def _pattern(template: str) -> re.Pattern[str]:
     return re.compile("^" + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template) + "/?$")
-
-
-_PATTERNS: Final = {route: _pattern(route[1]) for route in ROUTE_PERMISSIONS}

@@ -12,7 +12,8 @@ from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from ..custom_app import CustomApp
 from ..dependencies import JsonBody
-from .responses import FAILURES, RESPONSES
+from ..route_declaration import declaration_of
+from .responses import FAILURES, Responses
 from .schemas import SCHEMAS
 
 _REF = "#/components/schemas/{model}"
@@ -100,18 +101,18 @@ def _described(app: FastAPI, routers: Sequence[APIRouter]) -> JsonObject:
             operation = schema["paths"].get(route.path, {}).get(method.lower())
             if operation is None:
                 continue
-            operation["responses"] = {**_answers(method, route.path, operation["responses"]), **FAILURES}
+            declared = declaration_of(route.endpoint).responses
+            operation["responses"] = {**_responses(declared, operation["responses"]), **FAILURES}
             if (body := _body_of(route.dependant)) is not None:
                 operation["requestBody"] = _request_body(body, models)
     return schema
 
 
-def _answers(method: str, path: str, declared: JsonObject) -> JsonObject:
-    """Return the responses of the table instead of FastAPI's defaults, together with the error responses of the route
+def _responses(declared: Responses | None, default: JsonObject) -> JsonObject:
+    """Return the declared responses instead of FastAPI's defaults, together with the error responses of the route
     itself."""
-    listed = RESPONSES.get((method, path))
-    hidden = ("422",) if listed is None else ("422", "200", "204")
-    return {**{status: one for status, one in declared.items() if status not in hidden}, **(listed or {})}
+    hidden = ("422",) if declared is None else ("422", "200", "204")
+    return {**{status: one for status, one in default.items() if status not in hidden}, **(declared or {})}
 
 
 def _routes(routers: Sequence[APIRouter]) -> list[APIRoute]:

@@ -1,20 +1,17 @@
-"""Successful responses of each route, in one table from method and path to statuses, types and schemas.
+"""Successful responses of routes for the API documentation: statuses, types and schemas.
 
-Routes write their responses themselves, so that nothing is encoded twice. This table describes them for the API
-documentation, and a test with random requests checks it. A route that is not listed responds with arbitrary JSON and
-status 200.
+Each route declares one of them (`..route_declaration`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from .schemas import ANYTHING, COUNT, EVENT, OBJECT, Schema, many, named, object_of, or_null, some_of
 
-Answers: TypeAlias = JsonMapping
+Responses: TypeAlias = JsonMapping
 """Responses by status, in OpenAPI's format."""
 
 _DESCRIPTIONS: Final = {"200": "Done.", "202": "Under way.", "204": "Done, without content."}
@@ -37,82 +34,39 @@ def _nothing(status: str = "204") -> JsonObject:
     return {status: {"description": _DESCRIPTIONS[status]}}
 
 
-_EVENTS: Final[Answers] = {"200": _content("text/event-stream", EVENT, _PLACES)}
-_RUN: Final[Answers] = _json(named("Run"))
-_NEW_RUN: Final[Answers] = _json(named("Run"), *_PLACES)
-_RUNS: Final[Answers] = _json(many(some_of("Run")), *_PAGES)
-_AWAITED: Final[Answers] = _json(ANYTHING, *_PLACES)
-_STATE: Final[Answers] = _json(some_of("ThreadState"))
-_STATES: Final[Answers] = _json(many(some_of("ThreadState")))
-_COUNTED: Final[Answers] = _json(COUNT)
-_PAGE: Final[Answers] = _json(named("EventPage"))
-_ASSISTANT: Final[Answers] = _json(named("Assistant"))
-_SUBGRAPHS: Final[Answers] = _json({"type": "object", "additionalProperties": OBJECT})
+EVENT_STREAM: Final[Responses] = {"200": _content("text/event-stream", EVENT, _PLACES)}
+RUN: Final[Responses] = _json(named("Run"))
+NEW_RUN: Final[Responses] = _json(named("Run"), *_PLACES)
+RUNS: Final[Responses] = _json(many(some_of("Run")), *_PAGES)
+RUN_OUTPUT: Final[Responses] = _json(ANYTHING, *_PLACES)
+STATE: Final[Responses] = _json(some_of("ThreadState"))
+STATES: Final[Responses] = _json(many(some_of("ThreadState")))
+COUNTED: Final[Responses] = _json(COUNT)
+EVENT_PAGE: Final[Responses] = _json(named("EventPage"))
+ASSISTANT: Final[Responses] = _json(named("Assistant"))
+SUBGRAPHS: Final[Responses] = _json({"type": "object", "additionalProperties": OBJECT})
 
-RESPONSES: Final[Mapping[tuple[str, str], Answers]] = {
-    ("GET", "/ok"): _json(object_of(ok={"const": True})),
-    ("GET", "/ready"): _json(object_of(ready={"const": True})),
-    ("GET", "/info"): _json(object_of(version={"type": "string"}, flags=OBJECT, host=OBJECT, user_code=OBJECT)),
-    ("POST", "/threads"): _json(named("Thread")),
-    ("POST", "/threads/search"): _json(many(some_of("Thread")), *_PAGES),
-    ("POST", "/threads/count"): _COUNTED,
-    ("POST", "/threads/prune"): _json(object_of(pruned_count=COUNT)),
-    ("GET", "/threads/{thread_id}"): _json(some_of("Thread")),
-    ("PATCH", "/threads/{thread_id}"): {**_json(named("Thread")), **_nothing()},
-    ("DELETE", "/threads/{thread_id}"): _nothing(),
-    ("POST", "/threads/{thread_id}/copy"): _json(named("Thread")),
-    ("GET", "/threads/{thread_id}/state"): _STATE,
-    ("POST", "/threads/{thread_id}/state"): _json(named("Updated")),
-    ("POST", "/threads/{thread_id}/state/checkpoint"): _STATE,
-    ("GET", "/threads/{thread_id}/state/{checkpoint_id}"): _STATE,
-    ("GET", "/threads/{thread_id}/history"): _STATES,
-    ("POST", "/threads/{thread_id}/history"): _STATES,
-    ("GET", "/threads/{thread_id}/messages"): _PAGE,
-    ("GET", "/threads/{thread_id}/stream"): _EVENTS,
-    ("POST", "/threads/{thread_id}/stream"): _EVENTS,
-    ("POST", "/threads/{thread_id}/stream/events"): _EVENTS,
-    ("POST", "/threads/{thread_id}/runs"): _NEW_RUN,
-    ("POST", "/threads/{thread_id}/runs/stream"): _EVENTS,
-    ("POST", "/threads/{thread_id}/runs/wait"): _AWAITED,
-    ("GET", "/threads/{thread_id}/runs"): _RUNS,
-    ("GET", "/threads/{thread_id}/runs/{run_id}"): _RUN,
-    ("DELETE", "/threads/{thread_id}/runs/{run_id}"): _nothing(),
-    ("GET", "/threads/{thread_id}/runs/{run_id}/join"): _AWAITED,
-    ("GET", "/threads/{thread_id}/runs/{run_id}/stream"): _EVENTS,
-    ("GET", "/threads/{thread_id}/runs/{run_id}/messages"): _PAGE,
-    ("GET", "/threads/{thread_id}/runs/{run_id}/events"): _PAGE,
-    ("POST", "/threads/{thread_id}/runs/{run_id}/cancel"): {**_AWAITED, **_nothing("202")},
-    ("POST", "/threads/{thread_id}/runs/{run_id}/retry"): _RUN,
-    ("POST", "/runs"): _NEW_RUN,
-    ("POST", "/runs/stream"): _EVENTS,
-    ("POST", "/runs/wait"): _AWAITED,
-    ("POST", "/runs/batch"): _json(many(named("Run")), "runstead-remark"),
-    ("POST", "/runs/cancel"): _nothing(),
-    ("GET", "/runs"): _RUNS,
-    ("GET", "/runs/{run_id}"): _RUN,
-    ("GET", "/runs/{run_id}/join"): _AWAITED,
-    ("GET", "/runs/{run_id}/stream"): _EVENTS,
-    ("POST", "/runs/{run_id}/retry"): _RUN,
-    ("POST", "/assistants"): _ASSISTANT,
-    ("POST", "/assistants/search"): _json(many(some_of("Assistant")), *_PAGES),
-    ("POST", "/assistants/count"): _COUNTED,
-    ("GET", "/assistants/{assistant_id}"): _ASSISTANT,
-    ("PATCH", "/assistants/{assistant_id}"): _ASSISTANT,
-    ("DELETE", "/assistants/{assistant_id}"): _nothing(),
-    ("GET", "/assistants/{assistant_id}/schemas"): _json(named("Schemas")),
-    ("GET", "/assistants/{assistant_id}/graph"): _json(named("Drawing")),
-    ("GET", "/assistants/{assistant_id}/subgraphs"): _SUBGRAPHS,
-    ("GET", "/assistants/{assistant_id}/subgraphs/{namespace}"): _SUBGRAPHS,
-    ("POST", "/assistants/{assistant_id}/versions"): _json(many(named("AssistantVersion"))),
-    ("POST", "/assistants/{assistant_id}/latest"): _ASSISTANT,
-    ("PUT", "/store/items"): _nothing(),
-    ("GET", "/store/items"): _json(or_null(named("Item"))),
-    ("DELETE", "/store/items"): _nothing(),
-    ("POST", "/store/items/search"): _json(object_of(items=many(named("Item")))),
-    ("POST", "/store/namespaces"): _json(object_of(namespaces=many(many({"type": "string"})))),
-}
+OK: Final[Responses] = _json(object_of(ok={"const": True}))
+READY: Final[Responses] = _json(object_of(ready={"const": True}))
+INFO: Final[Responses] = _json(object_of(version={"type": "string"}, flags=OBJECT, host=OBJECT, user_code=OBJECT))
+THREAD: Final[Responses] = _json(named("Thread"))
+THREADS: Final[Responses] = _json(many(some_of("Thread")), *_PAGES)
+PRUNED: Final[Responses] = _json(object_of(pruned_count=COUNT))
+SELECTED_THREAD: Final[Responses] = _json(some_of("Thread"))
+THREAD_OR_NOTHING: Final[Responses] = {**_json(named("Thread")), **_nothing()}
+NO_CONTENT: Final[Responses] = _nothing()
+STATE_UPDATED: Final[Responses] = _json(named("Updated"))
+CANCELLED: Final[Responses] = {**RUN_OUTPUT, **_nothing("202")}
+NEW_RUNS: Final[Responses] = _json(many(named("Run")), "runstead-remark")
+ASSISTANTS: Final[Responses] = _json(many(some_of("Assistant")), *_PAGES)
+GRAPH_SCHEMAS: Final[Responses] = _json(named("Schemas"))
+DRAWING: Final[Responses] = _json(named("Drawing"))
+ASSISTANT_VERSIONS: Final[Responses] = _json(many(named("AssistantVersion")))
+ITEM_OR_NULL: Final[Responses] = _json(or_null(named("Item")))
+ITEMS: Final[Responses] = _json(object_of(items=many(named("Item"))))
+NAMESPACES: Final[Responses] = _json(object_of(namespaces=many(many({"type": "string"}))))
 
-FAILURES: Final[Answers] = {
+FAILURES: Final[Responses] = {
     "4XX": {
         "description": "What is wrong with the request, in one sentence.",
         "content": {"application/json": {"schema": named("Failure")}},

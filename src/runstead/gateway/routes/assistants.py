@@ -27,14 +27,18 @@ from runstead.wire.assistants import (
 )
 from runstead.wire.field_selection import check_select, selected
 
+from ..auth import policy
 from ..auth.authorization import has_access
 from ..dependencies import JsonBody, ServicesDep, answer, empty_response
+from ..openapi import responses
 from ..pages import bounded, counted
+from ..route_declaration import declare
 
 router = APIRouter(prefix="/assistants", tags=["assistants"])
 
 
 @router.post("")
+@declare(policy.ASSISTANT_CREATE, responses.ASSISTANT)
 async def create_assistant(
     body: Annotated[AssistantCreate, Depends(JsonBody(ASSISTANT_CREATE))], services: ServicesDep
 ) -> Response:
@@ -45,6 +49,7 @@ async def create_assistant(
 
 
 @router.post("/search")
+@declare(policy.ASSISTANT_SEARCH, responses.ASSISTANTS)
 async def search_assistants(
     body: Annotated[AssistantSearch, Depends(JsonBody(ASSISTANT_SEARCH))], services: ServicesDep, request: Request
 ) -> Response:
@@ -63,6 +68,7 @@ async def search_assistants(
 
 
 @router.post("/count")
+@declare(policy.ASSISTANT_COUNT, responses.COUNTED)
 async def count_assistants(
     body: Annotated[AssistantCount, Depends(JsonBody(ASSISTANT_COUNT))], services: ServicesDep
 ) -> Response:
@@ -70,11 +76,13 @@ async def count_assistants(
 
 
 @router.get("/{assistant_id}")
+@declare(policy.ASSISTANT_READ, responses.ASSISTANT)
 async def get_assistant(assistant_id: str, services: ServicesDep) -> Response:
     return answer(from_assistant_record(await services.assistant_lookup.find(assistant_id)))
 
 
 @router.patch("/{assistant_id}")
+@declare(policy.ASSISTANT_UPDATE, responses.ASSISTANT)
 async def update_assistant(
     assistant_id: str, body: Annotated[AssistantPatch, Depends(JsonBody(ASSISTANT_PATCH))], services: ServicesDep
 ) -> Response:
@@ -82,6 +90,7 @@ async def update_assistant(
 
 
 @router.delete("/{assistant_id}", status_code=204)
+@declare(policy.ASSISTANT_DELETE, responses.NO_CONTENT)
 async def delete_assistant(assistant_id: str, services: ServicesDep, delete_threads: bool = False) -> Response:
     """Interrupts the assistant's runs in flight; ended runs stay. With ``delete_threads``, deletes the threads that
     last used it."""
@@ -92,6 +101,7 @@ async def delete_assistant(assistant_id: str, services: ServicesDep, delete_thre
 
 
 @router.post("/{assistant_id}/versions")
+@declare(policy.ASSISTANT_READ, responses.ASSISTANT_VERSIONS)
 async def list_versions(
     assistant_id: str,
     body: Annotated[AssistantVersions, Depends(JsonBody(ASSISTANT_VERSIONS))],
@@ -107,6 +117,7 @@ async def list_versions(
 
 
 @router.post("/{assistant_id}/latest")
+@declare(policy.ASSISTANT_SET_LATEST, responses.ASSISTANT)
 async def set_latest_version(
     assistant_id: str, body: Annotated[AssistantLatest, Depends(JsonBody(ASSISTANT_LATEST))], services: ServicesDep
 ) -> Response:
@@ -114,22 +125,26 @@ async def set_latest_version(
 
 
 @router.get("/{assistant_id}/schemas")
+@declare(policy.ASSISTANT_READ, responses.GRAPH_SCHEMAS)
 async def get_schemas(assistant_id: str, services: ServicesDep) -> Response:
     return answer(await services.schemas.schemas(await services.assistant_lookup.find(assistant_id)))
 
 
 @router.get("/{assistant_id}/graph")
+@declare(policy.ASSISTANT_READ, responses.DRAWING)
 async def get_graph(assistant_id: str, services: ServicesDep, xray: str | None = None) -> Response:
     depth = xray_of(xray)
     return answer(await services.schemas.drawing(await services.assistant_lookup.find(assistant_id), xray=depth))
 
 
 @router.get("/{assistant_id}/subgraphs")
+@declare(policy.ASSISTANT_READ, responses.SUBGRAPHS)
 async def list_subgraphs(assistant_id: str, services: ServicesDep, recurse: bool = False) -> Response:
     return answer(await services.schemas.subgraphs(await services.assistant_lookup.find(assistant_id), recurse=recurse))
 
 
 @router.get("/{assistant_id}/subgraphs/{namespace}")
+@declare(policy.ASSISTANT_READ, responses.SUBGRAPHS)
 async def get_subgraph(assistant_id: str, namespace: str, services: ServicesDep, recurse: bool = False) -> Response:
     assistant = await services.assistant_lookup.find(assistant_id)
     if not (found := await services.schemas.subgraphs(assistant, namespace=namespace, recurse=recurse)):

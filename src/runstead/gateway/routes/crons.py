@@ -30,9 +30,11 @@ from runstead.wire.errors import NotFound
 from runstead.wire.field_selection import check_select, selected
 from runstead.wire.identifiers import CronIdField, as_uuid
 
+from ..auth import policy
 from ..dependencies import JsonBody, ServicesDep, ThreadId, answer, empty_response
 from ..pages import counted
 from ..remark_headers import add_remarks
+from ..route_declaration import declare
 from ..run_specs import remarks_on_identity
 from ..services import Services
 
@@ -43,18 +45,21 @@ Body = Annotated[CronCreate, Depends(JsonBody(CRON_CREATE))]
 
 
 @router.post("/runs/crons")
+@declare(policy.CRON_CREATE)
 async def create_cron(body: Body, request: Request, services: ServicesDep) -> Response:
     """Creates a cron that runs on a new thread each time."""
     return await _created(body, None, request, services)
 
 
 @router.post("/threads/{thread_id}/runs/crons")
+@declare(policy.CRON_CREATE)
 async def create_thread_cron(thread_id: ThreadId, body: Body, request: Request, services: ServicesDep) -> Response:
     """Creates a cron whose runs all use this thread. Deleting the thread deletes the cron."""
     return await _created(body, thread_id, request, services)
 
 
 @router.post("/runs/crons/search")
+@declare(policy.CRON_SEARCH)
 async def search_crons(
     body: Annotated[CronSearch, Depends(JsonBody(CRON_SEARCH))], services: ServicesDep, request: Request
 ) -> Response:
@@ -74,16 +79,19 @@ async def search_crons(
 
 
 @router.post("/runs/crons/count")
+@declare(policy.CRON_COUNT)
 async def count_crons(body: Annotated[CronCount, Depends(JsonBody(CRON_COUNT))], services: ServicesDep) -> Response:
     return answer(await services.crons.count(body.to_filter(await _assistant_id(body.assistant_id, services))))
 
 
 @router.get("/runs/crons/{cron_id}")
+@declare(policy.CRON_READ)
 async def get_cron(cron_id: CronId, services: ServicesDep) -> Response:
     return answer(from_cron_record(await _found(cron_id, services)))
 
 
 @router.patch("/runs/crons/{cron_id}")
+@declare(policy.CRON_UPDATE)
 async def update_cron(
     cron_id: CronId, body: Annotated[CronPatch, Depends(JsonBody(CRON_PATCH))], services: ServicesDep
 ) -> Response:
@@ -100,6 +108,7 @@ async def update_cron(
 
 
 @router.delete("/runs/crons/{cron_id}", status_code=204)
+@declare(policy.CRON_DELETE)
 async def delete_cron(cron_id: CronId, services: ServicesDep) -> Response:
     if not await services.crons.delete(cron_id):
         raise CronNotFound(cron_id)

@@ -9,7 +9,10 @@ from runstead.runtime.actor_context import thread_access
 from runstead.runtime.runs.store.event_store import RunEventCategory
 from runstead.wire.run_events import event_page
 
+from ..auth import policy
 from ..dependencies import Limit, RunId, Select, ServicesDep, ThreadId, answer, names_of
+from ..openapi import responses
+from ..route_declaration import declare
 from ..services import Services
 from .threads import not_found
 
@@ -19,6 +22,7 @@ Seq = Annotated[int | None, Query(ge=0, le=2**53, description="A position in the
 
 
 @router.get("/threads/{thread_id}/messages")
+@declare(policy.THREAD_READ, responses.EVENT_PAGE)
 async def list_thread_messages(
     thread_id: ThreadId,
     services: ServicesDep,
@@ -34,6 +38,7 @@ async def list_thread_messages(
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/messages")
+@declare(policy.THREAD_READ, responses.EVENT_PAGE)
 async def list_run_messages(
     thread_id: ThreadId,
     run_id: RunId,
@@ -48,6 +53,7 @@ async def list_run_messages(
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/events")
+@declare(policy.THREAD_READ, responses.EVENT_PAGE)
 async def list_run_events(
     thread_id: ThreadId,
     run_id: RunId,

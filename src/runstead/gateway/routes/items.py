@@ -23,13 +23,17 @@ from runstead.wire.items import (
     from_namespaces,
 )
 
+from ..auth import policy
 from ..dependencies import JsonBody, ServicesDep, answer, empty_response
+from ..openapi import responses
 from ..pages import bounded
+from ..route_declaration import declare
 
 router = APIRouter(prefix="/store", tags=["store"])
 
 
 @router.put("/items", status_code=204)
+@declare(policy.ITEM_PUT, responses.NO_CONTENT)
 async def put_item(body: Annotated[ItemPut, Depends(JsonBody(ITEM_PUT))], services: ServicesDep) -> Response:
     # Null means that the item never expires; if ttl is omitted, the configuration decides.
     options = {"ttl": body.ttl} if "ttl" in body.model_fields_set else {}
@@ -38,6 +42,7 @@ async def put_item(body: Annotated[ItemPut, Depends(JsonBody(ITEM_PUT))], servic
 
 
 @router.get("/items")
+@declare(policy.ITEM_GET, responses.ITEM_OR_NULL)
 async def get_item(
     key: str, services: ServicesDep, namespace: Annotated[str, Query()] = "", refresh_ttl: bool | None = None
 ) -> Response:
@@ -51,12 +56,14 @@ async def get_item(
 
 
 @router.delete("/items", status_code=204)
+@declare(policy.ITEM_DELETE, responses.NO_CONTENT)
 async def delete_item(body: Annotated[ItemDelete, Depends(JsonBody(ITEM_DELETE))], services: ServicesDep) -> Response:
     await services.items.adelete(tuple(body.namespace), body.key)
     return empty_response()
 
 
 @router.post("/items/search")
+@declare(policy.ITEM_SEARCH, responses.ITEMS)
 async def search_items(
     body: Annotated[ItemSearch, Depends(JsonBody(ITEM_SEARCH))], services: ServicesDep, request: Request
 ) -> Response:
@@ -76,6 +83,7 @@ async def search_items(
 
 
 @router.post("/namespaces")
+@declare(policy.NAMESPACE_LIST, responses.NAMESPACES)
 async def list_namespaces(
     body: Annotated[NamespaceSearch, Depends(JsonBody(NAMESPACE_SEARCH))], services: ServicesDep
 ) -> Response:

@@ -9,7 +9,9 @@ from runstead.version import __version__
 from runstead.wire.errors import Unavailable
 
 from ..dependencies import ServicesDep, answer
+from ..openapi import responses
 from ..openapi.page import page_of
+from ..route_declaration import declare
 
 router = APIRouter(tags=["meta"])
 bare = APIRouter(tags=["meta"])
@@ -18,12 +20,14 @@ bare = APIRouter(tags=["meta"])
 
 @bare.get("/ok")
 @bare.get("/", include_in_schema=False)
+@declare(responses=responses.OK)
 async def alive() -> Response:
     return answer({"ok": True, "services": {}})
 
 
 @router.get("/ok")
 @router.get("/", include_in_schema=False)
+@declare(responses=responses.OK)
 async def ok(services: ServicesDep, check_db: bool = False) -> Response:
     """Responds if the process is alive; with ``check_db``, if its storage is available too."""
     if check_db and (reason := await services.ready()) is not None:
@@ -33,6 +37,7 @@ async def ok(services: ServicesDep, check_db: bool = False) -> Response:
 
 @router.get("/ready")
 @bare.get("/ready")
+@declare(responses=responses.READY)
 async def ready(services: ServicesDep) -> Response:
     """Responds with 200 if the server accepts work: started, storage available, not stopping."""
     if (reason := await services.ready()) is not None:
@@ -41,6 +46,7 @@ async def ready(services: ServicesDep) -> Response:
 
 
 @router.get("/info")
+@declare(responses=responses.INFO)
 async def info(services: ServicesDep) -> Response:
     """Versions, supported features, and the number of times that user code has blocked its event loop in this
     process."""

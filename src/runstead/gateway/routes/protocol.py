@@ -18,9 +18,12 @@ from runstead.wire.protocol.commands import NOT_JSON, BadEnvelope, command_of, f
 from runstead.wire.protocol.events import subscription_of
 from runstead.wire.remarks import unknown
 
+from ..auth import policy
 from ..dependencies import JsonBody, ServicesDep, ThreadId, answer
+from ..openapi import responses
 from ..remark_headers import add_remarks
 from ..request_body import body_of
+from ..route_declaration import declare
 from ..services import ServiceSource
 from ..sse import ProtocolEventStream
 from ..thread_commands import ThreadCommands
@@ -66,6 +69,7 @@ EventsBody = Annotated[EventStreamRequest, Depends(JsonBody(TypeAdapter(EventStr
 
 
 @router.post("/threads/{thread_id}/stream/events")
+@declare(policy.THREAD_READ, responses.EVENT_STREAM)
 async def stream_thread_events(thread_id: ThreadId, body: EventsBody, services: ServicesDep) -> Response:
     """Streams events of the thread, from run to run, until the client disconnects. The thread need not exist yet."""
     wanted = subscription_of(body.model_dump())
@@ -73,6 +77,7 @@ async def stream_thread_events(thread_id: ThreadId, body: EventsBody, services: 
 
 
 @router.post("/threads/{thread_id}/stream")
+@declare(policy.THREAD_READ, responses.EVENT_STREAM)
 async def stream_thread(thread_id: ThreadId, body: EventsBody, services: ServicesDep) -> Response:
     """Same as stream/events, under the path of the protocol's specification."""
     return await stream_thread_events(thread_id, body, services)
@@ -83,6 +88,8 @@ async def stream_thread(thread_id: ThreadId, body: EventsBody, services: Service
     responses={400: {"description": "Not a command.", "content": _ANSWERS}},
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _COMMAND}}}},
 )
+# Actions of a command beyond reading are authorized when it executes.
+@declare(policy.THREAD_READ)
 async def command_thread(thread_id: ThreadId, request: Request, services: ServicesDep) -> Response:
     """Executes one command. Responds with 200 even if the command fails; 400 only if the body is not a command."""
     raw = await body_of(request, services.options.max_body_bytes)
@@ -109,11 +116,13 @@ async def command_thread(thread_id: ThreadId, request: Request, services: Servic
 
 
 @router.websocket("/threads/{thread_id}/stream/events")
+@declare(policy.THREAD_READ)
 async def connect_thread_events(socket: WebSocket, thread_id: str) -> None:
     await _connected(socket, thread_id)
 
 
 @router.websocket("/threads/{thread_id}/stream")
+@declare(policy.THREAD_READ)
 async def connect_thread(socket: WebSocket, thread_id: str) -> None:
     await _connected(socket, thread_id)
 

@@ -11,7 +11,10 @@ from runstead.runtime.runs.types import RunFilter, RunRecord, RunStatus, StopAct
 from runstead.wire.errors import NotFound
 from runstead.wire.run_cancel import ALL_OVER, NOT_FOUND, RUNS_TO_STOP, RunsToStop, remarks_on_stop, stop_action_of
 
+from ..auth import policy
 from ..dependencies import Action, JsonBody, ServicesDep, empty_response
+from ..openapi import responses
+from ..route_declaration import declare
 from ..services import Services
 
 router = APIRouter(tags=["runs"])
@@ -20,6 +23,7 @@ _PAGE: Final = 500
 
 
 @router.post("/runs/cancel", status_code=204)
+@declare(policy.RUN_CANCEL_MANY, responses.NO_CONTENT)
 async def cancel_runs(
     body: Annotated[RunsToStop, Depends(JsonBody(RUNS_TO_STOP))], services: ServicesDep, action: Action = "interrupt"
 ) -> Response:

@@ -11,9 +11,12 @@ from runstead.wire.remarks import remarks_on
 from runstead.wire.run_records import from_run_record
 from runstead.wire.runs import RUN_BATCH, RUN_CREATE, RunCreate, check_batch
 
+from ..auth import policy
 from ..dependencies import JsonBody, Namespaces, ServicesDep, ThreadId, answer
 from ..keepalive_response import KeepaliveResponse, wait_body
 from ..location_headers import created_headers, stream_headers, wait_headers
+from ..openapi import responses
+from ..route_declaration import declare
 from ..run_specs import run_specs_of
 from ..services import Services
 from ..sse import EventStream
@@ -25,16 +28,19 @@ Batch = Annotated[list[RunCreate], Depends(JsonBody(RUN_BATCH))]
 
 
 @router.post("/threads/{thread_id}/runs")
+@declare(policy.NEW_RUN, responses.NEW_RUN)
 async def create_run(thread_id: ThreadId, body: Body, request: Request, services: ServicesDep) -> Response:
     return await _created(body, thread_id, request, services)
 
 
 @router.post("/runs")
+@declare(policy.NEW_RUN, responses.NEW_RUN)
 async def create_stateless_run(body: Body, request: Request, services: ServicesDep) -> Response:
     return await _created(body, None, request, services)
 
 
 @router.post("/threads/{thread_id}/runs/stream")
+@declare(policy.NEW_RUN, responses.EVENT_STREAM)
 async def stream_new_run(
     thread_id: ThreadId, body: Body, request: Request, services: ServicesDep, namespace: Namespaces = None
 ) -> Response:
@@ -42,6 +48,7 @@ async def stream_new_run(
 
 
 @router.post("/runs/stream")
+@declare(policy.NEW_RUN, responses.EVENT_STREAM)
 async def stream_new_stateless_run(
     body: Body, request: Request, services: ServicesDep, namespace: Namespaces = None
 ) -> Response:
@@ -49,16 +56,19 @@ async def stream_new_stateless_run(
 
 
 @router.post("/threads/{thread_id}/runs/wait")
+@declare(policy.NEW_RUN, responses.RUN_OUTPUT)
 async def wait_for_new_run(thread_id: ThreadId, body: Body, request: Request, services: ServicesDep) -> Response:
     return await _awaited(body, thread_id, request, services)
 
 
 @router.post("/runs/wait")
+@declare(policy.NEW_RUN, responses.RUN_OUTPUT)
 async def wait_for_new_stateless_run(body: Body, request: Request, services: ServicesDep) -> Response:
     return await _awaited(body, None, request, services)
 
 
 @router.post("/runs/batch")
+@declare(policy.RUN_BATCH, responses.NEW_RUNS)
 async def create_batch(bodies: Batch, request: Request, services: ServicesDep) -> Response:
     """Creates all runs of the batch, or none. A run with a thread_id runs on that thread."""
     check_batch(bodies)

@@ -15,6 +15,7 @@ from runstead.wire.run_cancel import ALL_OVER, NOT_FOUND, remarks_on_stop, stop_
 from runstead.wire.run_records import RUN_FIELDS, WireRunStatus, from_run_record, statuses_of
 from runstead.wire.runs import stream_modes_of
 
+from ..auth import policy
 from ..dependencies import (
     Action,
     Limit,
@@ -30,7 +31,9 @@ from ..dependencies import (
 )
 from ..keepalive_response import NO_VALUES, KeepaliveResponse
 from ..location_headers import stream_headers, wait_headers
+from ..openapi import responses
 from ..pages import counted
+from ..route_declaration import declare
 from ..services import Services
 from ..sse import EventStream
 from .run_create import waiting_for
@@ -43,6 +46,7 @@ LastEventId = Annotated[str | None, Header()]
 
 
 @router.get("/runs")
+@declare(policy.RUN_SEARCH, responses.RUNS)
 async def search_runs(
     request: Request,
     services: ServicesDep,
@@ -59,6 +63,7 @@ async def search_runs(
 
 
 @router.get("/threads/{thread_id}/runs")
+@declare(policy.THREAD_RUN_SEARCH, responses.RUNS)
 async def list_runs(
     thread_id: ThreadId,
     request: Request,
@@ -77,22 +82,26 @@ async def list_runs(
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}")
+@declare(policy.THREAD_READ, responses.RUN)
 async def get_run(thread_id: ThreadId, run_id: RunId, services: ServicesDep) -> Response:
     return answer(from_run_record(await services.runs.get_run(run_id, thread_id=thread_id)))
 
 
 @router.get("/runs/{run_id}")
+@declare(policy.RUN_READ, responses.RUN)
 async def get_stateless_run(run_id: RunId, services: ServicesDep) -> Response:
     return answer(from_run_record(await services.runs.get_run(run_id)))
 
 
 @router.delete("/threads/{thread_id}/runs/{run_id}", status_code=204)
+@declare(policy.THREAD_DELETE, responses.NO_CONTENT)
 async def delete_run(thread_id: ThreadId, run_id: RunId, services: ServicesDep) -> Response:
     await services.runs.delete_run(run_id, thread_id=thread_id)
     return empty_response()
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/join")
+@declare(policy.THREAD_READ, responses.RUN_OUTPUT)
 async def join_run(
     thread_id: ThreadId, run_id: RunId, services: ServicesDep, cancel_on_disconnect: Flag = "0"
 ) -> Response:
@@ -101,12 +110,14 @@ async def join_run(
 
 
 @router.get("/runs/{run_id}/join")
+@declare(policy.RUN_READ, responses.RUN_OUTPUT)
 async def join_stateless_run(run_id: RunId, services: ServicesDep, cancel_on_disconnect: Flag = "0") -> Response:
     record = await services.runs.get_run(run_id)
     return waiting_for(record, services, cancel_on_disconnect=_is_set(cancel_on_disconnect))
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/stream")
+@declare(policy.THREAD_READ, responses.EVENT_STREAM)
 async def stream_run(
     thread_id: ThreadId,
     run_id: RunId,
@@ -120,6 +131,7 @@ async def stream_run(
 
 
 @router.get("/runs/{run_id}/stream")
+@declare(policy.RUN_READ, responses.EVENT_STREAM)
 async def stream_stateless_run(
     run_id: RunId,
     services: ServicesDep,
@@ -132,6 +144,7 @@ async def stream_stateless_run(
 
 
 @router.post("/threads/{thread_id}/runs/{run_id}/cancel")
+@declare(policy.THREAD_UPDATE, responses.CANCELLED)
 async def cancel_run(
     thread_id: ThreadId,
     run_id: RunId,
@@ -165,6 +178,7 @@ async def cancel_run(
 
 
 @router.post("/threads/{thread_id}/runs/{run_id}/retry")
+@declare(policy.THREAD_UPDATE, responses.RUN)
 async def retry_run(thread_id: ThreadId, run_id: RunId, services: ServicesDep) -> Response:
     """Retries a dead letter, with its attempts reset."""
     await services.runs.get_run(run_id, thread_id=thread_id)
@@ -172,6 +186,7 @@ async def retry_run(thread_id: ThreadId, run_id: RunId, services: ServicesDep) -
 
 
 @router.post("/runs/{run_id}/retry")
+@declare(policy.RUN_UPDATE, responses.RUN)
 async def retry_run_by_id(run_id: RunId, services: ServicesDep) -> Response:
     """Same as the route under the thread, for clients that know only the run's id."""
     return answer(from_run_record(await services.runs.retry(run_id)))

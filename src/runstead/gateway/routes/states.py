@@ -28,8 +28,11 @@ from runstead.wire.states import (
     place_of,
 )
 
+from ..auth import policy
 from ..dependencies import CheckpointId, JsonBody, Select, ServicesDep, ThreadId, answer, empty_response, names_of
+from ..openapi import responses
 from ..pages import bounded
+from ..route_declaration import declare
 from ..services import Services
 from .threads import not_found
 
@@ -37,6 +40,7 @@ router = APIRouter(tags=["threads"])
 
 
 @router.get("/threads/{thread_id}/state")
+@declare(policy.THREAD_READ, responses.STATE)
 async def get_state(
     thread_id: ThreadId, services: ServicesDep, subgraphs: bool = False, select: Select = None
 ) -> Response:
@@ -44,6 +48,7 @@ async def get_state(
 
 
 @router.post("/threads/{thread_id}/state")
+@declare(policy.THREAD_UPDATE, responses.STATE_UPDATED)
 async def update_state(
     thread_id: ThreadId, body: Annotated[StateUpdate, Depends(JsonBody(STATE_UPDATE))], services: ServicesDep
 ) -> Response:
@@ -55,6 +60,7 @@ async def update_state(
 
 
 @router.patch("/threads/{thread_id}/state", status_code=204)
+@declare(policy.STATE_PATCH)
 async def patch_state(
     thread_id: ThreadId, body: Annotated[StatePatch, Depends(JsonBody(STATE_PATCH))], services: ServicesDep
 ) -> Response:
@@ -64,6 +70,7 @@ async def patch_state(
 
 
 @router.post("/threads/{thread_id}/state/checkpoint")
+@declare(policy.THREAD_READ, responses.STATE)
 async def get_state_at(
     thread_id: ThreadId, body: Annotated[StateAt, Depends(JsonBody(STATE_AT))], services: ServicesDep
 ) -> Response:
@@ -71,6 +78,7 @@ async def get_state_at(
 
 
 @router.get("/threads/{thread_id}/state/{checkpoint_id}")
+@declare(policy.THREAD_READ, responses.STATE)
 async def get_state_of_checkpoint(
     thread_id: ThreadId,
     checkpoint_id: CheckpointId,
@@ -82,6 +90,7 @@ async def get_state_of_checkpoint(
 
 
 @router.get("/threads/{thread_id}/history")
+@declare(policy.THREAD_READ, responses.STATES)
 async def list_history(
     thread_id: ThreadId,
     request: Request,
@@ -96,6 +105,7 @@ async def list_history(
 
 
 @router.post("/threads/{thread_id}/history")
+@declare(policy.THREAD_READ, responses.STATES)
 async def search_history(
     thread_id: ThreadId,
     body: Annotated[HistoryQuery, Depends(JsonBody(HISTORY_QUERY))],

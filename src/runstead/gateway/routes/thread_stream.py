@@ -8,7 +8,10 @@ from starlette.responses import Response
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.wire.thread_stream import thread_modes_of
 
+from ..auth import policy
 from ..dependencies import ServicesDep, ThreadId
+from ..openapi import responses
+from ..route_declaration import declare
 from ..sse import EventStream
 from .threads import not_found
 
@@ -18,6 +21,7 @@ Modes = Annotated[list[str] | None, Query()]
 
 
 @router.get("/threads/{thread_id}/stream")
+@declare(policy.THREAD_READ, responses.EVENT_STREAM)
 async def join_thread(
     thread_id: ThreadId,
     services: ServicesDep,

@@ -34,15 +34,19 @@ from runstead.wire.threads import (
     ttl_of,
 )
 
+from ..auth import policy
 from ..auth.authorization import authorize_thread
 from ..dependencies import JsonBody, Select, ServicesDep, ThreadId, answer, empty_response, names_of
+from ..openapi import responses
 from ..remark_headers import add_remarks
+from ..route_declaration import declare
 from ..services import Services
 
 router = APIRouter(tags=["threads"])
 
 
 @router.post("/threads")
+@declare(policy.THREAD_CREATE, responses.THREAD)
 async def create_thread(
     body: Annotated[ThreadCreate, Depends(JsonBody(THREAD_CREATE))], services: ServicesDep
 ) -> Response:
@@ -57,6 +61,7 @@ async def create_thread(
 
 
 @router.post("/threads/search")
+@declare(policy.THREAD_SEARCH, responses.THREADS)
 async def search_threads(
     body: Annotated[ThreadSearch, Depends(JsonBody(THREAD_SEARCH))], services: ServicesDep, request: Request
 ) -> Response:
@@ -86,6 +91,7 @@ async def search_threads(
 
 
 @router.post("/threads/count")
+@declare(policy.THREAD_SEARCH, responses.COUNTED)
 async def count_threads(
     body: Annotated[ThreadCount, Depends(JsonBody(THREAD_COUNT))], services: ServicesDep, request: Request
 ) -> Response:
@@ -94,6 +100,7 @@ async def count_threads(
 
 
 @router.post("/threads/prune")
+@declare(policy.THREAD_PRUNE, responses.PRUNED)
 async def prune_threads(
     body: Annotated[ThreadPrune, Depends(JsonBody(THREAD_PRUNE))], services: ServicesDep
 ) -> Response:
@@ -111,6 +118,7 @@ async def prune_threads(
 
 
 @router.get("/threads/{thread_id}/storage")
+@declare(policy.THREAD_READ)
 async def measure_thread(thread_id: ThreadId, services: ServicesDep) -> Response:
     """Size of the thread's states in bytes, by channel."""
     try:
@@ -120,6 +128,7 @@ async def measure_thread(thread_id: ThreadId, services: ServicesDep) -> Response
 
 
 @router.get("/threads/{thread_id}")
+@declare(policy.THREAD_READ, responses.SELECTED_THREAD)
 async def get_thread(thread_id: ThreadId, services: ServicesDep, include: Select = None) -> Response:
     with_ttl = check_include(names_of(include))
     if (record := await services.threads.get(thread_id)) is None:
@@ -129,6 +138,8 @@ async def get_thread(thread_id: ThreadId, services: ServicesDep, include: Select
 
 
 @router.post("/threads/{thread_id}/copy")
+# The creation of the copy is authorized separately, when it is made.
+@declare(policy.THREAD_READ, responses.THREAD)
 async def copy_thread(thread_id: ThreadId, services: ServicesDep) -> Response:
     if (record := await services.threads.get(thread_id)) is None:
         raise not_found(thread_id)
@@ -137,6 +148,7 @@ async def copy_thread(thread_id: ThreadId, services: ServicesDep) -> Response:
 
 
 @router.patch("/threads/{thread_id}")
+@declare(policy.THREAD_PATCH, responses.THREAD_OR_NOTHING)
 async def update_thread(
     thread_id: ThreadId,
     body: Annotated[ThreadPatch, Depends(JsonBody(THREAD_PATCH))],
@@ -150,6 +162,7 @@ async def update_thread(
 
 
 @router.delete("/threads/{thread_id}", status_code=204)
+@declare(policy.THREAD_DELETE, responses.NO_CONTENT)
 async def delete_thread(thread_id: ThreadId, services: ServicesDep) -> Response:
     if await services.threads.get(thread_id) is None:
         raise not_found(thread_id)

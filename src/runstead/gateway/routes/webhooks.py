@@ -1,4 +1,7 @@
-"""Routes for webhook deliveries: list, get, redeliver. Specific to Runstead."""
+"""Routes for webhook deliveries: list, get, redeliver. Specific to Runstead.
+
+A delivery belongs to a run, and is authorized like it.
+"""
 
 from typing import Annotated
 
@@ -10,7 +13,9 @@ from runstead.wire.identifiers import DeliveryIdField, RunIdField, ThreadIdField
 from runstead.wire.pages import page_headers
 from runstead.wire.webhooks import from_delivery_record
 
+from ..auth import policy
 from ..dependencies import Limit, Offset, ServicesDep, answer
+from ..route_declaration import declare
 
 router = APIRouter(prefix="/webhooks/deliveries", tags=["webhooks"])
 
@@ -18,6 +23,7 @@ DeliveryId = Annotated[DeliveryIdField, Path()]
 
 
 @router.get("")
+@declare(policy.RUN_SEARCH)
 async def list_deliveries(
     services: ServicesDep,
     limit: Limit = 10,
@@ -35,6 +41,7 @@ async def list_deliveries(
 
 
 @router.get("/{delivery_id}")
+@declare(policy.DELIVERY_READ)
 async def get_delivery(delivery_id: DeliveryId, services: ServicesDep) -> Response:
     """One delivery, with its attempts."""
     if (record := await services.deliveries.get(delivery_id)) is None:
@@ -43,6 +50,7 @@ async def get_delivery(delivery_id: DeliveryId, services: ServicesDep) -> Respon
 
 
 @router.post("/{delivery_id}/redeliver", status_code=202)
+@declare(policy.DELIVERY_UPDATE)
 async def redeliver(delivery_id: DeliveryId, services: ServicesDep) -> Response:
     """Sends the delivery again now, in whatever state it is."""
     if (record := await services.deliveries.redeliver(delivery_id)) is None:
