@@ -251,6 +251,9 @@ class Settings(BaseSettings):
     webhook_retry_seconds: float = Field(
         default=5, gt=0, description="First pause between two attempts (seconds); later pauses are longer."
     )
+    webhook_feedback: bool = Field(
+        default=False, description="Call the webhook of a run also for feedback on the run (docs/feedback.md)."
+    )
     webhook_allow_loopback: bool = Field(default=False, description="Allow webhooks to this machine; for development.")
 
     # --- encryption at rest ----------------------------------------------------------------------------------------

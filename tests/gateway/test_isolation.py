@@ -51,6 +51,7 @@ async def test_resources_of_another_user_are_not_found(door: httpx.AsyncClient) 
     (run,) = (await door.get(f"/threads/{thread_id}/runs", headers=ALICE)).json()
     state = (await door.get(f"/threads/{thread_id}/state", headers=ALICE)).json()
     place, of_run = f"/threads/{thread_id}", f"/threads/{thread_id}/runs/{run['run_id']}"
+    await door.put(f"{of_run}/feedback", json={"score": 1}, headers=ALICE)
     item = {"namespace": ["a"], "key": "k", "value": {"x": 1}}
     await door.put("/store/items", json=item, headers=ALICE)
     asked = [
@@ -76,6 +77,9 @@ async def test_resources_of_another_user_are_not_found(door: httpx.AsyncClient) 
         ("GET", f"{of_run}/stream", None),
         ("GET", f"{of_run}/messages", None),
         ("GET", f"{of_run}/events", None),
+        ("GET", f"{of_run}/feedback", None),
+        ("PUT", f"{of_run}/feedback", {"score": 0}),
+        ("DELETE", f"{of_run}/feedback", None),
         ("POST", f"{of_run}/cancel", None),
         ("POST", f"{of_run}/retry", None),
         ("DELETE", of_run, None),
@@ -92,6 +96,7 @@ async def test_resources_of_another_user_are_not_found(door: httpx.AsyncClient) 
     assert (await door.post("/threads/search", json={}, headers=BOB)).json() == []
     assert (await door.post("/threads/count", json={}, headers=BOB)).json() == 0
     assert (await door.get("/runs", headers=BOB)).json() == []
+    assert (await door.post("/feedback/search", json={}, headers=BOB)).json() == []
     assert (await door.get("/store/items?namespace=a&key=k", headers=BOB)).json() is None
     assert (await door.post("/store/items/search", json={"namespace_prefix": []}, headers=BOB)).json() == {"items": []}
     assert (await door.post("/store/namespaces", json={}, headers=BOB)).json() == {"namespaces": []}
@@ -103,6 +108,7 @@ async def test_resources_of_another_user_are_not_found(door: httpx.AsyncClient) 
     assert (await door.post("/threads", json={"thread_id": thread_id}, headers=BOB)).status_code == 409
     # Alice's data is unchanged.
     assert (await door.get(of_run, headers=ALICE)).json()["status"] == "success"
+    assert (await door.get(f"{of_run}/feedback", headers=ALICE)).json()[0]["score"] == 1
     assert (await door.get("/store/items?namespace=a&key=k", headers=ALICE)).json()["value"] == {"x": 1}
 
 

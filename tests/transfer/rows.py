@@ -13,7 +13,7 @@ from sqlalchemy.types import BigInteger
 
 from runstead.infra.storage import json_text
 from runstead.infra.storage.column_types import UtcTime, is_of
-from runstead.infra.storage.schema import item_vectors, items
+from runstead.infra.storage.schema import feedback, item_vectors, items, runs
 from runstead.infra.transfer.table_groups import moved_tables
 
 Rows: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -77,9 +77,12 @@ def _rows(table: Table) -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 def _consistent(rows: dict[str, list[dict[str, Any]]]) -> Rows:
-    """Vectors belong to existing items."""
+    """Vectors belong to existing items, and feedback to existing runs."""
     there = {(row["namespace"], row["key"]) for row in rows[items.name]}
     rows[item_vectors.name] = [row for row in rows[item_vectors.name] if (row["namespace"], row["key"]) in there]
+    threads = {row["run_id"]: row["thread_id"] for row in rows[runs.name]}
+    found = [row for row in rows[feedback.name] if row["run_id"] in threads]
+    rows[feedback.name] = [{**row, "thread_id": threads[row["run_id"]]} for row in found]
     return rows
 
 

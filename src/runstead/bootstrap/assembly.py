@@ -29,6 +29,7 @@ from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.fair_queue import group_by_user
+from runstead.infra.storage.feedback import SqlFeedbackStore
 from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQueryStore
@@ -289,6 +290,9 @@ def _services(
         webhooks=parts.webhooks.addresses,
         deliveries=parts.webhooks.deliveries,
         crons=handled.crons(SqlCronStore(profile.database, profile.clock, parts.cron_bell.notify)),
+        feedback=SqlFeedbackStore(
+            profile.database, profile.clock, parts.webhooks.notify if settings.webhook_feedback else None
+        ),
         clock=profile.clock,
         ready=Readiness((profile.database, *profile.others), closing).reason,
         options=_gateway_options(parts, settings, configuration),

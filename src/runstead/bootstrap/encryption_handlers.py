@@ -31,7 +31,7 @@ from .unsupported import UnsupportedConfiguration, encryption_source
 
 _JSON: Final = "threads, runs and their events, assistants, crons, items and metadata of checkpoints"
 _BLOBS: Final = "states and pending writes of checkpoints"
-_NEVER: Final = "streams, cached values, descriptions of assistants and addresses of webhooks"
+_NEVER: Final = "streams, cached values, feedback, descriptions of assistants and addresses of webhooks"
 
 
 def not_encrypted_by(cipher: FieldCipher) -> str:

@@ -48,6 +48,8 @@ class Webhooks:
     addresses: WebhookUrls
     deliveries: DeliveryStore
     sender: WebhookSender
+    notify: Callable[[], None]
+    """Wakes the sender after a delivery was written."""
 
 
 @asynccontextmanager
@@ -72,7 +74,8 @@ async def open_webhooks(
             addresses, timeout=settings.webhook_timeout_seconds, own_routes=own_routes(user_loop)
         ) as client:
             deliveries = around(SqlDeliveryStore(database, clock, bell.notify))
-            yield Webhooks(addresses, deliveries, WebhookSender(deliveries, client, signer, bell, clock, sending))
+            sender = WebhookSender(deliveries, client, signer, bell, clock, sending)
+            yield Webhooks(addresses, deliveries, sender, bell.notify)
     finally:
         resolver.close()
 

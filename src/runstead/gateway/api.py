@@ -35,6 +35,7 @@ from .routes import (
     assistants,
     crons,
     events,
+    feedback,
     items,
     meta,
     protocol,
@@ -63,6 +64,7 @@ _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
     # Follows threads, and creates runs.
     (protocol, ("threads", "runs", "event_streaming")),
     (webhooks, ("runs",)),
+    (feedback, ("runs",)),
     (items, ("store",)),
 )
 """Route modules, each with the resources that must be enabled for it."""

@@ -12,6 +12,7 @@ from runstead.resources.assistant_lookup import AssistantLookup
 from runstead.resources.assistant_service import AssistantRemoval, AssistantService
 from runstead.resources.assistants import AssistantStore
 from runstead.resources.crons import CronStore
+from runstead.resources.feedback import FeedbackStore
 from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
@@ -72,6 +73,7 @@ class Services:
     webhooks: WebhookGate
     deliveries: DeliveryStore
     crons: CronStore
+    feedback: FeedbackStore
     clock: Clock
     ready: Callable[[], Awaitable[str | None]]
     authorizer: Authorizer | None = None

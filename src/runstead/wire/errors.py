@@ -22,6 +22,7 @@ from runstead.resources.assistant_lookup import (
 from runstead.resources.assistant_service import AssistantInUse, AssistantProtected
 from runstead.resources.assistants import AssistantExists, VersionNotFound
 from runstead.resources.crons import CronNotFound
+from runstead.resources.feedback import FeedbackFull, FeedbackNotFound
 from runstead.resources.interrupts import InvalidAnswer
 from runstead.resources.items import EmbeddingFailed, InvalidItem
 from runstead.resources.schedules import InvalidSchedule
@@ -193,6 +194,8 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     CheckpointNotFound: (404, str),
     CronNotFound: (404, str),
     DeliveryNotFound: (404, str),
+    FeedbackNotFound: (404, str),
+    FeedbackFull: (409, str),
     ThreadBusy: (409, lambda _: _BUSY),
     ThreadExists: (409, str),
     AssistantExists: (409, str),

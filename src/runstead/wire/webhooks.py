@@ -8,11 +8,13 @@ from typing import Final
 
 import orjson
 
+from runstead.resources.feedback import FeedbackRecord
 from runstead.resources.webhooks import DeliveryAttempt, DeliveryRecord
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import RunRecord
 from runstead.runtime.serialization import encode
 
+from .feedback import from_feedback_record
 from .run_records import from_run_record
 
 MAX_BODY: Final = 4 * 1024 * 1024
@@ -36,6 +38,12 @@ def end_of_run(record: RunRecord, values: bytes | None) -> bytes:
     large: JsonObject = {"kwargs": None, "kwargs_omitted": len(encode(run["kwargs"])), "metadata": {}}
     large |= {"error": None, "failure": None, "completion": None}
     return _with_values(encode({**payload, "values_omitted": len(values or b""), **large}), b"null")
+
+
+def feedback_on_run(run: RunRecord, given: FeedbackRecord) -> bytes:
+    """Return the body for feedback on a run. Only bodies for feedback have the field ``event``."""
+    ids = {"run_id": run.run_id, "thread_id": run.thread_id, "assistant_id": run.assistant_id}
+    return encode({"event": "feedback", **ids, "feedback": from_feedback_record(given)})
 
 
 def sent_body(body: bytes, sent_at: datetime, fields: Collection[str] | None = None) -> bytes:

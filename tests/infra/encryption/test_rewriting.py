@@ -52,6 +52,7 @@ IN_THE_CLEAR: Final = {
     "items": {"namespace", "key"},
     "item_vectors": {"namespace", "key", "embedder", "vector"},
     "crons": {"schedule", "timezone", "on_run_completed"},
+    "feedback": {"message_id"},
     "checkpoint_identity": {"identity"},
     "key_holders": {"holder_id", "key_ids"},
 }  # fmt: skip

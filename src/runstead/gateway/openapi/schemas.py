@@ -145,6 +145,17 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         config_schema=or_null(OBJECT),
     ),
     "Item": object_of(namespace=_NAMES, key=TEXT, value=OBJECT, created_at=_TIME, updated_at=_TIME),
+    "Feedback": object_of(
+        run_id=_ID,
+        thread_id=_ID,
+        message_id=or_null(TEXT),
+        user_id=TEXT,
+        score=or_null({"type": "number"}),
+        value=ANYTHING,
+        comment=or_null(TEXT),
+        created_at=_TIME,
+        updated_at=_TIME,
+    ),
     "EventPage": object_of(
         data=many(
             object_of(

@@ -306,6 +306,25 @@ webhook_attempts: Final = Table(
     sqlite_with_rowid=False,
 )
 
+# Users' feedback on runs; ``message_id`` is empty for the run as a whole. ``value`` is JSON.
+feedback: Final = Table(
+    "feedback",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    Column("tenant_id", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("thread_id", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("score", Float),
+    Column("value", EncryptedText("feedback.value"), nullable=False),
+    Column("comment", EncryptedText("feedback.comment")),
+    ForeignKeyConstraint(["run_id"], ["runs.run_id"], name="fk_feedback_run", ondelete="CASCADE"),
+)
+Index("ix_feedback_thread", feedback.c.thread_id)
+Index("ix_feedback_owner", feedback.c.tenant_id, feedback.c.user_id, feedback.c.updated_at)
+
 crons: Final = Table(
     "crons",
     metadata,

@@ -1,4 +1,5 @@
-"""The webhook outbox: a delivery is written in the transaction that ends its run, so no crash can come in between."""
+"""The webhook outbox: a delivery is written in the transaction that ends its run, or that stores feedback on it, so no
+crash can come in between."""
 
 from __future__ import annotations
 
@@ -7,8 +8,9 @@ from datetime import datetime
 from sqlalchemy import Connection, insert
 from uuid_utils.compat import uuid7
 
+from runstead.resources.feedback import FeedbackRecord
 from runstead.runtime.runs.types import Outcome, RunRecord
-from runstead.wire.webhooks import end_of_run
+from runstead.wire.webhooks import end_of_run, feedback_on_run
 
 from . import json_text
 from .schema import webhook_deliveries
@@ -19,26 +21,36 @@ def enqueue_delivery(connection: Connection, ended: RunRecord, now: datetime, ou
 
     ``outcome`` is the run's result; None if it never got so far.
     """
-    if ended.spec.webhook is None:
-        return
-    values = None if outcome is None else outcome.output
+    if ended.spec.webhook is not None:
+        _enqueue(
+            connection, ended, ended.spec.webhook, end_of_run(ended, None if outcome is None else outcome.output), now
+        )
+
+
+def enqueue_feedback(connection: Connection, run: RunRecord, given: FeedbackRecord, now: datetime) -> None:
+    """Write the delivery for feedback on ``run``, if the run has a webhook."""
+    if run.spec.webhook is not None:
+        _enqueue(connection, run, run.spec.webhook, feedback_on_run(run, given), now)
+
+
+def _enqueue(connection: Connection, run: RunRecord, url: str, body: bytes, now: datetime) -> None:
     # Routes of this server authorize the user through handlers; other receivers get no claims.
-    actor = ended.actor if ended.spec.webhook.startswith("/") else ended.actor.with_kept_claims()
+    actor = run.actor if url.startswith("/") else run.actor.with_kept_claims()
     connection.execute(
         insert(webhook_deliveries).values(
             delivery_id=str(uuid7()),
-            tenant_id=ended.actor.tenant_id,
-            user_id=ended.actor.user_id,
-            run_id=ended.run_id,
-            thread_id=ended.thread_id,
-            url=ended.spec.webhook,
+            tenant_id=run.actor.tenant_id,
+            user_id=run.actor.user_id,
+            run_id=run.run_id,
+            thread_id=run.thread_id,
+            url=url,
             status="pending",
             attempts=0,
             claims=0,
             created_at=now,
             next_attempt_at=now,
             actor=json_text.dump(actor.to_json()),
-            metadata=json_text.dump(ended.metadata),
-            body=end_of_run(ended, values),
+            metadata=json_text.dump(run.metadata),
+            body=body,
         )
     )

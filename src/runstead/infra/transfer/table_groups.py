@@ -58,6 +58,7 @@ TABLE_GROUPS: Final = (
             tables.run_event_threads,
             tables.run_events,
             tables.runs,
+            tables.feedback,
         ),
     ),
     TableGroup("idempotency_keys", ("tenant_id", "user_id", "key"), (tables.idempotency_keys,)),
