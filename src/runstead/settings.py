@@ -332,7 +332,7 @@ class Settings(BaseSettings):
 
     @field_validator("agent_isolation", mode="before")
     @classmethod
-    def _rename_isolation(cls, value: Any) -> Any:
+    def _rename_isolation(cls, value: object) -> Any:
         """Accept the names of the first versions."""
         return {"thread": "run", "server": "shared"}.get(value, value) if isinstance(value, str) else value
 

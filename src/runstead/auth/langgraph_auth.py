@@ -53,7 +53,7 @@ class InvalidAnswer(WireError):
     status = 500
 
 
-def check_auth(auth: Any) -> Callable[..., Any]:
+def check_auth(auth: object) -> Callable[..., Any]:
     """Return the authenticate handler of ``auth``. Raises InvalidAuth if it has none that can be called."""
     if not isinstance(auth, Auth):
         raise InvalidAuth(f"it is a {type(auth).__name__}, not a langgraph_sdk.Auth")
@@ -146,7 +146,7 @@ class LangGraphAuth:
         return self._auth._global_handlers[-1] if self._auth._global_handlers else None
 
 
-def _filters(answer: Any, handler: Callable[..., Any]) -> Filters | None:
+def _filters(answer: object, handler: Callable[..., Any]) -> Filters | None:
     if answer is None or answer is True:
         return None
     if answer is False:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from fastapi import FastAPI
 
@@ -67,7 +67,7 @@ class Application:
         )
 
     @classmethod
-    def from_file(cls, config: str | Path = CONFIG_FILE, **settings: Any) -> Self:
+    def from_file(cls, config: str | Path = CONFIG_FILE, **settings: object) -> Self:
         """Create an application for the graphs of a langgraph.json, with the settings that ``runstead serve`` finds,
         and those given here."""
         file = Path(config).resolve()

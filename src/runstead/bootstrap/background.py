@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from runstead.auth.api_keys import AUTH_SOURCE
 from runstead.gateway.auth.authorization import authorize_run
@@ -79,7 +79,7 @@ async def expire_regularly(expiry: ThreadExpiry, sweeps: Sweeps, clock: Clock) -
 
 
 @asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+async def _beside(work: Coroutine[object, object, None], name: str) -> AsyncIterator[None]:
     """Run ``work`` in the background for the duration of a block."""
     task = asyncio.create_task(work, name=name)
     try:

@@ -24,7 +24,7 @@ def errors_without_texts(enabled: bool) -> Iterator[None]:
         return
     before = logging.getLogRecordFactory()
 
-    def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
+    def make(*args: object, **kwargs: object) -> logging.LogRecord:
         record = before(*args, **kwargs)
         if record.exc_info and record.name.startswith(_OURS):
             record.exc_info = _without_text(record.exc_info)

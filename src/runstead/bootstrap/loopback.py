@@ -78,7 +78,7 @@ _SDK: Any = sdk_client
 class _Transports(list[Any]):
     """Replacement for the SDK's list of clients that wait for a server: connects each at once, and keeps none."""
 
-    def append(self, transport: Any) -> None:
+    def append(self, transport: object) -> None:
         _connect(transport)
 
 

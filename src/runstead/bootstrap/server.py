@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from functools import partial
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 
@@ -135,7 +135,7 @@ class _DrainingServer(uvicorn.Server):
         await self._unless_forced(self._application.drain())
         await super().shutdown(sockets)
 
-    async def _unless_forced(self, step: Coroutine[Any, Any, None]) -> None:
+    async def _unless_forced(self, step: Coroutine[object, object, None]) -> None:
         """Run a step of the shutdown, which a second signal skips."""
         task = asyncio.create_task(step)
         while not task.done() and not self.force_exit:

@@ -125,7 +125,7 @@ def _edited(action: JsonMapping, ask: Ask) -> JsonObject:
     return args
 
 
-def _parsed(typed: str, before: Any) -> Any:
+def _parsed(typed: str, before: object) -> Any:
     # A string stays a string, even if it consists of digits: an invoice number is not an amount.
     if isinstance(before, str):
         return typed
@@ -135,7 +135,7 @@ def _parsed(typed: str, before: Any) -> Any:
         return typed
 
 
-def _decide_freely(value: Any, schema: Any, ask: Ask) -> Any:
+def _decide_freely(value: object, schema: object, ask: Ask) -> Any:
     answers = {key: answer for key, answer in (("y", True), ("n", False)) if _takes(answer, schema)}
     if not answers:
         return _typed(f"{compact(value)}\n", schema, ask)
@@ -144,13 +144,13 @@ def _decide_freely(value: Any, schema: Any, ask: Ask) -> Any:
     return answers[key] if key in answers else _typed("", schema, ask)
 
 
-def _takes(answer: bool, schema: Any) -> bool:
+def _takes(answer: bool, schema: object) -> bool:
     # Numbers accept booleans too, but yes is not a sensible answer to "how many?".
     kind = schema.get("type", "boolean") if isinstance(schema, Mapping) else "boolean"
     return "boolean" in kind and violation(answer, schema) is None
 
 
-def _typed(question: str, schema: Any, ask: Ask) -> Any:
+def _typed(question: str, schema: object, ask: Ask) -> Any:
     typed = ask(f"{question}answer (JSON or text): ")
     answer = _parsed(typed, None)
     is_text = violation(answer, schema) is not None and violation(typed, schema) is None

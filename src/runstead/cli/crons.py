@@ -127,5 +127,5 @@ def _show_table(crons: list[Any], output: Output) -> None:
     output.console.print(table if crons else "no crons")
 
 
-def _moment(value: Any) -> str:
+def _moment(value: object) -> str:
     return str(value)[:19].replace("T", " ") if value else "never"

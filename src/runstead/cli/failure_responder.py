@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Final
 
 from runstead.runtime.json_types import JsonObject
 
@@ -59,7 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(self.body)
         self.close_connection = True
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Log nothing: the terminal already shows the problem."""
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +46,7 @@ class Output:
         width = None if sys.stdout.isatty() else 240
         return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
 
-    def line(self, event: str, **fields: Any) -> None:
+    def line(self, event: str, **fields: object) -> None:
         """Print one JSON object, only with ``--json``."""
         if self.as_json:
             text = json.dumps({"event": event, **fields}, ensure_ascii=False, default=str)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, assert_never
+from typing import assert_never
 
 from .output import Output
 from .transcript import Begun, Calling, Failed, Gap, Interrupt, Item, Noted, Returned, Said, compact
@@ -69,7 +69,7 @@ class RunRenderer:
         self._output.say(text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…", style=style)
 
 
-def _questions(value: Any) -> Iterator[str]:
+def _questions(value: object) -> Iterator[str]:
     """Yield an interrupt's questions in short form: the actions of a request for approval, or the value itself."""
     actions = value.get("action_requests") if isinstance(value, Mapping) else None
     if not isinstance(actions, list):

@@ -266,7 +266,7 @@ def _json(option: str, text: str | None) -> Any:
         raise CommandError(f"{option} is not JSON: {error}", exit_code=USAGE) from error
 
 
-def _complete(command: Coroutine[Any, Any, T]) -> T:
+def _complete(command: Coroutine[object, object, T]) -> T:
     import asyncio
 
     try:

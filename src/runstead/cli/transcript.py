@@ -222,7 +222,7 @@ class Transcript:
             elif update:
                 yield Noted(node, update)
 
-    def _asked(self, interrupts: Any) -> Iterator[Item]:
+    def _asked(self, interrupts: object) -> Iterator[Item]:
         known = {interrupt.interrupt_id for interrupt in self.interrupts}
         for asked in interrupts if isinstance(interrupts, list) else ():
             interrupt_id = str(asked.get("id") or asked.get("interrupt_id") or "")
@@ -232,7 +232,7 @@ class Transcript:
                 yield interrupt
 
 
-def text_of(content: Any) -> str:
+def text_of(content: object) -> str:
     """Return the text of a message's content, which is a string or a list of blocks."""
     if isinstance(content, str):
         return content
@@ -241,6 +241,6 @@ def text_of(content: Any) -> str:
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def compact(value: Any) -> str:
+def compact(value: object) -> str:
     """Return a value as text on one line."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

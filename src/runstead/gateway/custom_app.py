@@ -157,7 +157,7 @@ async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
     raise Unavailable("This server's user code was blocked and is being restarted; send the request again in a moment")
 
 
-def _is(middleware: Middleware, kind: type[Any]) -> bool:
+def _is(middleware: Middleware, kind: type[object]) -> bool:
     return isinstance(middleware.cls, type) and issubclass(middleware.cls, kind)
 
 
@@ -234,7 +234,7 @@ class _Ours(BaseRoute):
         taken = self._paths is None or own_path(scope) in self._paths
         return (Match.FULL if taken and _BELOW in scope else Match.NONE), {}
 
-    def url_path_for(self, name: str, /, **path_params: Any) -> Any:
+    def url_path_for(self, name: str, /, **path_params: object) -> Any:
         raise NoMatchFound(name, path_params)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:

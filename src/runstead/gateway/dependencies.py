@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: FastAPI reads these signatures when the routes are created.
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Generic, TypeAlias, TypeVar
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import TypeAdapter
@@ -55,7 +55,7 @@ class JsonBody(Generic[T]):
         return parsed
 
 
-def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a JSON response; strict JSON for any state of a graph."""
     return Response(encode(value), status, headers, "application/json")
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -35,7 +35,9 @@ class KeepaliveResponse(Response):
     """Response with the result of ``waiting``. If the client disconnects, ``waiting`` is cancelled, and decides on the
     consequences."""
 
-    def __init__(self, waiting: Coroutine[Any, Any, bytes], headers: Mapping[str, str], *, keep_alive: float) -> None:
+    def __init__(
+        self, waiting: Coroutine[object, object, bytes], headers: Mapping[str, str], *, keep_alive: float
+    ) -> None:
         self.status_code, self.background = 200, None
         self.init_headers({"content-type": "application/json", **headers})
         self._waiting, self._keep_alive = waiting, keep_alive

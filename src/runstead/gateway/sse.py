@@ -95,5 +95,5 @@ class ProtocolEventStream(EventStream):
     def __init__(self, reader: ThreadEventReader) -> None:
         super().__init__(reader, {}, with_ids=True)
 
-    def _frames(self, items: Sequence[Any]) -> bytes:
+    def _frames(self, items: Sequence[object]) -> bytes:
         return b"".join(protocol_frame(item) if isinstance(item, ProtocolEvent) else HEARTBEAT for item in items)

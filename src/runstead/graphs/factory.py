@@ -44,7 +44,7 @@ class UserFactory:
     """Factory that opens the agent of a run from the user's variable. Raises GraphLoadError if the variable cannot be
     an agent."""
 
-    def __init__(self, source: GraphSource, value: Any) -> None:
+    def __init__(self, source: GraphSource, value: object) -> None:
         self._source, self._value = source, value
         if is_graph(value):
             return
@@ -63,7 +63,7 @@ class UserFactory:
         return getattr(self._value, "context_schema", None) if is_graph(self._value) else None
 
     @asynccontextmanager
-    async def open(self, config: JsonMapping, store: Any = None) -> AsyncIterator[Any]:
+    async def open(self, config: JsonMapping, store: object = None) -> AsyncIterator[Any]:
         """Yield the compiled graph, or the builder, for the duration of a block; then close everything that the factory
         opened.
 
@@ -75,7 +75,7 @@ class UserFactory:
         async with AsyncExitStack() as stack:
             yield await self._made(self._call(**self._arguments(config, store)), stack)
 
-    async def _made(self, made: Any, stack: AsyncExitStack) -> Any:
+    async def _made(self, made: object, stack: AsyncExitStack) -> Any:
         """Return the graph from ``made``, after entering the context managers around it."""
         verb = "returned"
         # An async function may return a context manager: continue until there is a graph.
@@ -99,7 +99,7 @@ class UserFactory:
                 raise
             raise NoGraphReturned(self._source, "yielded nothing") from error
 
-    def _arguments(self, config: JsonMapping, store: Any) -> JsonObject:
+    def _arguments(self, config: JsonMapping, store: object) -> JsonObject:
         arguments: JsonObject = {}
         for name, (wanted, schema) in self._parameters.items():
             arguments[name] = dict(config) if wanted == "config" else server_runtime(config, store, schema)
@@ -109,7 +109,7 @@ class UserFactory:
 _EXPECTED = "expected a compiled graph, a StateGraph, an @entrypoint, or a function that makes one of them"
 
 
-def is_graph(value: Any) -> bool:
+def is_graph(value: object) -> bool:
     """Return whether the value is a compiled graph, or a builder still to be compiled."""
     return isinstance(value, Pregel | StateGraph)
 
@@ -158,12 +158,12 @@ def _hints(factory: Callable[..., Any]) -> JsonMapping:
         return dict(getattr(function, "__annotations__", {}))
 
 
-def _is_config(hint: Any) -> bool:
+def _is_config(hint: object) -> bool:
     if isinstance(hint, str):
         return "RunnableConfig" in hint
     options = (hint, *typing.get_args(hint))
     return any(getattr(option, "__name__", "") in ("RunnableConfig", "dict") for option in options)
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return "None" if value is None else f"an object of type {type(value).__name__}"

@@ -54,7 +54,7 @@ class RegisteredGraph:
             return None
 
     @asynccontextmanager
-    async def build(self, config: JsonMapping, store: Any = None) -> AsyncIterator[Any]:
+    async def build(self, config: JsonMapping, store: object = None) -> AsyncIterator[Any]:
         """See AgentFactory. A pending import runs in a thread, so that it blocks no loop."""
         factory = await self._loaded()
         async with factory.open(config, store) as agent:

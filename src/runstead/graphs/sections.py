@@ -40,7 +40,7 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, data: Any) -> Any:
+    def _without_nulls(cls, data: object) -> Any:
         if not isinstance(data, dict):
             return data
         fields = {info.alias or name: info for name, info in cls.model_fields.items()} | cls.model_fields
@@ -92,7 +92,7 @@ class StorePart(Section):
     path: str | None = Field(default=None, description='"./file.py:variable" of a store of your own')
 
 
-def _false_is_null(value: Any) -> Any:
+def _false_is_null(value: object) -> Any:
     return None if value is False else value
 
 
@@ -114,7 +114,7 @@ class CheckpointerPart(Section):
     serde: Serde | None = Field(default=None, description='an object such as {"allowed_json_modules": true}')
 
 
-def _plain_prefix(prefix: Any) -> Any:
+def _plain_prefix(prefix: object) -> Any:
     """Return ``prefix`` without a trailing slash; None for an empty one."""
     return (prefix.removesuffix("/") or None) if isinstance(prefix, str) else prefix
 
@@ -266,6 +266,6 @@ def unknown_keys(data: JsonMapping, model: type[Section] = Document, prefix: str
             yield f"{prefix}{key}"
 
 
-def _section_of(annotation: Any) -> type[Section] | None:
+def _section_of(annotation: object) -> type[Section] | None:
     options = getattr(annotation, "__args__", (annotation,))
     return next((option for option in options if isinstance(option, type) and issubclass(option, Section)), None)

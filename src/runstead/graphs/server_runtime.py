@@ -79,14 +79,14 @@ def server_runtime(config: JsonMapping, store: Any, schema: type[Any] | None = N
     return _ReadRuntime(access_context=access, user=user, store=store)
 
 
-def is_server_runtime(hint: Any) -> bool:
+def is_server_runtime(hint: object) -> bool:
     """Return whether the annotation requests the server's runtime."""
     if isinstance(hint, str):
         return "ServerRuntime" in hint
     return hint is ServerRuntime or typing.get_origin(hint) in (ServerRuntime, _ExecutionRuntime, _ReadRuntime)
 
 
-def context_schema_of(hint: Any) -> type[Any] | None:
+def context_schema_of(hint: object) -> type[Any] | None:
     """Return ``MyContext`` of ``ServerRuntime[MyContext]``; None if there is none."""
     arguments = typing.get_args(hint)
     return arguments[0] if arguments and isinstance(arguments[0], type) else None

@@ -66,7 +66,7 @@ class InvalidEncryption(Exception):
     """The object that langgraph.json names cannot encrypt; the text contains the reason and the fix."""
 
 
-def check_encryption(encryption: Any) -> None:
+def check_encryption(encryption: object) -> None:
     """Raise InvalidEncryption if the object cannot be used."""
     try:
         from langgraph_sdk import Encryption
@@ -248,7 +248,7 @@ def _plain(found: Any) -> tuple[Any, Any]:
     return (found.plaintext, found.replacement) if type(found).__name__ == "DecryptResult" else (found, None)
 
 
-def _check(made: Any, given: JsonMapping, name: str) -> None:
+def _check(made: object, given: JsonMapping, name: str) -> None:
     if not isinstance(made, Mapping):
         raise EncryptionFailed(
             f"the handler {name}, must return a dict with the same keys, got {type(made).__name__}; encrypt each value"

@@ -49,7 +49,7 @@ class PriorityFailed(WireError):
     status = 500
 
 
-def check_priority(priority: Any) -> Assign:
+def check_priority(priority: object) -> Assign:
     """Return the function that ``priority`` has registered. Raises InvalidPriority."""
     try:
         from langgraph_sdk.priority import Priority
@@ -153,7 +153,7 @@ class LangGraphPriority:
             ) from error
 
 
-def _assigned(answer: Any) -> ThreadPriority:
+def _assigned(answer: object) -> ThreadPriority:
     """Return the function's result as a ThreadPriority. Raises PriorityFailed."""
     if answer is None:
         return ThreadPriority()
@@ -177,7 +177,7 @@ def _is_group(group: str) -> bool:
     return len(group) <= _LONGEST_GROUP and "\0" not in group
 
 
-def _meaningless(expected: str, got: Any) -> PriorityFailed:
+def _meaningless(expected: str, got: object) -> PriorityFailed:
     _log.error("the priority function must return %s, got %s; no run was created", expected, value_shape(got))
     return PriorityFailed(
         f"This server's priority function must return {expected}, got {type(got).__name__}; no run was created"

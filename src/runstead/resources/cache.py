@@ -53,7 +53,7 @@ class UserCache:
         found = await self._there(lambda: self._cache.get(_checked(key)))
         return None if found is None else orjson.loads(found)
 
-    async def set(self, key: str, value: Any, ttl: timedelta | None = None) -> None:
+    async def set(self, key: str, value: object, ttl: timedelta | None = None) -> None:
         """Set the value of ``key``. ``ttl`` is at most a day, and a day if it is None, zero or less.
 
         Raises TypeError for a value that is not JSON, ValueError for one larger than MAX_VALUE_BYTES.
@@ -75,7 +75,7 @@ def _checked(key: str) -> str:
     return key
 
 
-def _encoded(key: str, value: Any) -> bytes:
+def _encoded(key: str, value: object) -> bytes:
     try:
         text = orjson.dumps(value)
     except TypeError as error:

@@ -41,12 +41,12 @@ def check_filter(wanted: JsonMapping | None) -> None:
         _check_condition(f"filter.{field}", condition)
 
 
-def matches_filter(value: Any, wanted: JsonMapping | None) -> bool:
+def matches_filter(value: object, wanted: JsonMapping | None) -> bool:
     """Return whether ``value`` matches ``wanted``. A missing field counts as null. Call `check_filter` first."""
     return all(_meets(_field(value, field), condition) for field, condition in (wanted or {}).items())
 
 
-def _check_condition(place: str, condition: Any) -> None:
+def _check_condition(place: str, condition: object) -> None:
     if isinstance(condition, Mapping):
         operators = [name for name in condition if isinstance(name, str) and name.startswith("$")]
         if operators and len(operators) < len(condition):
@@ -63,14 +63,14 @@ def _check_condition(place: str, condition: Any) -> None:
             _check_condition(f"{place}[{number}]", one)
 
 
-def _check_operator(place: str, name: str, operand: Any) -> None:
+def _check_operator(place: str, name: str, operand: object) -> None:
     if name not in OPERATORS:
         raise InvalidFilter(f"{place}: there is no operator {name!r}; known are {', '.join(OPERATORS)}")
     if name in _ORDERED and not (_is_number(operand) or isinstance(operand, str)):
         raise InvalidFilter(f"{place}: {name} compares numbers, or texts; got {type(operand).__name__}")
 
 
-def _meets(value: Any, condition: Any) -> bool:
+def _meets(value: object, condition: object) -> bool:
     if isinstance(condition, Mapping):
         if not condition:
             return isinstance(value, Mapping) and not value
@@ -86,7 +86,7 @@ def _meets(value: Any, condition: Any) -> bool:
     return _equal(value, condition)
 
 
-def _operate(name: str, value: Any, operand: Any) -> bool:
+def _operate(name: str, value: object, operand: object) -> bool:
     if name == "$eq":
         return _equal(value, operand)
     if name == "$ne":
@@ -105,13 +105,13 @@ def _equal(one: Any, other: Any) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
-def _field(value: Any, name: str) -> Any:
+def _field(value: object, name: str) -> Any:
     return value.get(name) if isinstance(value, Mapping) else None
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -134,7 +134,7 @@ def _check_value(value: JsonMapping | None) -> None:
         )
 
 
-def _not_finite(value: Any) -> str | None:
+def _not_finite(value: object) -> str | None:
     """Return the location of a NaN or an infinity in ``value``; None if there is none."""
     waiting: list[tuple[str, Any]] = [("value", value)]
     while waiting:
@@ -148,7 +148,7 @@ def _not_finite(value: Any) -> str | None:
     return None
 
 
-def _check_index(index: Any) -> None:
+def _check_index(index: object) -> None:
     if index is None or index is False:
         return
     if not isinstance(index, list | tuple) or not all(isinstance(path, str) for path in index):
@@ -158,7 +158,7 @@ def _check_index(index: Any) -> None:
             raise InvalidItem(f'index: {path!r} is not a path; write one such as "text" or "parts[*].text"')
 
 
-def _check_ttl(ttl: Any) -> None:
+def _check_ttl(ttl: object) -> None:
     if ttl is not None and not (isinstance(ttl, int | float) and abs(ttl) <= MAX_TTL):
         raise InvalidItem(f"ttl: {ttl!r} is not a number of minutes up to {MAX_TTL}")
 

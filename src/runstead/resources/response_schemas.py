@@ -30,14 +30,14 @@ _FORMATS: Final[Mapping[str, type]] = {
 }  # fmt: skip
 
 
-def violation(answer: Any, schema: Any) -> str | None:
+def violation(answer: object, schema: object) -> str | None:
     """Return the first violation of ``schema`` in ``answer``, with its location; None if there is none."""
     if not isinstance(schema, Mapping):
         return None
     return next(_Check(schema).problems(answer, schema, "answer", 0), None)
 
 
-def choices(schema: Any, name: str) -> list[Any]:
+def choices(schema: object, name: str) -> list[Any]:
     """Return the values that the property ``name`` of an answer may have, if the schema lists them."""
     return list(_Check(schema).choices(schema, name, 0)) if isinstance(schema, Mapping) else []
 
@@ -48,7 +48,7 @@ class _Check:
     def __init__(self, root: Schema) -> None:
         self._root = root
 
-    def problems(self, value: Any, schema: Any, at: str, depth: int) -> Iterator[str]:
+    def problems(self, value: object, schema: object, at: str, depth: int) -> Iterator[str]:
         if schema is False:
             yield f"{at} is not allowed"
         if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
@@ -69,7 +69,7 @@ class _Check:
         elif isinstance(value, str | int | float):
             yield from _scalar_problems(value, schema, at)
 
-    def choices(self, schema: Any, name: str, depth: int) -> Iterator[Any]:
+    def choices(self, schema: object, name: str, depth: int) -> Iterator[Any]:
         if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
             return
         properties = schema.get("properties")
@@ -79,7 +79,7 @@ class _Check:
         for each in (self._resolved(schema.get("$ref")), *_list(schema.get("anyOf")), *_list(schema.get("oneOf"))):
             yield from self.choices(each, name, depth + 1)
 
-    def _resolved(self, ref: Any) -> Any:
+    def _resolved(self, ref: object) -> Any:
         """Return the schema to which a reference points, inside this document only; True, which allows everything, if
         there is none."""
         if not isinstance(ref, str) or not ref.startswith("#"):
@@ -90,7 +90,9 @@ class _Check:
             found = found.get(name, True) if isinstance(found, Mapping) else True
         return found
 
-    def _alternatives(self, value: Any, schema: Schema, alternatives: list[Any], at: str, depth: int) -> Iterator[str]:
+    def _alternatives(
+        self, value: object, schema: Schema, alternatives: list[Any], at: str, depth: int
+    ) -> Iterator[str]:
         chosen = self._discriminated(value, schema)
         candidates = [chosen] if chosen is not None else alternatives
         found: list[str] = []
@@ -102,7 +104,7 @@ class _Check:
         if found:
             yield found[0] if len(set(found)) == 1 else " or ".join(dict.fromkeys(found))
 
-    def _discriminated(self, value: Any, schema: Schema) -> Any | None:
+    def _discriminated(self, value: object, schema: Schema) -> Any | None:
         """Return the alternative that the value's discriminator names; None if there is none."""
         discriminator = schema.get("discriminator")
         if not isinstance(discriminator, Mapping) or not isinstance(value, dict):
@@ -133,7 +135,7 @@ class _Check:
         yield from _size_problems(len(value), schema, "Items", f"{at} has {len(value)} items")
 
 
-def _kind_problems(value: Any, schema: Schema, at: str) -> Iterator[str]:
+def _kind_problems(value: object, schema: Schema, at: str) -> Iterator[str]:
     wanted = schema.get("type")
     kinds = [wanted] if isinstance(wanted, str) else _list(wanted)
     known = [kind for kind in kinds if kind in _KINDS]
@@ -141,7 +143,7 @@ def _kind_problems(value: Any, schema: Schema, at: str) -> Iterator[str]:
         yield f"{at} must be {_one_of(known)}"
 
 
-def _is_kind(value: Any, kind: str, schema: Schema) -> bool:
+def _is_kind(value: object, kind: str, schema: Schema) -> bool:
     if kind in ("null", "object", "array"):
         return isinstance(value, _KINDS[kind])
     if kind == "string" and (timed := _FORMATS.get(str(schema.get("format")))) is not None:
@@ -149,7 +151,7 @@ def _is_kind(value: Any, kind: str, schema: Schema) -> bool:
     return _reads_as(value, _KINDS[kind])
 
 
-def _choice_problems(value: Any, schema: Schema, at: str) -> Iterator[str]:
+def _choice_problems(value: object, schema: Schema, at: str) -> Iterator[str]:
     if "const" in schema and value != schema["const"]:
         yield f"{at} must be {schema['const']!r}"
     choices = schema.get("enum")
@@ -198,7 +200,7 @@ def _limit(schema: Schema, keyword: str) -> float | None:
     return float(limit) if isinstance(limit, int | float) and not isinstance(limit, bool) else None
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
@@ -206,7 +208,7 @@ def _one_of(kinds: list[str]) -> str:
     return " or ".join(f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}" if kind != "null" else "null" for kind in kinds)
 
 
-def _reads_as(value: Any, kind: type) -> bool:
+def _reads_as(value: object, kind: type) -> bool:
     try:
         _adapter(kind).validate_python(value)
     except ValidationError:

@@ -118,7 +118,7 @@ class _Entry:
     def encode(self, value: Any) -> Any:
         return value if self.model is None else value.model_dump(mode="json")
 
-    def decode(self, value: Any) -> Any:
+    def decode(self, value: object) -> Any:
         return value if self.model is None else self.model.model_validate(value)
 
     async def read(self) -> tuple[Any, timedelta] | None:
@@ -133,7 +133,7 @@ class _Entry:
             _log.info("the cached value of key=%s no longer fits its model, loading it: %s", self.key, error)
             return None
 
-    async def write(self, value: Any) -> None:
+    async def write(self, value: object) -> None:
         """Store a given value; a load in progress does not replace it."""
         async with self.state.lock:
             self.state.writes += 1
@@ -171,7 +171,7 @@ class _Entry:
             _log.warning("could not read the cache, loading key=%s: %s", self.key, error)
             return None
 
-    async def _store(self, value: Any) -> None:
+    async def _store(self, value: object) -> None:
         try:
             await self.cache.set(self.key, {"value": value, "stored_at_ms": self._now()}, self.max_age)
         except StorageFault as error:
@@ -185,7 +185,7 @@ class _Entry:
         return int(self.clock.now().timestamp() * 1000)
 
 
-def _model(model: Any) -> Any:
+def _model(model: object) -> Any:
     return model if hasattr(model, "model_validate") else None
 
 

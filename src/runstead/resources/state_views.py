@@ -117,7 +117,7 @@ def filled(stored: bytes, recorded: bytes) -> bytes:
     return orjson.dumps({**known, **values})
 
 
-def _interrupts(interrupts: Sequence[Any]) -> bytes:
+def _interrupts(interrupts: Sequence[object]) -> bytes:
     return encode([shown_interrupt(interrupt) for interrupt in interrupts])
 
 
@@ -128,7 +128,7 @@ def _metadata(snapshot: StateSnapshot) -> bytes | None:
     return encode({**redact(snapshot.metadata), "thread_id": _place(snapshot.config).get("thread_id")})
 
 
-def checkpoint_of(config: Any) -> JsonObject | None:
+def checkpoint_of(config: object) -> JsonObject | None:
     """Return the checkpoint that a config names; None if it names none."""
     place = _place(config)
     return place if place and place.get("checkpoint_id") else None

@@ -59,7 +59,7 @@ def text_of(message: BaseMessage) -> str:
     )
 
 
-def messages_in(value: Any) -> list[BaseMessage]:
+def messages_in(value: object) -> list[BaseMessage]:
     """Return the messages of an input or a state: its ``messages``, or the value itself if it is a list. Other values
     are left out."""
     candidates = value.get("messages") if isinstance(value, Mapping) else value
@@ -70,7 +70,7 @@ def messages_in(value: Any) -> list[BaseMessage]:
     return [message for message in map(to_message, candidates) if message is not None]
 
 
-def last_human_text(value: Any) -> str | None:
+def last_human_text(value: object) -> str | None:
     """Return the text of the last human message of an input; None if there is none."""
     return next((text_of(m) for m in reversed(messages_in(value)) if isinstance(m, HumanMessage)), None)
 

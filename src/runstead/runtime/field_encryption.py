@@ -42,7 +42,7 @@ def collect_replacements() -> list[Replacement]:
     return collected
 
 
-def replace_stored(before: Any, after: Any) -> None:
+def replace_stored(before: object, after: object) -> None:
     """Request that the reader stores ``after`` instead of ``before``. Ignored if the reader does not collect
     replacements."""
     if (collected := _replaced.get()) is not None:

@@ -14,12 +14,12 @@ import orjson
 _LIBRARIES: Final = ("numpy", "pandas")
 
 
-def is_foreign(value: Any) -> bool:
+def is_foreign(value: object) -> bool:
     """Return whether ``value`` belongs to numpy or pandas, or to a class derived from one of theirs."""
     return any(base.__module__.partition(".")[0] in _LIBRARIES for base in type(value).__mro__)
 
 
-def simplified(value: Any) -> Any:
+def simplified(value: object) -> Any:
     """Return a foreign value as a plain Python value, whose parts may need further conversion. Unknown values become
     text."""
     numpy, pandas = (sys.modules.get(name) for name in _LIBRARIES)
@@ -28,7 +28,7 @@ def simplified(value: Any) -> Any:
     return _of_numpy(value, numpy) if numpy is not None else str(value)
 
 
-def _is_of(value: Any, library: str) -> bool:
+def _is_of(value: object, library: str) -> bool:
     return any(base.__module__.partition(".")[0] == library for base in type(value).__mro__)
 
 

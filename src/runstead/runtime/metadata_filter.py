@@ -38,7 +38,7 @@ MetadataFilter: TypeAlias = JsonMapping | FieldEquals | AllOf | AnyOf
 """A mapping is JSON that metadata must contain."""
 
 
-def matches_metadata(metadata: Any, wanted: MetadataFilter) -> bool:
+def matches_metadata(metadata: object, wanted: MetadataFilter) -> bool:
     """Return whether metadata match a filter."""
     match wanted:
         case AllOf(parts):
@@ -72,10 +72,10 @@ def json_equals(one: Any, other: Any) -> bool:
     return _same(one, other)
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> bool:
     return isinstance(value, list | tuple)
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: object, other: object) -> bool:
     # In JSON, true is not a number, although it is one in Python.
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)

@@ -47,7 +47,7 @@ _MAX_DEPTH: Final = 100
 _MAX_REPR: Final = 1_000
 
 
-def encode(value: Any) -> bytes:
+def encode(value: object) -> bytes:
     """Return ``value`` as strict JSON in UTF-8."""
     try:
         return orjson.dumps(value, default=_plain, option=_OPTIONS)
@@ -57,7 +57,7 @@ def encode(value: Any) -> bytes:
         return orjson.dumps(_sanitized(value, 0), option=_OPTIONS)
 
 
-def jsonable(value: Any) -> Any:
+def jsonable(value: object) -> Any:
     """Return ``value`` as plain JSON values, as a reader of `encode` would get them."""
     return orjson.loads(encode(value))
 
@@ -72,7 +72,7 @@ def describe(error: BaseException, limit: int = 10_000) -> str:
     return _valid_text(text[:limit])
 
 
-def written_out(value: Any, limit: int = _MAX_REPR) -> str:
+def written_out(value: object, limit: int = _MAX_REPR) -> str:
     """Return the ``repr`` of a value, even if that fails: always a string, at most ``limit`` characters, in valid
     UTF-8."""
     try:
@@ -90,7 +90,7 @@ def message_fields(message: BaseMessage) -> JsonObject:
     return fields
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """Convert a value that orjson does not know one step towards JSON."""
     if isinstance(value, BaseMessage):
         return message_fields(value)
@@ -132,7 +132,7 @@ def _number(value: Decimal) -> int | float | None:
     return int(value) if value.as_tuple().exponent == 0 else float(value)
 
 
-def _sanitized(value: Any, depth: int) -> Any:
+def _sanitized(value: object, depth: int) -> Any:
     """Return ``value`` as plain JSON values, by the slow method that always works."""
     if depth > _MAX_DEPTH:
         return "(nested too deeply)"
@@ -159,14 +159,14 @@ def _sanitized(value: Any, depth: int) -> Any:
         return _sanitized(_step(value), depth + 1)
 
 
-def _step(value: Any) -> Any:
+def _step(value: object) -> Any:
     try:
         return _plain(value)
     except Exception:
         return written_out(value)
 
 
-def _key(key: Any) -> str:
+def _key(key: object) -> str:
     if isinstance(key, str):
         return _valid_text(str.__str__(key))
     try:

@@ -6,14 +6,14 @@ An invalid value may contain parts of the data that the code received.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 _MOST: Final = 10
 _DEEPEST: Final = 4
 _LONGEST: Final = 60
 
 
-def value_shape(value: Any, depth: int = 0) -> str:
+def value_shape(value: object, depth: int = 0) -> str:
     """Return a description of ``value``: numbers literally, everything else by type, length and keys."""
     if value is None or isinstance(value, bool | int | float):
         return repr(value)

@@ -65,7 +65,7 @@ def filter_of(filters: Filters) -> MetadataFilter:
     return _all_of(filters, 0)
 
 
-def item_filter_of(filters: Filters, asked: Any) -> JsonObject:
+def item_filter_of(filters: Filters, asked: object) -> JsonObject:
     """Return a filter over the values of items that combines a handler's result with the client's filter ``asked``.
 
     Raises InvalidFilter for a result with other operators than equality, which the store does not support.
@@ -80,7 +80,7 @@ def item_filter_of(filters: Filters, asked: Any) -> JsonObject:
     return {**asked, **wanted} if isinstance(asked, Mapping) else wanted
 
 
-def _all_of(filters: Any, depth: int) -> MetadataFilter:
+def _all_of(filters: object, depth: int) -> MetadataFilter:
     if not isinstance(filters, Mapping) or not all(isinstance(key, str) for key in filters):
         raise InvalidFilter("a filter is a dict whose keys are strings")
     if depth > 0 and not filters:
@@ -101,7 +101,7 @@ def _all_of(filters: Any, depth: int) -> MetadataFilter:
     return AllOf((contained, *parts)) if contained else AllOf(tuple(parts))
 
 
-def _group(operator: str, filters: Any, depth: int) -> MetadataFilter:
+def _group(operator: str, filters: object, depth: int) -> MetadataFilter:
     if depth >= _DEEPEST:
         raise InvalidFilter(f"$or and $and may be nested at most {_DEEPEST} levels deep")
     if not isinstance(filters, list | tuple) or len(filters) < 2:
@@ -110,7 +110,7 @@ def _group(operator: str, filters: Any, depth: int) -> MetadataFilter:
     return AnyOf(parts) if operator == "$or" else AllOf(parts)
 
 
-def _condition(key: str, wanted: Any) -> JsonMapping | FieldEquals:
+def _condition(key: str, wanted: object) -> JsonMapping | FieldEquals:
     """Return containment where it is equivalent to the operator, since stores may have an index for it."""
     operator, value = "$eq", wanted
     if isinstance(wanted, Mapping):
@@ -126,7 +126,7 @@ def _condition(key: str, wanted: Any) -> JsonMapping | FieldEquals:
     return {key: several}
 
 
-def _plain(key: str, value: Any) -> Any:
+def _plain(key: str, value: object) -> Any:
     """Return the value as metadata contain it: ids and dates become strings."""
     try:
         plain = orjson.loads(orjson.dumps(list(value) if isinstance(value, set | frozenset) else value))
@@ -137,5 +137,5 @@ def _plain(key: str, value: Any) -> Any:
     return plain
 
 
-def _is_scalar(value: Any) -> bool:
+def _is_scalar(value: object) -> bool:
     return isinstance(value, str | int | float | bool)

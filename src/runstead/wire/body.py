@@ -57,7 +57,7 @@ def parse_body(raw: bytes, adapter: TypeAdapter[T]) -> T:
     return typed(parse_json(raw), adapter)
 
 
-def typed(value: Any, adapter: TypeAdapter[T]) -> T:
+def typed(value: object, adapter: TypeAdapter[T]) -> T:
     """Return JSON as the route's type. Raises Unprocessable."""
     try:
         return adapter.validate_python(value)
@@ -65,7 +65,7 @@ def typed(value: Any, adapter: TypeAdapter[T]) -> T:
         raise Unprocessable(sentence_of(error.errors(include_url=False, include_context=False))) from error
 
 
-def unknown_fields(value: Any, parsed: Any, place: str = "") -> Iterator[str]:
+def unknown_fields(value: object, parsed: object, place: str = "") -> Iterator[str]:
     """Yield the names of fields in ``value`` that are unknown to the type into which it was parsed."""
     if isinstance(parsed, BaseModel) and isinstance(value, Mapping):
         names = _names_of(type(parsed))
@@ -90,7 +90,7 @@ def _names_of(model: type[BaseModel]) -> Mapping[str, str]:
     return names
 
 
-def _check(root: Any) -> None:
+def _check(root: object) -> None:
     """Check the document without recursion."""
     level, depth = [root], 0
     while level:

@@ -85,6 +85,6 @@ def _walk(value: Any, steps: Sequence[str | int]) -> Any:
     return value
 
 
-def _keys_of(value: Any, keys: Sequence[str]) -> Any:
+def _keys_of(value: object, keys: Sequence[str]) -> Any:
     plain = orjson.loads(orjson.dumps(value))
     return {key: plain[key] for key in keys if key in plain} if isinstance(plain, dict) else plain

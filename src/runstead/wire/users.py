@@ -20,7 +20,7 @@ class InvalidUser(Exception):
     """The authenticate handler returned a user without a usable identity, which is a mistake in the handler."""
 
 
-def actor_of(user: Any, stored_fields: Collection[str] | None = None) -> ActorContext:
+def actor_of(user: object, stored_fields: Collection[str] | None = None) -> ActorContext:
     """Return the actor for a handler's result. Raises InvalidUser, and Unauthenticated for a user with
     ``is_authenticated`` False.
 
@@ -93,7 +93,7 @@ class AuthenticatedUser:
     def __getitem__(self, key: str) -> Any:
         return self._claims[key]
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: str, default: object = None) -> Any:
         return self._claims.get(key, default)
 
     def __contains__(self, key: object) -> bool:
@@ -125,7 +125,7 @@ def user_of(actor: ActorContext) -> AuthenticatedUser:
     return AuthenticatedUser(replace(actor, claims=claims))
 
 
-def _fields(user: Any) -> JsonObject:
+def _fields(user: object) -> JsonObject:
     if isinstance(user, str):
         return {"identity": user}
     if isinstance(user, Mapping):

@@ -63,7 +63,7 @@ class Authorization:
     changes: Sequence[JsonMapping] = ()
     items: tuple[JsonMapping, JsonMapping] | None = None
 
-    def changed(self, body: Any) -> Any:
+    def changed(self, body: object) -> Any:
         """Return the body with the handlers' changes. An invalid body is returned unchanged, and the route refuses
         it."""
         if not self.changes:
@@ -196,7 +196,7 @@ async def authorize_thread(services: Services, metadata: JsonMapping) -> JsonMap
     return changed
 
 
-def _given(connection: HTTPConnection, body: Any) -> RequestView:
+def _given(connection: HTTPConnection, body: object) -> RequestView:
     path = {name: as_uuid(value) or value for name, value in connection.path_params.items()}
     return RequestView(path, dict(connection.query_params), body if isinstance(body, dict) else {})
 
@@ -373,5 +373,5 @@ async def _assistant(services: Services, name: str) -> AssistantRecord | None:
         return None
 
 
-def _id(value: Any) -> str | None:
+def _id(value: object) -> str | None:
     return as_uuid(value) if isinstance(value, str) else None

@@ -63,7 +63,7 @@ class Permission:
     is_batch: bool = False
     item_fields: Mapping[str, str] = field(default_factory=dict)
 
-    def bodies(self, body: Any) -> list[Any]:
+    def bodies(self, body: object) -> list[Any]:
         """Return the bodies to authorize one by one, at least one: handlers are called for any body."""
         return body if self.is_batch and isinstance(body, list) and body else [body]
 
@@ -115,7 +115,7 @@ def _cron(given: RequestView) -> JsonObject:
 _CRON_FIELDS: Final = ("schedule", "timezone", "end_time", "enabled", "on_run_completed")
 
 
-def _namespace(labels: Any) -> tuple[str, ...]:
+def _namespace(labels: object) -> tuple[str, ...]:
     return tuple(str(label) for label in labels) if isinstance(labels, list) else ()
 
 

@@ -67,5 +67,5 @@ def _changed(asked: JsonMapping, granted: JsonMapping) -> JsonObject:
     return changed
 
 
-def _labels(namespace: Any) -> tuple[Any, ...]:
+def _labels(namespace: object) -> tuple[Any, ...]:
     return tuple(namespace) if isinstance(namespace, list | tuple) else ()

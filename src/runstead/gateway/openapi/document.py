@@ -71,13 +71,13 @@ def joined(schema: JsonObject, custom: CustomApp | None) -> JsonObject:
     return {**schema, "components": components, "paths": paths}
 
 
-def _renamed(value: Any, names: Collection[str]) -> Any:
+def _renamed(value: object, names: Collection[str]) -> Any:
     """Return ``value`` with the models of these names renamed to Custom…, including references to them."""
     if not names:
         return value
     references = {_REF.format(model=name): _REF.format(model=f"Custom{name}") for name in names}
 
-    def walked(one: Any) -> Any:
+    def walked(one: object) -> Any:
         if isinstance(one, dict):
             return {key: references.get(below, below) if key == "$ref" else walked(below) for key, below in one.items()}
         return [walked(below) for below in one] if isinstance(one, list) else one

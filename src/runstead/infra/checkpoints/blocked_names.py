@@ -70,7 +70,7 @@ def _names_in_msgpack(data: bytes) -> list[tuple[str, ...]]:
     return found
 
 
-def _unpacked(data: bytes, look: Any) -> list[Any]:
+def _unpacked(data: bytes, look: object) -> list[Any]:
     try:
         parts = ormsgpack.unpackb(data, ext_hook=look, option=ormsgpack.OPT_NON_STR_KEYS)
     except (ValueError, TypeError, RecursionError):

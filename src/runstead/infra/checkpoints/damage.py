@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from runstead.resources.storage_errors import StorageError
 
@@ -35,7 +35,7 @@ def telling_damage(thread_id: str, checkpoint_id: str) -> Iterator[None]:
         raise CheckpointDamaged(thread_id, checkpoint_id, f"{type(error).__name__}: {error}") from error
 
 
-def check_parts(checkpoint: Any) -> None:
+def check_parts(checkpoint: object) -> None:
     """Raise ValueError if ``checkpoint`` is not a checkpoint with all its parts."""
     if not isinstance(checkpoint, dict):
         raise ValueError(f"it is {type(checkpoint).__name__} and no object")

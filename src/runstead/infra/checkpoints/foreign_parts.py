@@ -19,7 +19,7 @@ _SCALARS: Final = "biufcmMS"
 """Kinds of numpy scalars that their bytes describe completely."""
 
 
-def foreign_parts(value: Any) -> Call | None:
+def foreign_parts(value: object) -> Call | None:
     """Return the call that rebuilds ``value``; None if it is stored in another way, or not at all."""
     library = type(value).__module__.partition(".")[0]
     if library == "numpy":

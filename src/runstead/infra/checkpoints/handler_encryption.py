@@ -48,7 +48,7 @@ class StoredValues(SerializerProtocol):
     def __init__(self, serde: SerializerProtocol) -> None:
         self.reads, self._outer = serde, outer_cipher(serde)
 
-    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+    def dumps_typed(self, obj: object) -> tuple[str, bytes]:
         return self.reads.dumps_typed(obj)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
@@ -66,7 +66,7 @@ class HandlerEncryptedValues:
         outer = outer_cipher(serde)
         self._outer, self._serde = outer, serde if outer is None else outer.inner
 
-    def dumps_typed(self, value: Any) -> tuple[str, bytes]:
+    def dumps_typed(self, value: object) -> tuple[str, bytes]:
         """Return a value in the form that handlers receive."""
         return self._serde.dumps_typed(value)
 

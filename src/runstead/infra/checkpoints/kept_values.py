@@ -47,7 +47,7 @@ def numpy_structured(data: bytes, kind: str) -> Any:
     return array.view(numpy.recarray) if kind == "records" else array
 
 
-def numpy_masked(data: Any, mask: Any, fill: Any) -> Any:
+def numpy_masked(data: object, mask: object, fill: object) -> Any:
     numpy = import_module("numpy")
 
     return numpy.ma.MaskedArray(data, mask=mask, fill_value=fill)
@@ -89,16 +89,16 @@ def pandas_period(ordinal: int, frequency: str) -> Any:
     return import_module("pandas").Period(ordinal=ordinal, freq=frequency)
 
 
-def pandas_interval(left: Any, right: Any, closed: str) -> Any:
+def pandas_interval(left: object, right: object, closed: str) -> Any:
     return import_module("pandas").Interval(left, right, closed=closed)
 
 
-def pandas_categories(values: Any, ordered: bool) -> Any:
+def pandas_categories(values: object, ordered: bool) -> Any:
     """Return the dtype of categorical values."""
     return import_module("pandas").CategoricalDtype(values, ordered=ordered)
 
 
-def pandas_array(values: list[Any], dtype: Any) -> Any:
+def pandas_array(values: list[Any], dtype: object) -> Any:
     return import_module("pandas").array(values, dtype=dtype)
 
 
@@ -106,25 +106,25 @@ def pandas_multi_index(levels: list[Any], names: list[Any]) -> Any:
     return import_module("pandas").MultiIndex.from_arrays(levels, names=names)
 
 
-def pandas_range(start: int, stop: int, step: int, name: Any) -> Any:
+def pandas_range(start: int, stop: int, step: int, name: object) -> Any:
     pandas = import_module("pandas")
 
     return pandas.RangeIndex(start, stop, step, name=name)
 
 
-def pandas_index(values: list[Any], dtype: Any, name: Any) -> Any:
+def pandas_index(values: list[Any], dtype: object, name: object) -> Any:
     pandas = import_module("pandas")
 
     return pandas.Index(values, dtype=dtype, name=name)
 
 
-def pandas_series(values: list[Any], dtype: Any, index: Any, name: Any) -> Any:
+def pandas_series(values: list[Any], dtype: object, index: object, name: object) -> Any:
     pandas = import_module("pandas")
 
     return pandas.Series(values, dtype=dtype, index=index, name=name)
 
 
-def pandas_frame(columns: Any, index: Any, values: list[list[Any]], dtypes: list[Any]) -> Any:
+def pandas_frame(columns: object, index: object, values: list[list[Any]], dtypes: list[Any]) -> Any:
     pandas = import_module("pandas")
 
     parts = zip(values, dtypes, strict=True)

@@ -210,7 +210,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         }
 
     async def aput_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+        self, config: RunnableConfig, writes: Sequence[tuple[str, object]], task_id: str, task_path: str = ""
     ) -> None:
         place = config["configurable"]
         key = (str(place["thread_id"]), str(place.get("checkpoint_ns", "")), str(place["checkpoint_id"]))
@@ -231,7 +231,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
 
         await self._write(work)
 
-    def _dumped(self, channel: str, value: Any) -> tuple[str, bytes]:
+    def _dumped(self, channel: str, value: object) -> tuple[str, bytes]:
         if channel == _ERROR and isinstance(value, BaseException):
             # The error of a task, which langgraph stores as text: `ErrorRedactor.of_task` reads it.
             value = written_out(value, _LONGEST_ERROR)
@@ -241,7 +241,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
             # Again, for an error that also names the channel.
             return self._dumps({channel: value})
 
-    def _dumps(self, value: Any) -> tuple[str, bytes]:
+    def _dumps(self, value: object) -> tuple[str, bytes]:
         return (self.serde if self._handled is None else self._handled).dumps_typed(value)
 
     async def adelete_thread(self, thread_id: str) -> None:
@@ -300,7 +300,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         return self._wait(self.aput(config, checkpoint, metadata, new_versions))
 
     def put_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+        self, config: RunnableConfig, writes: Sequence[tuple[str, object]], task_id: str, task_path: str = ""
     ) -> None:
         self._wait(self.aput_writes(config, writes, task_id, task_path))
 
@@ -360,7 +360,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
                 self._check()
         raise AssertionError("unreachable: the pauses never end")
 
-    def _wait(self, doing: Coroutine[Any, Any, T]) -> T:
+    def _wait(self, doing: Coroutine[object, object, T]) -> T:
         """Run ``doing`` on the saver's loop and return its result, for a caller in a thread without an event loop."""
         try:
             running = asyncio.get_running_loop()

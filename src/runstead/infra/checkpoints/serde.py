@@ -71,7 +71,7 @@ class CheckpointSerializer(JsonPlusSerializer):
             NO_KEYS.decrypt(bytes(value), "checkpoint")
         return super().loads_typed(data)
 
-    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+    def dumps_typed(self, obj: object) -> tuple[str, bytes]:
         if obj is None or isinstance(obj, (bytes, bytearray)):
             return super().dumps_typed(obj)
         try:
@@ -85,7 +85,7 @@ class CheckpointSerializer(JsonPlusSerializer):
             raise not_kept(obj, _packed) from error
 
 
-def _packed(value: Any) -> bytes:
+def _packed(value: object) -> bytes:
     packed: bytes = ormsgpack.packb(value, default=_default, option=jsonplus._option)
     return packed
 

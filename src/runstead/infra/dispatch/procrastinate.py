@@ -211,7 +211,7 @@ class _Deliveries:
         return await self._worker.launch(run_id)
 
 
-async def _until_cancelled(work: Coroutine[Any, Any, None], farewell: float) -> None:
+async def _until_cancelled(work: Coroutine[object, object, None], farewell: float) -> None:
     """Await ``work``; when cancelled, stop it within a time limit, and do not fail.
 
     The limit also applies if the database is unavailable.

@@ -76,18 +76,18 @@ def plain_document(text: str) -> str:
     return text if sealed_bytes(text) is None else f"{text[:1]} {text[1:]}"
 
 
-def seal_value(cipher: Cipher, value: Any, purpose: str) -> str:
+def seal_value(cipher: Cipher, value: object, purpose: str) -> str:
     """Return a string that contains a JSON value encrypted."""
     sealed = cipher.encrypt(json.dumps(value, separators=(",", ":")).encode(), purpose)
     return VALUE_MARK + b64encode(sealed).decode("ascii")
 
 
-def plain_value(value: Any) -> Any:
+def plain_value(value: object) -> Any:
     """Return the value to store without encryption: a value that looks encrypted is marked as plain."""
     return _PLAIN_MARK + value if isinstance(value, str) and value.startswith(VALUE_MARK) else value
 
 
-def open_value(cipher: Cipher, value: Any, purpose: str) -> Any:
+def open_value(cipher: Cipher, value: object, purpose: str) -> Any:
     """Return the value in a string of `seal_value` or `plain_value`; any other value is returned unchanged.
 
     Raises CannotDecrypt.
@@ -98,7 +98,7 @@ def open_value(cipher: Cipher, value: Any, purpose: str) -> Any:
     return value if sealed is None else json.loads(cipher.decrypt(sealed, purpose))
 
 
-def sealed_value_bytes(value: Any) -> bytes | None:
+def sealed_value_bytes(value: object) -> bytes | None:
     """Return the encrypted bytes in a string of `seal_value`; None for any other value."""
     if not isinstance(value, str) or not value.startswith(VALUE_MARK):
         return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 _AGAIN: Final = 0.1
 """Seconds until a task that has not ended is cancelled again."""
 
 
-async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def cancel_and_wait(tasks: Iterable[asyncio.Task[object]]) -> None:
     """Cancel the tasks, and return when all have ended, whatever their result.
 
     One cancellation may not be enough: before Python 3.12, asyncio.wait_for, which client libraries use to write to

@@ -29,7 +29,7 @@ class SlowQueryPool:
         self._running = 0
         self._waiting: deque[_Call] = deque()
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> None:
+    def submit(self, function: Callable[..., Any], *arguments: object) -> None:
         """Call ``function`` soon, in a thread. Raises TooManySlowQueries, or RuntimeError if the executor is closed."""
         with self._lock:
             if self._running >= self._at_once:

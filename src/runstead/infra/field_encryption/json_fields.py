@@ -28,14 +28,14 @@ VALUE: Final = "__runstead_value__"
 """The only key of the object that wraps a value that is no object."""
 
 
-def is_sealed(value: Any) -> bool:
+def is_sealed(value: object) -> bool:
     """Return whether ``value``, or a part of it, is a result of `seal`."""
     if not isinstance(value, Mapping):
         return False
     return CONTEXT in value or any(isinstance(part, Mapping) and CONTEXT in part for part in value.values())
 
 
-async def seal(cipher: FieldCipher, model: str, field: str, value: Any) -> Any:
+async def seal(cipher: FieldCipher, model: str, field: str, value: object) -> Any:
     """Return ``value`` encrypted; an empty one unchanged. Raises NotJson, ReservedKey, EncryptionFailed."""
     if value is None or value == {}:
         return value

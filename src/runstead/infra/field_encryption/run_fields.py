@@ -170,7 +170,7 @@ async def _unseal_completion(cipher: FieldCipher, completion: RunCompletionData 
     return replace(completion, **{name: texts.get(name) for name in _TEXTS})
 
 
-async def _unseal_texts(cipher: FieldCipher, completion: Any) -> Any:
+async def _unseal_texts(cipher: FieldCipher, completion: object) -> Any:
     if not isinstance(completion, Mapping) or not is_sealed(completion.get("last_ai_message")):
         return completion
     texts = await unseal(cipher, RUN, "completion", completion["last_ai_message"])

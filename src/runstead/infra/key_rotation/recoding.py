@@ -6,7 +6,7 @@ Works on raw values: on connections whose dialect has no cipher. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Table
 
@@ -76,7 +76,7 @@ def recoded(cipher: Cipher, table: Table, row: JsonMapping) -> JsonObject:
     return changed
 
 
-def _is_encrypted(kind: Any) -> bool:
+def _is_encrypted(kind: object) -> bool:
     return isinstance(kind, EncryptedText | EncryptedBytes | EncryptedMetadata | HashedText)
 
 

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from runstead.infra.engines.cancellation import cancel_and_wait
 from runstead.infra.engines.redis import RedisConnections, RedisLine
@@ -172,7 +172,7 @@ class RedisNotices:
             await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
             failures += 1
 
-    def _take(self, answer: Any) -> None:
+    def _take(self, answer: object) -> None:
         if not isinstance(answer, list) or answer[0] != b"message":
             return
         _, channel, text = answer

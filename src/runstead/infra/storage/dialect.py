@@ -88,7 +88,7 @@ def _mentions_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
 
 
 @compiles(text_contains_any, "postgresql")
-def _mentions_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+def _mentions_on_postgresql(element: object, compiler: object, **options: object) -> str:
     return "TRUE"
 
 
@@ -135,7 +135,7 @@ def containing(column: ColumnElement[Any], wanted: JsonMapping) -> ColumnElement
     return and_(*marks, contains(column, literal(json_text.dump(wanted))))
 
 
-def _marks(wanted: Any) -> Iterator[str]:
+def _marks(wanted: object) -> Iterator[str]:
     """Yield texts that occur in all JSON that contains ``wanted``: names and values with only one spelling."""
     if isinstance(wanted, Mapping):
         for name, value in wanted.items():

@@ -60,7 +60,7 @@ class _Encrypted(TypeDecorator[Any]):
             return inner
         return _chain(self.keeper() if cipher is NO_KEYS else self.sealer(cipher), inner)
 
-    def result_processor(self, dialect: Dialect, coltype: Any) -> _Convert:
+    def result_processor(self, dialect: Dialect, coltype: object) -> _Convert:
         inner = self.impl_instance.dialect_impl(dialect).result_processor(dialect, coltype)
         cipher = cipher_of(dialect)
         return inner if cipher is None else _chain(inner, self.opener(cipher))
@@ -200,7 +200,7 @@ class HashedText(_Encrypted):
 def _chain(first: _Convert, second: _Convert) -> Callable[[Any], Any]:
     """Return a function that applies both conversions; None stays None."""
 
-    def convert(value: Any) -> Any:
+    def convert(value: object) -> Any:
         if value is None:
             return None
         between = value if first is None else first(value)

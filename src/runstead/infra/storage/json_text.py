@@ -22,7 +22,7 @@ class NotJson(ValueError):
     """The value contains something that JSON cannot represent."""
 
 
-def dump(value: Any) -> str:
+def dump(value: object) -> str:
     """Return ``value`` as text. Mappings, tuples and dataclasses become objects and arrays. Raises NotJson."""
     try:
         text = orjson.dumps(value, default=_plain)
@@ -40,14 +40,14 @@ def load(text: str | None) -> Any:
     return json.loads(text) if text.startswith(_BY_THE_STANDARD_LIBRARY) else orjson.loads(text)
 
 
-def _dump_slowly(value: Any) -> str:
+def _dump_slowly(value: object) -> str:
     try:
         return _BY_THE_STANDARD_LIBRARY + json.dumps(value, default=_plain, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
         raise NotJson(f"this cannot be stored as JSON: {error}") from error
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -55,7 +55,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
-def _has_nan(value: Any) -> bool:
+def _has_nan(value: object) -> bool:
     waiting = [value]
     while waiting:
         one = waiting.pop()

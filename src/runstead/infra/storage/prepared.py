@@ -53,7 +53,7 @@ class _Ready:
             return tuple([slot.fill(values) for slot in self.slots])
         return {slot.name: slot.fill(values) for slot in self.slots}
 
-    def read(self, row: Sequence[Any]) -> tuple[Any, ...]:
+    def read(self, row: Sequence[object]) -> tuple[Any, ...]:
         read = list(row)
         for place, convert in self.outward:
             read[place] = convert(read[place])
@@ -63,7 +63,7 @@ class _Ready:
 class Prepared:
     """A statement with named values, for any connection of a Database."""
 
-    def __init__(self, statement: Any) -> None:
+    def __init__(self, statement: object) -> None:
         self._statement = statement
         self._ready: dict[tuple[str, Cipher | None], _Ready] = {}
 

@@ -55,7 +55,7 @@ def _replace(connection: Connection, table: Table, key: JsonMapping, replaced: S
         connection.execute(update(table).where(this).values(changed))
 
 
-def with_replacements(value: Any, replaced: Sequence[Replacement]) -> Any:
+def with_replacements(value: object, replaced: Sequence[Replacement]) -> Any:
     """Return ``value`` with every object replaced that equals the old value of a replacement. Pure."""
     if isinstance(value, list):
         return [with_replacements(one, replaced) for one in value]

@@ -42,7 +42,7 @@ class RowCodec:
         )
         self._in = tuple((place, change) for place, change in _changes(table, _READING))
 
-    def line(self, row: Sequence[Any]) -> bytes:
+    def line(self, row: Sequence[object]) -> bytes:
         """Return the line for ``row``, the values of all columns in their order."""
         values = [self.table.name, *row]
         for place, change in self._out:
@@ -106,7 +106,7 @@ _WRITING: Final[Mapping[type, Callable[[Any], Any]]] = {
 }
 
 
-def _truth(value: Any) -> bool:
+def _truth(value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError("neither true nor false")
     return value
@@ -120,6 +120,6 @@ _READING: Final[Mapping[type, Callable[[Any], Any]]] = {
 }
 
 
-def texts_with_nul(columns: Sequence[Column[Any]], row: Sequence[Any]) -> list[str]:
+def texts_with_nul(columns: Sequence[Column[object]], row: Sequence[object]) -> list[str]:
     """Return the columns whose text contains a NUL, which PostgreSQL cannot store."""
     return [column.name for column, value in zip(columns, row, strict=True) if isinstance(value, str) and "\0" in value]

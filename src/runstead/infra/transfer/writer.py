@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, TextClause, bindparam, select, text
 
@@ -81,7 +81,7 @@ class _Filler:
                 raise RowsDiffer(self._place, [named(lines.table.name, [row[column.name] for column in key])])
 
 
-def named(table: str, key: Sequence[Any]) -> str:
+def named(table: str, key: Sequence[object]) -> str:
     return f"{table} {'/'.join(map(str, key))}"
 
 

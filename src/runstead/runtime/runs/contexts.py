@@ -22,7 +22,7 @@ class ContextField:
     required: bool
 
 
-def fitting_context(schema: Any, context: JsonMapping | None) -> JsonObject:
+def fitting_context(schema: object, context: JsonMapping | None) -> JsonObject:
     """Return ``context`` without keys that the schema lacks; all of it without a schema.
 
     A run's context mirrors its configurable and may contain keys with other purposes, which a dataclass would refuse.
@@ -35,13 +35,13 @@ def fitting_context(schema: Any, context: JsonMapping | None) -> JsonObject:
     return {key: value for key, value in given.items() if key in known}
 
 
-def missing_fields(schema: Any, context: JsonMapping | None) -> list[str]:
+def missing_fields(schema: object, context: JsonMapping | None) -> list[str]:
     """Return the required fields that ``context`` lacks. LangGraph requires no fields of a TypedDict."""
     given = context or {}
     return [field.name for field in _fields(schema) if field.required and not any(key in given for key in field.keys)]
 
 
-def _fields(schema: Any) -> Iterator[ContextField]:
+def _fields(schema: object) -> Iterator[ContextField]:
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         # Custom code of the model may fill in missing fields.
         may_be_filled = schema.__init__ is not BaseModel.__init__ or bool(

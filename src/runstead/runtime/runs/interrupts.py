@@ -57,7 +57,7 @@ def asked_interrupts(writes: Iterable[tuple[str, str, Any]] | None) -> dict[str,
     return {task_id: interrupts for task_id, interrupts in asked.items() if task_id not in finished}
 
 
-def is_by_interrupt(resume: Any, pending: Collection[str]) -> bool:
+def is_by_interrupt(resume: object, pending: Collection[str]) -> bool:
     """Return whether ``resume`` maps interrupt ids to answers.
 
     It does if LangGraph treats it as such a mapping, or if it names a pending interrupt. An empty mapping is a plain

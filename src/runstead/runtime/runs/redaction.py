@@ -6,7 +6,7 @@ data that graphs receive.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from runstead.runtime.actor_context import ActorContext
 
@@ -20,7 +20,7 @@ CREDENTIALS: Final = frozenset(
 _PREFIXES: Final = ("__", "langgraph_auth_", "langgraph_request_id")
 
 
-def is_private(name: Any) -> bool:
+def is_private(name: object) -> bool:
     """Return whether the value under ``name`` is hidden from readers."""
     return isinstance(name, str) and (name.startswith(_PREFIXES) or name.lower() in CREDENTIALS)
 

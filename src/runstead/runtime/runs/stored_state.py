@@ -90,7 +90,7 @@ def is_unfinished(saved: CheckpointTuple) -> bool:
     return len(nodes_of_step(saved)) > len(ended)
 
 
-def _is_complete(name: str, seen: Any) -> bool:
+def _is_complete(name: str, seen: object) -> bool:
     """Return whether a channel that waits for several nodes has received all of them."""
     starts, _, _ = name.removeprefix(_JOIN).rpartition(":")
     return (

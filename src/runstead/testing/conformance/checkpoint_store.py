@@ -287,7 +287,7 @@ def _config(thread_id: ThreadId, run_id: RunId | None = None, checkpoint_id: str
 async def _run(
     checkpoints: RunCheckpointStore,
     run_id: RunId,
-    given: Any,
+    given: object,
     *,
     thread_id: ThreadId = "t-1",
     durability: str = "async",
@@ -318,7 +318,7 @@ def _of(everything: Sequence[Any], thread_id: ThreadId) -> list[Any]:
     return [_nameless(each) for each in mine]
 
 
-def _nameless(value: Any) -> Any:
+def _nameless(value: object) -> Any:
     if isinstance(value, dict):
         return {key: _nameless(inner) for key, inner in value.items() if key != "thread_id"}
     return [_nameless(inner) for inner in value] if isinstance(value, list | tuple) else value
@@ -341,6 +341,6 @@ async def write_checkpoints(checkpoints: RunCheckpointStore, *checkpoint_ids: st
         await checkpoints.saver.aput(_config("t-1"), checkpoint, {"run_id": run_id} if run_id else {}, {})
 
 
-async def _ids(checkpoints: RunCheckpointStore, thread_id: ThreadId = "t-1", **options: Any) -> list[str]:
+async def _ids(checkpoints: RunCheckpointStore, thread_id: ThreadId = "t-1", **options: object) -> list[str]:
     """Return the ids of a thread's checkpoints, the latest first."""
     return [found.checkpoint["id"] async for found in checkpoints.saver.alist(_config(thread_id), **options)]

@@ -268,7 +268,7 @@ class CronStoreConformance:
         assert [one.last_error for one in await found(crons)] == [None]
 
 
-def a_cron(storage: RunStorage, cron_id: str, **fields: Any) -> CronRecord:
+def a_cron(storage: RunStorage, cron_id: str, **fields: object) -> CronRecord:
     now = storage.clock.now()
     basis: JsonObject = {
         "assistant_id": "a-1",
@@ -292,7 +292,7 @@ async def found(crons: CronStore, **where: Any) -> Sequence[CronRecord]:
         return await crons.search(CronFilter(**where), limit=100)
 
 
-async def ticked(storage: RunStorage, cron: CronRecord, thread_id: str | None = None, **fields: Any) -> RunRecord:
+async def ticked(storage: RunStorage, cron: CronRecord, thread_id: str | None = None, **fields: object) -> RunRecord:
     """Create the run for the cron's due time."""
     due: datetime | None = cron.next_run_date
     assert due is not None

@@ -267,7 +267,7 @@ class DeliveryStoreConformance:
         assert len(await deliveries.claim(1, TERM)) == 1
 
 
-async def owed_by(storage: RunStorage, thread_id: str = "t-1", **fields: Any) -> RunRecord:
+async def owed_by(storage: RunStorage, thread_id: str = "t-1", **fields: object) -> RunRecord:
     """Return a run that has ended and has a pending delivery."""
     return await storage.ended(await storage.accept(thread_id, scope=CREATE, webhook=URL, **fields), SUCCESS)
 

@@ -45,13 +45,13 @@ HOSTILE: Final[tuple[Any, ...]] = (
 
 
 def an_event(
-    content: Any = "hello",
+    content: object = "hello",
     *,
     thread_id: str = THREAD,
     run_id: str = RUN,
     event_type: str = "llm_request",
     category: RunEventCategory = "trace",
-    **metadata: Any,
+    **metadata: object,
 ) -> RunEvent:
     return RunEvent(run_id, thread_id, event_type, category, content, MORNING, metadata)
 
@@ -104,7 +104,9 @@ class RunEventStoreConformance:
         assert stored.event.created_at.utcoffset() == timedelta(0)
 
     @pytest.mark.parametrize("content", HOSTILE, ids=range(len(HOSTILE)))
-    async def test_append_stores_any_content_that_json_can_represent(self, events: RunEventStore, content: Any) -> None:
+    async def test_append_stores_any_content_that_json_can_represent(
+        self, events: RunEventStore, content: object
+    ) -> None:
         await self.make_thread(THREAD, ALICE)
         with acting(ALICE):
             await events.append(

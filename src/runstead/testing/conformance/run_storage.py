@@ -101,11 +101,11 @@ class RunStorage:
     bell: EnqueueRecorder
     actor: ActorContext = field(default=ALICE)
 
-    async def accept(self, thread_id: ThreadId | None = "t-1", **fields: Any) -> RunRecord:
+    async def accept(self, thread_id: ThreadId | None = "t-1", **fields: object) -> RunRecord:
         """Create one run, and return its record."""
         return (await self.created(thread_id, **fields)).record
 
-    async def created(self, thread_id: ThreadId | None = "t-1", **fields: Any) -> CreatedRun:
+    async def created(self, thread_id: ThreadId | None = "t-1", **fields: object) -> CreatedRun:
         """Create one run, and return the whole result."""
         with acting(self.actor):
             (created,) = await self.create.create_runs([a_spec(thread_id, **fields)], decide)

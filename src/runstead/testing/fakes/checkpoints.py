@@ -18,7 +18,7 @@ from runstead.runtime.runs.types import RunId, ThreadId
 class PickleSerde:
     """A serializer that is faster than langgraph's, and sufficient within one process."""
 
-    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+    def dumps_typed(self, obj: object) -> tuple[str, bytes]:
         return "pickle", pickle.dumps(obj)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:

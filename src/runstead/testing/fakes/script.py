@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from runstead.runtime.json_types import JsonMapping, JsonObject
 
@@ -43,12 +43,12 @@ class Script:
         """Return the number of steps that a run finishes without disturbances and without answers."""
         return next((number for number, step in enumerate(self.steps) if step.does != "say"), len(self.steps))
 
-    def entries(self, first: int = 0, last: int | None = None, answer: Any = None) -> list[str]:
+    def entries(self, first: int = 0, last: int | None = None, answer: object = None) -> list[str]:
         """Return the log entries of an undisturbed run between two steps."""
         numbered = list(enumerate(self.steps))[first:last]
         return [entry(self.label, number, step, answer) for number, step in numbered]
 
 
-def entry(label: str, number: int, step: Step, answer: Any = None) -> str:
+def entry(label: str, number: int, step: Step, answer: object = None) -> str:
     """Return the log line of one finished step."""
     return f"{label}.{number}={answer}" if step.does == "ask" else f"{label}.{number}"

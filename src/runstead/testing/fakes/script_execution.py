@@ -10,6 +10,8 @@ from langchain_core.messages import AIMessageChunk
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.types import Command, Interrupt
 
+from runstead.runtime.json_types import JsonMapping
+
 from .script import Script, Step, entry
 from .state import AgentMemory, AgentState
 
@@ -23,7 +25,9 @@ class AgentFailed(RuntimeError):
 class ScriptExecution:
     """One call of ``astream``."""
 
-    def __init__(self, memory: AgentMemory, config: Any, modes: frozenset[str], durability: str, breaks: bool) -> None:
+    def __init__(
+        self, memory: AgentMemory, config: JsonMapping, modes: frozenset[str], durability: str, breaks: bool
+    ) -> None:
         self._memory, self._config, self._modes = memory, config, modes
         self._durability, self._breaks = durability, breaks
         self._writing: asyncio.Task[Any] | None = None
@@ -31,7 +35,7 @@ class ScriptExecution:
         self._last: AgentState | None = None
         self._asked: Interrupt | None = None
 
-    async def perform(self, input: Any) -> AsyncIterator[tuple[str, Any]]:
+    async def perform(self, input: object) -> AsyncIterator[tuple[str, Any]]:
         state = await self._memory.read(self._config)
         answer = await self._take_in(state, input)
         if "values" in self._modes:

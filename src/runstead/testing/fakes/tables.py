@@ -12,7 +12,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from runstead.resources.threads import ThreadRecord, ThreadTtl, changed_title
 from runstead.runtime.actor_context import ActorContext, require_actor_context
@@ -32,6 +32,8 @@ from runstead.runtime.runs.types import (
 _LONGEST_TITLE: Final = 200
 
 Watch: TypeAlias = Callable[[RunRecord | None, RunRecord | None], None]
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -242,7 +244,7 @@ class InMemoryTables:
             self.write(row, stop_requested=reason)
 
 
-def page(rows: Sequence[Any], limit: int, offset: int) -> list[Any]:
+def page(rows: Sequence[T], limit: int, offset: int) -> list[T]:
     return list(rows[offset : offset + limit])
 
 

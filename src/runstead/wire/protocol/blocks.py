@@ -51,7 +51,7 @@ class Blocks:
             yield {"event": "content-block-finish", "index": index, "content": _finished(block)}
         self._open.clear()
 
-    def _take(self, key: Any, block: Block) -> Iterator[Data]:
+    def _take(self, key: object, block: Block) -> Iterator[Data]:
         if key in self._open:
             index, grown = self._open[key]
             _grow(grown, block)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Final
+from typing import Final
 
 from runstead.runtime.json_types import JsonMapping
 
@@ -22,7 +22,7 @@ def envelope(checkpoint_id: str, checkpoint: JsonMapping) -> Data:
     return {**made, "step": metadata.get("step"), "source": metadata.get("source")}
 
 
-def checkpoint_id_of(config: Any) -> str | None:
+def checkpoint_id_of(config: object) -> str | None:
     """Return the id of the checkpoint that a config names."""
     configurable = config.get("configurable") if isinstance(config, dict) else None
     found = configurable.get("checkpoint_id") if isinstance(configurable, dict) else None

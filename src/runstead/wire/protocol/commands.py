@@ -45,7 +45,7 @@ class CommandRefused(Exception):
 class BadEnvelope(Exception):
     """The message is not a command. ``command_id`` is the value in the id's place."""
 
-    def __init__(self, message: str, command_id: Any = None) -> None:
+    def __init__(self, message: str, command_id: object = None) -> None:
         super().__init__(message)
         self.command_id = command_id if isinstance(command_id, str | int) else None
 
@@ -59,7 +59,7 @@ class Command:
     params: JsonMapping
 
 
-def command_of(value: Any) -> Command:
+def command_of(value: object) -> Command:
     """Parse a command. Raises BadEnvelope."""
     if not isinstance(value, dict):
         raise BadEnvelope(ENVELOPE)
@@ -79,7 +79,7 @@ def success(command: Command, result: JsonMapping, applied_through: int = 0) -> 
     return {"type": "success", "id": command.id, "result": dict(result), "meta": meta}
 
 
-def failure(command_id: Any, code: ErrorCode, message: str, facts: JsonMapping | None = None) -> JsonObject:
+def failure(command_id: object, code: ErrorCode, message: str, facts: JsonMapping | None = None) -> JsonObject:
     failed = {"type": "error", "id": command_id, "error": code, "message": message}
     return {**failed, "meta": dict(facts)} if facts else failed
 

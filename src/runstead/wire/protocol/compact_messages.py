@@ -16,7 +16,7 @@ _EMPTY: Final = frozenset(
 """Fields that are left out if they are empty."""
 
 
-def slim_state(state: Any) -> Any:
+def slim_state(state: object) -> Any:
     """Return a state, or a part of one, without empty message fields."""
     if not isinstance(state, dict):
         return state
@@ -27,7 +27,7 @@ def slim_message(message: JsonObject) -> JsonObject:
     return {key: value for key, value in message.items() if value or key not in _EMPTY}
 
 
-def is_message(value: Any) -> bool:
+def is_message(value: object) -> bool:
     return isinstance(value, dict) and "content" in value and value.get("type") in _TYPES
 
 

@@ -113,12 +113,12 @@ def union(subscriptions: Iterable[Subscription]) -> Subscription:
     )
 
 
-def namespace_of(value: Any) -> Namespace:
+def namespace_of(value: object) -> Namespace:
     """Return the namespace in a client's value; None is the root. Raises BadRequest."""
     return _namespace(value) if value is not None else ()
 
 
-def _channels(value: Any) -> frozenset[str]:
+def _channels(value: object) -> frozenset[str]:
     if not isinstance(value, list) or not value or len(value) > _MOST:
         raise BadRequest("channels is required and must be a non-empty array")
     strange = [str(one)[:100] for one in value if not _is_channel(one)]
@@ -130,17 +130,17 @@ def _channels(value: Any) -> frozenset[str]:
     return frozenset(value)
 
 
-def _is_channel(value: Any) -> bool:
+def _is_channel(value: object) -> bool:
     return isinstance(value, str) and (value in CHANNELS or (value.startswith(CUSTOM) and len(value) > len(CUSTOM)))
 
 
-def _namespace(value: Any) -> Namespace:
+def _namespace(value: object) -> Namespace:
     if not isinstance(value, list) or not all(isinstance(segment, str) for segment in value):
         raise BadRequest("a namespace must be an array of strings")
     return tuple(value)
 
 
-def _list(value: Any, name: str) -> Sequence[Any]:
+def _list(value: object, name: str) -> Sequence[Any]:
     if value is None:
         return ()
     if not isinstance(value, list) or len(value) > _MOST:
@@ -148,7 +148,7 @@ def _list(value: Any, name: str) -> Sequence[Any]:
     return value
 
 
-def _number(value: Any, name: str) -> int | None:
+def _number(value: object, name: str) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 2**53:

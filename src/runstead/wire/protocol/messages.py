@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from runstead.runtime.json_types import JsonMapping, JsonObject
 
@@ -98,7 +98,7 @@ def _end(usage: JsonMapping | None, metadata: JsonMapping) -> Data:
     return end
 
 
-def _added(before: JsonObject | None, more: Any) -> JsonObject | None:
+def _added(before: JsonObject | None, more: object) -> JsonObject | None:
     """Return the sum of two partial token counts."""
     if not isinstance(more, dict):
         return before

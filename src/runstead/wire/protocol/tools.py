@@ -40,7 +40,7 @@ class ToolTranslator:
         if message.get("type") == "tool" and isinstance(call_id := message.get("tool_call_id"), str):
             yield from self._end(call_id, dict(message))
 
-    def result(self, value: Any) -> Iterator[Data]:
+    def result(self, value: object) -> Iterator[Data]:
         """Process the result of a task."""
         for message in _messages_in(value):
             yield from self.message(message)
@@ -74,7 +74,7 @@ def tool_call_of(task: JsonMapping) -> str | None:
     return next((call_id for call in _calls_of(task) if isinstance(call_id := call.get("id"), str)), None)
 
 
-def _is_dispatch(given: Any) -> bool:
+def _is_dispatch(given: object) -> bool:
     return isinstance(given, list) or (isinstance(given, dict) and isinstance(given.get("tool_call"), dict))
 
 
@@ -90,7 +90,7 @@ def _calls_of(task: JsonMapping) -> list[JsonMapping]:
     return [call for call in (messages[-1].get("tool_calls") if messages else None) or () if isinstance(call, dict)]
 
 
-def _messages_in(value: Any) -> list[JsonObject]:
+def _messages_in(value: object) -> list[JsonObject]:
     """Return the messages of a state or an update, in whatever channel they are."""
     if isinstance(value, dict):
         if is_message(value):
@@ -105,7 +105,7 @@ def _listed(value: Any) -> list[JsonObject]:
     return [one for one in value if is_message(one)] if isinstance(value, list) else []
 
 
-def _text(content: Any) -> str:
+def _text(content: object) -> str:
     if isinstance(content, list):
         return " ".join(str(block.get("text", "")) for block in content if isinstance(block, dict)).strip()
     return str(content)

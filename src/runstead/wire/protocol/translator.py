@@ -170,7 +170,7 @@ class RunTranslator:
         if message.get("type") in ("ai", "tool"):
             yield from self._used(namespace, self._tools.message(message))
 
-    def _values(self, event: StreamEvent, namespace: Namespace, state: Any) -> Iterator[ProtocolEvent]:
+    def _values(self, event: StreamEvent, namespace: Namespace, state: object) -> Iterator[ProtocolEvent]:
         yield from self._seen(namespace)
         yield from self._said(self._messages.step_ended(namespace))
         interrupts = state.pop(INTERRUPT, None) if isinstance(state, dict) else None
@@ -191,7 +191,7 @@ class RunTranslator:
         event_id = f"{self._run.run_id}:{event.id}" if event.id else f"synth:{self._run.run_id}:values"
         yield ProtocolEvent(event_id, made.seq, made.method, made.namespace, made.timestamp, made.data)
 
-    def _updates(self, namespace: Namespace, update: Any) -> Iterator[ProtocolEvent]:
+    def _updates(self, namespace: Namespace, update: object) -> Iterator[ProtocolEvent]:
         if not isinstance(update, dict):
             return
         yield from self._seen(namespace)
@@ -203,7 +203,7 @@ class RunTranslator:
             else:
                 yield self._made("updates", namespace, {"node": node, "values": slim_state(values)})
 
-    def _task(self, namespace: Namespace, task: Any) -> Iterator[ProtocolEvent]:
+    def _task(self, namespace: Namespace, task: object) -> Iterator[ProtocolEvent]:
         if not isinstance(task, dict):
             return
         if "result" not in task:
@@ -219,7 +219,7 @@ class RunTranslator:
                 self.asked(namespace, interrupt)
         yield from self._lived(self._lifecycles.task_ended(namespace, task))
 
-    def _checkpoint(self, namespace: Namespace, checkpoint: Any) -> Iterator[ProtocolEvent]:
+    def _checkpoint(self, namespace: Namespace, checkpoint: object) -> Iterator[ProtocolEvent]:
         if not isinstance(checkpoint, dict):
             return
         held, self._held = self._held, None
@@ -252,7 +252,7 @@ class RunTranslator:
         for data in events:
             yield self._made("tools", namespace, data)
 
-    def _made(self, method: str, namespace: Namespace, data: Any) -> ProtocolEvent:
+    def _made(self, method: str, namespace: Namespace, data: object) -> ProtocolEvent:
         """Return an event derived from a log entry, with the entry's id."""
         event_id = f"{self._run.run_id}:{self._entry}" + (f".{self._count}" if self._count else "")
         self._count += 1
@@ -281,11 +281,11 @@ def _answered(run: RunRecord) -> list[str]:
     return [key for key in command.resume if _is_interrupt_id(key)]
 
 
-def _is_interrupt_id(text: Any) -> bool:
+def _is_interrupt_id(text: object) -> bool:
     return isinstance(text, str) and len(text) == 32 and all(digit in "0123456789abcdef" for digit in text)
 
 
-def _custom(payload: Any) -> Data:
+def _custom(payload: object) -> Data:
     """Return the data of a custom event. A payload with a name uses it as the event's name."""
     if not isinstance(payload, dict) or not isinstance(payload.get("name"), str):
         return {"payload": payload}

@@ -91,7 +91,7 @@ def words_at(value: JsonMapping, paths: Sequence[str]) -> str:
     return "\n".join(" ".join(_leaves(value)) if path == "$" else " ".join(texts_at(value, [path])) for path in paths)
 
 
-def _leaves(value: Any) -> Iterator[str]:
+def _leaves(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
         for below in value.values():
             yield from _leaves(below)

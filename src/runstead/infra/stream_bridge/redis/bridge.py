@@ -300,7 +300,7 @@ class RedisStreamBridge:
         if writer is not None and writer.orders:
             await self._status_of(writer, "look", writer.attempt)
 
-    async def _within(self, asking: Coroutine[Any, Any, T]) -> T | None:
+    async def _within(self, asking: Coroutine[object, object, T]) -> T | None:
         """Return the result, or None if Redis does not answer in time."""
         try:
             async with asyncio.timeout(self._timeout):
@@ -322,7 +322,7 @@ class RedisStreamBridge:
             _log.debug("streams could not be counted: %s", error)
             return False
 
-    def _spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
+    def _spawn(self, work: Coroutine[object, object, object], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -59,18 +59,18 @@ class RunEventCallback(BaseCallbackHandler):
                 self._record("human_message", "message", from_message(message))
 
     def on_chain_start(
-        self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+        self, serialized: object, inputs: object, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: object
     ) -> None:
         if parent_run_id is None:
             self._roots.add(run_id)
             self._record("run_start", "lifecycle", {"name": kwargs.get("name")})
 
-    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_chain_end(self, outputs: object, *, run_id: UUID, **kwargs: object) -> None:
         if run_id in self._roots:
             self._roots.discard(run_id)
             self._record("run_end", "lifecycle", {})
 
-    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         if run_id in self._roots and not isinstance(error, GraphBubbleUp):
             self._roots.discard(run_id)
             self._record(
@@ -79,22 +79,22 @@ class RunEventCallback(BaseCallbackHandler):
 
     def on_chat_model_start(
         self,
-        serialized: Any,
+        serialized: object,
         messages: list[list[BaseMessage]],
         *,
         run_id: UUID,
         tags: list[str] | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         content = {"call_id": str(run_id), "message_count": sum(map(len, messages))}
         self._record("llm_request", "trace", content, caller=caller_of(tags))
 
     def on_llm_start(
-        self, serialized: Any, prompts: list[str], *, run_id: UUID, tags: list[str] | None = None, **kwargs: Any
+        self, serialized: object, prompts: list[str], *, run_id: UUID, tags: list[str] | None = None, **kwargs: object
     ) -> None:
         self._record("llm_request", "trace", {"call_id": str(run_id), "prompts": prompts}, caller=caller_of(tags))
 
-    def on_llm_end(self, response: LLMResult, *, run_id: UUID, tags: list[str] | None = None, **kwargs: Any) -> None:
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, tags: list[str] | None = None, **kwargs: object) -> None:
         caller = caller_of(tags)
         for message in generated_messages(response):
             fields = from_message(message)
@@ -104,7 +104,9 @@ class RunEventCallback(BaseCallbackHandler):
             elif text_of(message):
                 self._record("ai_message", "message", fields, caller=caller)
 
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, tags: list[str] | None = None, **kwargs: Any) -> None:
+    def on_llm_error(
+        self, error: BaseException, *, run_id: UUID, tags: list[str] | None = None, **kwargs: object
+    ) -> None:
         content = {"call_id": str(run_id), "error": type(error).__name__, "message": self._texts.message(error)}
         self._record("llm_error", "trace", content, caller=caller_of(tags))
 
@@ -116,14 +118,14 @@ class RunEventCallback(BaseCallbackHandler):
         arguments = jsonable(inputs if inputs is not None else input_str)
         self._record("tool_start", "trace", {"call_id": str(run_id), "name": name, "input": arguments})
 
-    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: object) -> None:
         name = self._tools.pop(run_id, "tool")
         shown = from_message(output) if isinstance(output, BaseMessage) else jsonable(output)
         self._record("tool_end", "trace", {"call_id": str(run_id), "name": name, "output": shown})
         if isinstance(output, ToolMessage):
             self._record("tool_result", "message", shown)
 
-    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         name = self._tools.pop(run_id, "tool")
         # A tool that asks a human has not failed: LangGraph raises an interrupt as an exception.
         if isinstance(error, GraphBubbleUp):
@@ -136,10 +138,10 @@ class RunEventCallback(BaseCallbackHandler):
         }
         self._record("tool_error", "trace", content)
 
-    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+    def on_custom_event(self, name: str, data: object, **kwargs: object) -> None:
         self._record("custom", "trace", {"name": name, "data": jsonable(data)})
 
-    def _record(self, event_type: str, category: RunEventCategory, content: Any, **metadata: Any) -> None:
+    def _record(self, event_type: str, category: RunEventCategory, content: object, **metadata: object) -> None:
         event = RunEvent(self._run_id, self._thread_id, event_type, category, content, self._now(), metadata)
         with self._lock:
             self._pending.append(event)

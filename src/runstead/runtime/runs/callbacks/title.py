@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -26,24 +26,24 @@ class RunTitleCallback(BaseCallbackHandler):
         self.title: str | None = None
 
     def on_chat_model_start(
-        self, serialized: Any, messages: Any, *, run_id: UUID, tags: list[str] | None = None, **kwargs: Any
+        self, serialized: object, messages: object, *, run_id: UUID, tags: list[str] | None = None, **kwargs: object
     ) -> None:
         if "middleware:title" in (tags or ()):
             self._calls.add(run_id)
 
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         self._calls.discard(run_id)
 
-    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: object) -> None:
         if run_id in self._calls:
             self._calls.discard(run_id)
             for message in generated_messages(response):
                 self._keep(text_of(message))
 
-    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+    def on_custom_event(self, name: str, data: object, **kwargs: object) -> None:
         if name == "title":
             self._keep(data.get("title") if isinstance(data, dict) else data)
 
-    def _keep(self, title: Any) -> None:
+    def _keep(self, title: object) -> None:
         if isinstance(title, str) and (title := title.strip().strip("\"'").strip()):
             self.title = title[:MAX_TITLE]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -50,22 +50,22 @@ class RunTokenCallback(BaseCallbackHandler):
             self._first_human = self._first_human or (first and first[:_MAX_TEXT])
 
     def on_chat_model_start(
-        self, serialized: Any, messages: Any, *, run_id: UUID, tags: list[str] | None = None, **kwargs: Any
+        self, serialized: object, messages: object, *, run_id: UUID, tags: list[str] | None = None, **kwargs: object
     ) -> None:
         with self._lock:
             self._callers[run_id] = caller_of(tags)
 
     def on_llm_start(
-        self, serialized: Any, prompts: Any, *, run_id: UUID, tags: list[str] | None = None, **kwargs: Any
+        self, serialized: object, prompts: object, *, run_id: UUID, tags: list[str] | None = None, **kwargs: object
     ) -> None:
         with self._lock:
             self._callers[run_id] = caller_of(tags)
 
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         with self._lock:
             self._callers.pop(run_id, None)
 
-    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: object) -> None:
         with self._lock:
             # A call whose end was already counted, or whose start was never seen, does not belong to this run.
             caller = self._callers.pop(run_id, None)
@@ -74,7 +74,7 @@ class RunTokenCallback(BaseCallbackHandler):
             self._calls += 1
             self._count(caller, response)
 
-    def on_tool_end(self, output: Any, **kwargs: Any) -> None:
+    def on_tool_end(self, output: object, **kwargs: object) -> None:
         with self._lock:
             self._messages += isinstance(output, BaseMessage)
 

@@ -24,7 +24,7 @@ class BackgroundTasks:
         self._running: set[asyncio.Task[Any]] = set()
         self._detached: set[asyncio.Task[Any]] = set()
 
-    async def run_shielded(self, work: Coroutine[Any, Any, T]) -> T:
+    async def run_shielded(self, work: Coroutine[object, object, T]) -> T:
         """Await ``work``. If the caller is cancelled, ``work`` continues."""
         task = asyncio.ensure_future(work)
         self._running.add(task)
@@ -35,7 +35,7 @@ class BackgroundTasks:
             task.add_done_callback(_log_failure)
             raise
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Start ``work`` in the background. ``join`` does not wait for it."""
         task = asyncio.ensure_future(work)
         self._detached.add(task)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import uuid_utils.compat as uuid7s
 
@@ -22,7 +21,7 @@ class RunEventEmitter:
         self._run, self._observer, self._clock = run, observer, clock
         self._sequence = 0
 
-    async def emit(self, event_type: RunLifecycleEventType, **payload: Any) -> None:
+    async def emit(self, event_type: RunLifecycleEventType, **payload: object) -> None:
         self._sequence += 1
         event = RunLifecycleEvent(
             event_id=str(uuid7s.uuid7()),

@@ -111,7 +111,7 @@ class AgentAttempt:
         output = self._output(agent, encoder, state, error)
         return AttemptEnd(self.stop_reason is not None, output, snapshot_of(state), error)
 
-    def _output(self, agent: Agent, encoder: ChunkEncoder, state: Any, error: Exception | None) -> bytes | None:
+    def _output(self, agent: Agent, encoder: ChunkEncoder, state: object, error: Exception | None) -> bytes | None:
         """Return the run's last values with all pending interrupts.
 
         Also queue them as an event if the readers have not seen these interrupts yet.

@@ -75,7 +75,7 @@ class ChunkEncoder:
         """Ids of the interrupts in the root graph's last values."""
         return self._asked.keys()
 
-    def _with_interrupts(self, chunk: Any) -> Any:
+    def _with_interrupts(self, chunk: object) -> Any:
         """Return the values with all interrupts so far. LangGraph emits interrupts one by one, and later values of a
         slower branch may contain none."""
         if not isinstance(chunk, Mapping):
@@ -83,7 +83,7 @@ class ChunkEncoder:
         self._asked.update({interrupt.id: interrupt for interrupt in chunk.get(INTERRUPT, ())})
         return {**chunk, INTERRUPT: tuple(self._asked.values())} if self._asked else chunk
 
-    def _step_ended(self, values: Any) -> None:
+    def _step_ended(self, values: object) -> None:
         # The messages streamed in this step are in the state now, and receive no more tokens.
         self._answers.step_ended(values)
         self._parts.clear()
@@ -129,7 +129,7 @@ class ChunkEncoder:
         return self._metadata[1]
 
 
-def redacted_checkpoint(chunk: Any, texts: ErrorRedactor = REDACTING) -> Any:
+def redacted_checkpoint(chunk: object, texts: ErrorRedactor = REDACTING) -> Any:
     """Return a checkpoint frame without the authenticated user, internal keys and full error texts."""
     if not isinstance(chunk, Mapping):
         return chunk
@@ -140,7 +140,7 @@ def redacted_checkpoint(chunk: Any, texts: ErrorRedactor = REDACTING) -> Any:
     }
 
 
-def _redacted_task(task: Any, texts: ErrorRedactor) -> Any:
+def _redacted_task(task: object, texts: ErrorRedactor) -> Any:
     if not isinstance(task, Mapping):
         return task
     shown = _redacted_metadata(task)
@@ -156,7 +156,7 @@ def _redacted_metadata(chunk: JsonMapping) -> JsonMapping:
     return {**chunk, "metadata": redact(metadata)} if isinstance(metadata, Mapping) else chunk
 
 
-def _redacted_debug(chunk: Any, texts: ErrorRedactor) -> Any:
+def _redacted_debug(chunk: object, texts: ErrorRedactor) -> Any:
     if not isinstance(chunk, Mapping):
         return chunk
     if chunk.get("type") == "checkpoint":
@@ -164,7 +164,7 @@ def _redacted_debug(chunk: Any, texts: ErrorRedactor) -> Any:
     return {**chunk, "payload": _redacted_task(chunk.get("payload"), texts)}
 
 
-def _debug_checkpoint(payload: Any) -> Any:
+def _debug_checkpoint(payload: object) -> Any:
     """Return the payload with the checkpoint fields that clients use, in addition to LangGraph's configs."""
     if not isinstance(payload, Mapping):
         return payload
@@ -175,7 +175,7 @@ def _debug_checkpoint(payload: Any) -> Any:
     return {**payload, **places, "tasks": [_debug_task(task) for task in payload.get("tasks", ())]}
 
 
-def _debug_task(task: Any) -> Any:
+def _debug_task(task: object) -> Any:
     if not (isinstance(task, Mapping) and isinstance(task.get("state"), Mapping) and "configurable" in task["state"]):
         return task
     return {**{key: value for key, value in task.items() if key != "state"}, "checkpoint": _place(task["state"])}

@@ -115,7 +115,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
     def config_specs(self) -> list[Any]:
         return self._inner.config_specs
 
-    def get_next_version(self, current: Any, channel: None) -> Any:
+    def get_next_version(self, current: object, channel: None) -> Any:
         return self._inner.get_next_version(current, channel)
 
     def with_allowlist(self, *args: Any, **kwargs: Any) -> FencedSaver:
@@ -165,7 +165,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         return {**config, "configurable": shown}
 
     async def aput_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+        self, config: RunnableConfig, writes: Sequence[tuple[str, object]], task_id: str, task_path: str = ""
     ) -> None:
         await self._write(lambda saver: saver.aput_writes(config, writes, task_id, task_path))
 
@@ -203,7 +203,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         return self._block(self.aput(config, checkpoint, metadata, new_versions))
 
     def put_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+        self, config: RunnableConfig, writes: Sequence[tuple[str, object]], task_id: str, task_path: str = ""
     ) -> None:
         self._block(self.aput_writes(config, writes, task_id, task_path))
 
@@ -247,5 +247,5 @@ class FencedSaver(BaseCheckpointSaver[Any]):
             return await call()
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), self._home))
 
-    def _block(self, call: Coroutine[Any, Any, T]) -> T:
+    def _block(self, call: Coroutine[object, object, T]) -> T:
         return asyncio.run_coroutine_threadsafe(call, self._home).result()

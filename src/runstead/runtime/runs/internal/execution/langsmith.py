@@ -48,7 +48,7 @@ def _parent(configurable: JsonMapping) -> Mapping[str, str] | None:
     return {_TRACE: trace, **({"baggage": ",".join(baggage)} if baggage else {})}
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     return ",".join(map(str, value)) if isinstance(value, list) else orjson.dumps(value).decode()

@@ -74,7 +74,7 @@ class StreamedAnswers:
         is_lead = caller_of(metadata.get("tags")) == "lead_agent" and "ls_structured_output_format" not in metadata
         self._said.setdefault(task, {})[key] = _Said(node, parts, is_lead)
 
-    def step_ended(self, values: Any) -> None:
+    def step_ended(self, values: object) -> None:
         """Forget the step's messages: they are in the state now, or never will be. Record nodes whose message is
         missing there."""
         if not self._said:
@@ -153,7 +153,7 @@ def _answer(agent: Any, state: Any, answers: StreamedAnswers) -> AIMessage | Non
     return message if _waits_for_answer(state.values.get(_MESSAGES)) and _is_answering(agent, task.name) else None
 
 
-def _waits_for_answer(messages: Any) -> bool:
+def _waits_for_answer(messages: object) -> bool:
     """Return whether the conversation ends with a message to answer, and no tool call is still open."""
     if not isinstance(messages, list):
         return False
@@ -164,7 +164,7 @@ def _waits_for_answer(messages: Any) -> bool:
     return all(call in answered for call in calls)
 
 
-def _is_answering(agent: Any, node: str) -> bool:
+def _is_answering(agent: object, node: str) -> bool:
     """Return whether the node answers by its position: the agent's own node, or one that only tools or the end can
     follow."""
     builder = getattr(agent, "builder", None)
@@ -190,7 +190,7 @@ def _is_tool_node(builder: Any, node: str) -> bool:
     return node in builder.nodes and (isinstance(builder.nodes[node].runnable, ToolNode) or "tool" in node.lower())
 
 
-def _functions(runnable: Any) -> Sequence[Any]:
+def _functions(runnable: object) -> Sequence[Any]:
     functions = (getattr(runnable, "func", None), getattr(runnable, "afunc", None))
     return [function for function in functions if hasattr(function, "__module__") and function is not None]
 

@@ -8,7 +8,7 @@ import os
 import socket
 import uuid
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.types import RunId, StopReason, WorkerId
@@ -165,7 +165,7 @@ class RunSupervisor:
                     _log.warning("run %s is stopped: its user has lost access", run.run_id)
                     await stop_revoked(handle, self._runtime.lease_store)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._notices.add(task)
         task.add_done_callback(self._notices.discard)
