@@ -7,7 +7,7 @@ fast. `runstead.runtime` has everything for embedding the kernel without a serve
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .bootstrap.application import Application
@@ -33,7 +33,7 @@ _MODULES: Final = {
 
 if not TYPE_CHECKING:  # A type checker would accept every misspelled name.
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(_MODULES[name]), name)

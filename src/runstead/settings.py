@@ -332,13 +332,13 @@ class Settings(BaseSettings):
 
     @field_validator("agent_isolation", mode="before")
     @classmethod
-    def _rename_isolation(cls, value: object) -> Any:
+    def _rename_isolation(cls, value: object) -> object:
         """Accept the names of the first versions."""
         return {"thread": "run", "server": "shared"}.get(value, value) if isinstance(value, str) else value
 
     @field_validator("queues", "graph_queues")
     @classmethod
-    def _check_queues(cls, value: Any) -> Any:
+    def _check_queues(cls, value: Any) -> object:
         if value == ():
             raise ValueError("it is empty; leave it out to execute runs of all queues")
         for name in value.values() if isinstance(value, dict) else value or ():

@@ -53,7 +53,7 @@ class InvalidAnswer(WireError):
     status = 500
 
 
-def check_auth(auth: object) -> Callable[..., Any]:
+def check_auth(auth: object) -> Callable[..., object]:
     """Return the authenticate handler of ``auth``. Raises InvalidAuth if it has none that can be called."""
     if not isinstance(auth, Auth):
         raise InvalidAuth(f"it is a {type(auth).__name__}, not a langgraph_sdk.Auth")
@@ -138,7 +138,7 @@ class LangGraphAuth:
             _log.warning("%s timed out", _name(handler), exc_info=True)
             raise Unavailable(_NO_ANSWER) from error
 
-    def _handler(self, resource: str, action: str) -> Callable[..., Any] | None:
+    def _handler(self, resource: str, action: str) -> Callable[..., object] | None:
         """Return the most specific handler."""
         for key in ((resource, action), (resource, "*"), ("*", action), ("*", "*")):
             if found := self._auth._handlers.get(key):
@@ -181,7 +181,7 @@ def _parameters(handler: Callable[..., Any]) -> tuple[str, ...]:
 
 async def _arguments(credentials: Credentials, wanted: tuple[str, ...]) -> JsonObject:
     raw = await credentials.body() if {"request", "body"} & set(wanted) else b""
-    makers: dict[str, Callable[[], Any]] = {
+    makers: dict[str, Callable[[], object]] = {
         "request": lambda: _request(credentials, raw),
         "body": lambda: _json(raw),
         "path": lambda: credentials.path,
@@ -208,7 +208,7 @@ def _request(credentials: Credentials, raw: bytes) -> Request:
     return Request({**scope, "type": "http", "method": credentials.method}, receive)
 
 
-def _json(raw: bytes) -> Any:
+def _json(raw: bytes) -> object:
     try:
         return orjson.loads(raw) if raw.strip() else {}
     except orjson.JSONDecodeError:

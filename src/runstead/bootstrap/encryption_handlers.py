@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
@@ -44,7 +44,7 @@ def not_encrypted_by(cipher: FieldCipher) -> str:
     )
 
 
-def load_encryption(configuration: GraphConfiguration) -> Any:
+def load_encryption(configuration: GraphConfiguration) -> object:
     """Load the ``Encryption`` object that langgraph.json names; None if none is named. Runs the user's module, so it
     blocks.
 

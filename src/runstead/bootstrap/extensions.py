@@ -40,7 +40,7 @@ class AuthProviders:
     """Actor of the author's code that does not act for a user: the single user, or the server."""
 
 
-def load_auth(settings: Settings, configuration: GraphConfiguration) -> Any:
+def load_auth(settings: Settings, configuration: GraphConfiguration) -> object:
     """Load the ``Auth`` object that langgraph.json names; None if authentication does not use it. Runs the user's
     module, so it blocks.
 

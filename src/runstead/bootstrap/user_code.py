@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 from langchain_core.embeddings import Embeddings
 
@@ -24,11 +23,11 @@ class UserCode:
     """Loaded user code. ``auth`` and ``encryption`` are the SDK's objects; None if none is configured."""
 
     graphs: GraphRegistry
-    auth: Any
+    auth: object
     embeddings: Embeddings | None
     assign: Assign | None
     custom: CustomApp | None
-    encryption: Any
+    encryption: object
 
 
 async def load_user_code(settings: Settings, configuration: GraphConfiguration) -> UserCode:

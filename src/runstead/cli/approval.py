@@ -33,24 +33,24 @@ class NotApprovable(Exception):
         )
 
 
-def approve_all(interrupts: Sequence[Interrupt]) -> Any:
+def approve_all(interrupts: Sequence[Interrupt]) -> object:
     """Return the resume value that approves all interrupts. Raises NotApprovable."""
     return _resume(interrupts, _approval)
 
 
-def ask_about(interrupts: Sequence[Interrupt], ask: Ask) -> Any:
+def ask_about(interrupts: Sequence[Interrupt], ask: Ask) -> object:
     """Ask about each interrupt, and return the resume value."""
     return _resume(interrupts, lambda interrupt: _fitting(interrupt, ask))
 
 
-def _resume(interrupts: Sequence[Interrupt], decide: Callable[[Interrupt], Any]) -> Any:
+def _resume(interrupts: Sequence[Interrupt], decide: Callable[[Interrupt], Any]) -> object:
     if len(interrupts) == 1:
         return decide(interrupts[0])
     # With several pending interrupts, each answer names its interrupt.
     return {interrupt.interrupt_id: decide(interrupt) for interrupt in interrupts}
 
 
-def _approval(interrupt: Interrupt) -> Any:
+def _approval(interrupt: Interrupt) -> object:
     approve: JsonObject = {"type": "approve"}
     answer: Any = True
     match interrupt.value:
@@ -65,7 +65,7 @@ def _approval(interrupt: Interrupt) -> Any:
     return answer
 
 
-def _fitting(interrupt: Interrupt, ask: Ask) -> Any:
+def _fitting(interrupt: Interrupt, ask: Ask) -> object:
     """Ask until the answer satisfies the interrupt's response_schema."""
     problem = ""
 
@@ -125,7 +125,7 @@ def _edited(action: JsonMapping, ask: Ask) -> JsonObject:
     return args
 
 
-def _parsed(typed: str, before: object) -> Any:
+def _parsed(typed: str, before: object) -> object:
     # A string stays a string, even if it consists of digits: an invoice number is not an amount.
     if isinstance(before, str):
         return typed
@@ -135,7 +135,7 @@ def _parsed(typed: str, before: object) -> Any:
         return typed
 
 
-def _decide_freely(value: object, schema: object, ask: Ask) -> Any:
+def _decide_freely(value: object, schema: object, ask: Ask) -> object:
     answers = {key: answer for key, answer in (("y", True), ("n", False)) if _takes(answer, schema)}
     if not answers:
         return _typed(f"{compact(value)}\n", schema, ask)
@@ -150,7 +150,7 @@ def _takes(answer: bool, schema: object) -> bool:
     return "boolean" in kind and violation(answer, schema) is None
 
 
-def _typed(question: str, schema: object, ask: Ask) -> Any:
+def _typed(question: str, schema: object, ask: Ask) -> object:
     typed = ask(f"{question}answer (JSON or text): ")
     answer = _parsed(typed, None)
     is_text = violation(answer, schema) is not None and violation(typed, schema) is None

@@ -257,7 +257,7 @@ def _show_table(runs: list[JsonObject], output: Output) -> None:
     output.console.print(table if runs else "no runs")
 
 
-def _json(option: str, text: str | None) -> Any:
+def _json(option: str, text: str | None) -> object:
     if text is None:
         return None
     try:

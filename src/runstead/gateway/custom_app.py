@@ -219,7 +219,7 @@ class ActorUser(BaseUser):
     def permissions(self) -> list[str]:
         return sorted(self._actor.scopes)
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> object:
         return self._actor.claims[name]
 
 

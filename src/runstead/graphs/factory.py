@@ -58,12 +58,12 @@ class UserFactory:
         return getattr(self._value, "name", None) if is_graph(self._value) else None
 
     @property
-    def context_schema(self) -> Any | None:
+    def context_schema(self) -> object | None:
         """Type of the graph's context; None for a graph that is built per run."""
         return getattr(self._value, "context_schema", None) if is_graph(self._value) else None
 
     @asynccontextmanager
-    async def open(self, config: JsonMapping, store: object = None) -> AsyncIterator[Any]:
+    async def open(self, config: JsonMapping, store: object = None) -> AsyncIterator[object]:
         """Yield the compiled graph, or the builder, for the duration of a block; then close everything that the factory
         opened.
 
@@ -75,7 +75,7 @@ class UserFactory:
         async with AsyncExitStack() as stack:
             yield await self._made(self._call(**self._arguments(config, store)), stack)
 
-    async def _made(self, made: object, stack: AsyncExitStack) -> Any:
+    async def _made(self, made: object, stack: AsyncExitStack) -> object:
         """Return the graph from ``made``, after entering the context managers around it."""
         verb = "returned"
         # An async function may return a context manager: continue until there is a graph.
@@ -88,7 +88,7 @@ class UserFactory:
                 raise NoGraphReturned(self._source, f"{verb} {_kind(made)}")
         return made
 
-    async def _entered(self, manager: Any, stack: AsyncExitStack) -> Any:
+    async def _entered(self, manager: Any, stack: AsyncExitStack) -> object:
         try:
             if isinstance(manager, AbstractAsyncContextManager):
                 return await stack.enter_async_context(manager)
@@ -114,7 +114,7 @@ def is_graph(value: object) -> bool:
     return isinstance(value, Pregel | StateGraph)
 
 
-def _opener(factory: Callable[..., Any]) -> Callable[..., Any]:
+def _opener(factory: Callable[..., Any]) -> Callable[..., object]:
     # A plain generator function is a context manager without its decorator.
     if inspect.isasyncgenfunction(factory):
         return asynccontextmanager(factory)

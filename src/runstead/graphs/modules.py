@@ -18,7 +18,6 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from .module_names import PROJECT_FILES, loaded_name, module_name, plain_name
 from .sources import GraphSource
@@ -40,7 +39,7 @@ def extend_search_path(paths: Iterable[Path]) -> None:
     sys.path[:0] = missing
 
 
-def load_variable(source: GraphSource) -> Any:
+def load_variable(source: GraphSource) -> object:
     """Return the value of the source's variable. Runs the user's module, once. Raises GraphLoadError."""
     try:
         module = (

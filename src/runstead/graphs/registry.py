@@ -45,7 +45,7 @@ class RegisteredGraph:
         name = None if self._factory is None else self._factory.graph_name
         return None if name == _UNNAMED else name
 
-    async def context_schema(self) -> Any | None:
+    async def context_schema(self) -> object | None:
         """See AgentFactory."""
         try:
             return (await self._loaded()).context_schema

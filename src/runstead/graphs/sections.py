@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -40,7 +40,7 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, data: object) -> Any:
+    def _without_nulls(cls, data: object) -> object:
         if not isinstance(data, dict):
             return data
         fields = {info.alias or name: info for name, info in cls.model_fields.items()} | cls.model_fields
@@ -92,7 +92,7 @@ class StorePart(Section):
     path: str | None = Field(default=None, description='"./file.py:variable" of a store of your own')
 
 
-def _false_is_null(value: object) -> Any:
+def _false_is_null(value: object) -> object:
     return None if value is False else value
 
 
@@ -114,7 +114,7 @@ class CheckpointerPart(Section):
     serde: Serde | None = Field(default=None, description='an object such as {"allowed_json_modules": true}')
 
 
-def _plain_prefix(prefix: object) -> Any:
+def _plain_prefix(prefix: object) -> object:
     """Return ``prefix`` without a trailing slash; None for an empty one."""
     return (prefix.removesuffix("/") or None) if isinstance(prefix, str) else prefix
 

@@ -52,7 +52,7 @@ class ActingUser:
         own = {"identity": self.identity, "display_name": self.display_name, "permissions": self.permissions}
         return {**self.actor.claims, **own}
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> object:
         return self._fields()[key]
 
     def __contains__(self, key: object) -> bool:
@@ -62,7 +62,7 @@ class ActingUser:
         return iter(self._fields())
 
 
-def server_runtime(config: JsonMapping, store: Any, schema: type[Any] | None = None) -> Any:
+def server_runtime(config: JsonMapping, store: Any, schema: type[Any] | None = None) -> object:
     """Return the runtime for a call with ``config``: for execution if it names a run, otherwise for reading.
 
     ``schema`` is the factory's own type for the context, as in ``ServerRuntime[MyContext]``.
@@ -86,7 +86,7 @@ def is_server_runtime(hint: object) -> bool:
     return hint is ServerRuntime or typing.get_origin(hint) in (ServerRuntime, _ExecutionRuntime, _ReadRuntime)
 
 
-def context_schema_of(hint: object) -> type[Any] | None:
+def context_schema_of(hint: object) -> type[object] | None:
     """Return ``MyContext`` of ``ServerRuntime[MyContext]``; None if there is none."""
     arguments = typing.get_args(hint)
     return arguments[0] if arguments and isinstance(arguments[0], type) else None

@@ -201,8 +201,8 @@ class LangGraphEncryption:
         given = EncryptionContext(model=model, field=field, metadata=dict(context))
         return await self._run(lambda: handler(given, data), name)
 
-    async def _run(self, call: Callable[[], Coroutine[Any, Any, Any]], name: str) -> Any:
-        async def called() -> Any:
+    async def _run(self, call: Callable[[], Coroutine[Any, Any, Any]], name: str) -> object:
+        async def called() -> object:
             async with self._turn():
                 return await call()
 

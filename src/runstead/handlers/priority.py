@@ -132,12 +132,12 @@ class LangGraphPriority:
             cron_id=None if spec.tick is None else spec.tick.cron_id,
         )
 
-    async def _asked(self, context: Any) -> Any:
+    async def _asked(self, context: Any) -> object:
         from langgraph_sdk import Auth
 
         work = UserWork("priority function", graph_id=context.graph_id, thread_id=context.thread_id)
 
-        async def assign() -> Any:
+        async def assign() -> object:
             return await self._assign(context)
 
         try:

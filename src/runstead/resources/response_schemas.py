@@ -79,7 +79,7 @@ class _Check:
         for each in (self._resolved(schema.get("$ref")), *_list(schema.get("anyOf")), *_list(schema.get("oneOf"))):
             yield from self.choices(each, name, depth + 1)
 
-    def _resolved(self, ref: object) -> Any:
+    def _resolved(self, ref: object) -> object:
         """Return the schema to which a reference points, inside this document only; True, which allows everything, if
         there is none."""
         if not isinstance(ref, str) or not ref.startswith("#"):
@@ -104,7 +104,7 @@ class _Check:
         if found:
             yield found[0] if len(set(found)) == 1 else " or ".join(dict.fromkeys(found))
 
-    def _discriminated(self, value: object, schema: Schema) -> Any | None:
+    def _discriminated(self, value: object, schema: Schema) -> object | None:
         """Return the alternative that the value's discriminator names; None if there is none."""
         discriminator = schema.get("discriminator")
         if not isinstance(discriminator, Mapping) or not isinstance(value, dict):
@@ -217,7 +217,7 @@ def _reads_as(value: object, kind: type) -> bool:
 
 
 @lru_cache(maxsize=32)
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[object]:
     return TypeAdapter(kind)
 
 

@@ -99,7 +99,7 @@ class _KeyState:
     writes: int = 0
 
 
-_LOADS: Final[set[asyncio.Task[Any]]] = set()
+_LOADS: Final[set[asyncio.Task[object]]] = set()
 """Asyncio itself keeps only weak references to tasks."""
 
 
@@ -148,7 +148,7 @@ class _Entry:
         """Load in the background. A failure is logged: the next caller tries again."""
         self._loading().add_done_callback(self._report)
 
-    def _loading(self) -> asyncio.Task[Any]:
+    def _loading(self) -> asyncio.Task[object]:
         if self.state.load is None or self.state.load.done():
             self.state.load = asyncio.create_task(self._load(self.state.writes))
             _LOADS.add(self.state.load)

@@ -19,7 +19,7 @@ def is_foreign(value: object) -> bool:
     return any(base.__module__.partition(".")[0] in _LIBRARIES for base in type(value).__mro__)
 
 
-def simplified(value: object) -> Any:
+def simplified(value: object) -> object:
     """Return a foreign value as a plain Python value, whose parts may need further conversion. Unknown values become
     text."""
     numpy, pandas = (sys.modules.get(name) for name in _LIBRARIES)
@@ -32,7 +32,7 @@ def _is_of(value: object, library: str) -> bool:
     return any(base.__module__.partition(".")[0] == library for base in type(value).__mro__)
 
 
-def _of_numpy(value: Any, numpy: Any) -> Any:
+def _of_numpy(value: Any, numpy: Any) -> object:
     if not isinstance(value, (numpy.ndarray, numpy.generic)):
         return str(value)
     if value.dtype.kind in "biuf" and not isinstance(value, numpy.ma.MaskedArray):
@@ -69,7 +69,7 @@ def _distinct(names: list[str]) -> list[str]:
     return made
 
 
-def _of_pandas(value: Any, pandas: Any) -> Any:
+def _of_pandas(value: Any, pandas: Any) -> object:
     if value is pandas.NaT or value is pandas.NA:
         return None
     if isinstance(value, pandas.Timestamp):

@@ -132,7 +132,7 @@ def _number(value: Decimal) -> int | float | None:
     return int(value) if value.as_tuple().exponent == 0 else float(value)
 
 
-def _sanitized(value: object, depth: int) -> Any:
+def _sanitized(value: object, depth: int) -> object:
     """Return ``value`` as plain JSON values, by the slow method that always works."""
     if depth > _MAX_DEPTH:
         return "(nested too deeply)"
@@ -159,7 +159,7 @@ def _sanitized(value: object, depth: int) -> Any:
         return _sanitized(_step(value), depth + 1)
 
 
-def _step(value: object) -> Any:
+def _step(value: object) -> object:
     try:
         return _plain(value)
     except Exception:

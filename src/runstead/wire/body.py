@@ -97,7 +97,7 @@ def _check(root: object) -> None:
         depth += 1
         if depth > MAX_DEPTH + 1:
             raise Unprocessable(f"The request body is nested deeper than {MAX_DEPTH} levels")
-        below: list[Any] = []
+        below: list[object] = []
         for value in level:
             if isinstance(value, str):
                 _check_text(value)

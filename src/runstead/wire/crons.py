@@ -34,7 +34,7 @@ _OF_THE_RUN: Final = (
 )  # fmt: skip
 
 
-def _as_moment(value: Any) -> Any:
+def _as_moment(value: Any) -> object:
     """Return the time of an ISO 8601 text. Without an offset, it is in UTC."""
     if value is None:
         return None

@@ -73,7 +73,7 @@ def _steps_of(path: str, roots: Sequence[str]) -> list[str | int]:
     return steps
 
 
-def _walk(value: Any, steps: Sequence[str | int]) -> Any:
+def _walk(value: Any, steps: Sequence[str | int]) -> object:
     for step in steps:
         if isinstance(step, int):
             inside = isinstance(value, list) and -len(value) <= step < len(value)
@@ -85,6 +85,6 @@ def _walk(value: Any, steps: Sequence[str | int]) -> Any:
     return value
 
 
-def _keys_of(value: object, keys: Sequence[str]) -> Any:
+def _keys_of(value: object, keys: Sequence[str]) -> object:
     plain = orjson.loads(orjson.dumps(value))
     return {key: plain[key] for key in keys if key in plain} if isinstance(plain, dict) else plain

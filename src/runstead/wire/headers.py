@@ -7,7 +7,7 @@ contain the trace's parent, and no data about the user.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 import orjson
@@ -37,7 +37,7 @@ def came_with_request(name: str, is_let_in: Callable[[str], bool]) -> bool:
     return name == TRACE or name in _CARRIED or is_let_in(name)
 
 
-def _carried(baggage: str) -> Iterator[tuple[str, Any]]:
+def _carried(baggage: str) -> Iterator[tuple[str, object]]:
     for item in baggage.split(","):
         name, _, text = item.strip().partition("=")
         value = unquote(text)

@@ -66,7 +66,7 @@ class TtlBody(WireModel):
     strategy: TtlStrategy | None = None
 
 
-def _as_object(ttl: object) -> Any:
+def _as_object(ttl: object) -> object:
     return {"ttl": ttl} if isinstance(ttl, int | float) and not isinstance(ttl, bool) else ttl
 
 

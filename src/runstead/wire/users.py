@@ -82,7 +82,7 @@ class AuthenticatedUser:
     def permissions(self) -> Sequence[str]:
         return list(self._claims["permissions"])
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name.startswith("_"):
             raise AttributeError(name)
         try:
@@ -90,7 +90,7 @@ class AuthenticatedUser:
         except KeyError:
             raise AttributeError(f"the user has no {name!r}; they have {', '.join(self._claims)}") from None
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> object:
         return self._claims[key]
 
     def get(self, key: str, default: object = None) -> Any:

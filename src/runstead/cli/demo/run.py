@@ -77,7 +77,7 @@ class DemoRun:
         self._output, self._child, self._url, self._ask = output, child, url, ask
         self._timeline = Timeline(output)
         self._view = RunRenderer(output)
-        self._resume: Any = None
+        self._resume: object = None
 
     async def perform(self) -> int:
         """Run all scenes. Raises an ExceptionGroup of failures."""
@@ -173,7 +173,7 @@ class DemoRun:
         self._timeline.note(f"starting a new process on the same data (pid {self._child.pid})")
         return True
 
-    def _decide(self, reader: ThreadReader) -> Any:
+    def _decide(self, reader: ThreadReader) -> object:
         if self._ask:
             return ask_about(reader.transcript.interrupts, self._output.ask)
         self._view.remark("approved automatically (use --ask to answer yourself)")

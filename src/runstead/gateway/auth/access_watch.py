@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,7 +29,7 @@ class AccessWatch:
 
     def __init__(self, ask: Callable[[], Awaitable[ActorContext]], actor: ActorContext, every: float) -> None:
         self._ask, self._actor, self._every = ask, actor, every
-        self._serving: asyncio.Task[Any] | None = None
+        self._serving: asyncio.Task[object] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._also: list[Callable[[], Awaitable[object]]] = []
         self._has_ended = self._has_begun = False

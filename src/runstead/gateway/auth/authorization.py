@@ -130,7 +130,7 @@ def _together(reaches: Sequence[AccessScope]) -> AccessScope:
     )
 
 
-async def _body(connection: HTTPConnection, method: str, limit: int) -> Any:
+async def _body(connection: HTTPConnection, method: str, limit: int) -> object:
     if isinstance(connection, Request) and method in _WITH_BODY:
         return parse_json(await body_of(connection, limit))
     return {}

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.wire.authorization import Action, Resource
@@ -63,7 +63,7 @@ class Permission:
     is_batch: bool = False
     item_fields: Mapping[str, str] = field(default_factory=dict)
 
-    def bodies(self, body: object) -> list[Any]:
+    def bodies(self, body: object) -> list[object]:
         """Return the bodies to authorize one by one, at least one: handlers are called for any body."""
         return body if self.is_batch and isinstance(body, list) and body else [body]
 

@@ -46,10 +46,10 @@ class ScopedItems:
         self._items = items
         self._changed = _changed(asked, granted)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._items, name)
 
-    async def aget(self, namespace: Any, key: str, **options: Any) -> Any:
+    async def aget(self, namespace: Any, key: str, **options: Any) -> object:
         changed = {"namespace": namespace, "key": key, **options, **self._changed}
         return await self._items.aget(tuple(changed.pop("namespace")), changed.pop("key"), **changed)
 

@@ -120,7 +120,7 @@ def _routes(routers: Sequence[APIRouter]) -> list[APIRoute]:
     return [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
 
 
-def _body_of(dependant: Dependant) -> JsonBody[Any] | None:
+def _body_of(dependant: Dependant) -> JsonBody[object] | None:
     return next((below.call for below in dependant.dependencies if isinstance(below.call, JsonBody)), None)
 
 

@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: FastAPI reads these signatures when the routes are created.
 
 import logging
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Depends, Request, WebSocket
@@ -37,10 +37,10 @@ _log = logging.getLogger(__name__)
 class EventStreamRequest(WireModel):
     """Selection of events. Validated by `subscription_of`, with error texts that clients of the protocol know."""
 
-    channels: Any = None
-    namespaces: Any = None
-    depth: Any = None
-    since: Any = None
+    channels: object = None
+    namespaces: object = None
+    depth: object = None
+    since: object = None
 
 
 _COMMAND: JsonObject = {

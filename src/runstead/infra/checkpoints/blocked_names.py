@@ -85,7 +85,7 @@ def _are_texts(parts: list[Any]) -> bool:
 
 def _names_in_json(data: bytes) -> Iterator[tuple[str, ...]]:
     try:
-        todo: list[Any] = [orjson.loads(data)]
+        todo: list[object] = [orjson.loads(data)]
     except orjson.JSONDecodeError:
         return
     while todo:

@@ -7,7 +7,7 @@ compare.
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Final
 
 from langgraph.checkpoint.serde.base import CipherProtocol, SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
@@ -80,7 +80,7 @@ def sealed_metadata(cipher: Cipher, text: str) -> str:
     return seal_document(cipher, text, METADATA, plain)
 
 
-def read_metadata(serde: SerializerProtocol, text: bytes | None) -> Any:
+def read_metadata(serde: SerializerProtocol, text: bytes | None) -> object:
     """Return the metadata from their stored form. Raises CannotDecrypt."""
     if text is None:
         return {}

@@ -110,6 +110,6 @@ def _index(value: Any, pandas: Any) -> Call:
     return "pandas_index", parts
 
 
-def _dtype(dtype: Any, pandas: Any) -> Any:
+def _dtype(dtype: Any, pandas: Any) -> object:
     """Return a value that rebuilds the dtype: its name, except for categories, which the name does not contain."""
     return dtype if isinstance(dtype, pandas.CategoricalDtype) else str(dtype)

@@ -25,19 +25,19 @@ def exception(name: str, module: str, base: str, text: str) -> BaseException:
     return made
 
 
-def numpy_scalar(dtype: str, data: bytes) -> Any:
+def numpy_scalar(dtype: str, data: bytes) -> object:
     numpy = import_module("numpy")
 
     return numpy.frombuffer(data, dtype=numpy.dtype(dtype))[0]
 
 
-def numpy_array(dtype: str, shape: list[int], data: bytes) -> Any:
+def numpy_array(dtype: str, shape: list[int], data: bytes) -> object:
     numpy = import_module("numpy")
 
     return numpy.frombuffer(data, dtype=numpy.dtype(dtype)).reshape(shape).copy()
 
 
-def numpy_structured(data: bytes, kind: str) -> Any:
+def numpy_structured(data: bytes, kind: str) -> object:
     """Rebuild a structured value. ``data`` is in numpy's file format; ``kind`` is array, records or scalar."""
     numpy = import_module("numpy")
 
@@ -47,17 +47,17 @@ def numpy_structured(data: bytes, kind: str) -> Any:
     return array.view(numpy.recarray) if kind == "records" else array
 
 
-def numpy_masked(data: object, mask: object, fill: object) -> Any:
+def numpy_masked(data: object, mask: object, fill: object) -> object:
     numpy = import_module("numpy")
 
     return numpy.ma.MaskedArray(data, mask=mask, fill_value=fill)
 
 
-def numpy_masked_constant() -> Any:
+def numpy_masked_constant() -> object:
     return import_module("numpy").ma.masked
 
 
-def numpy_objects(shape: list[int], items: list[Any]) -> Any:
+def numpy_objects(shape: list[int], items: list[Any]) -> object:
     numpy = import_module("numpy")
 
     array = numpy.empty(len(items), dtype=object)
@@ -66,65 +66,65 @@ def numpy_objects(shape: list[int], items: list[Any]) -> Any:
     return array.reshape(shape)
 
 
-def pandas_missing(name: str) -> Any:
+def pandas_missing(name: str) -> object:
     pandas = import_module("pandas")
 
     return pandas.NaT if name == "NaT" else pandas.NA
 
 
-def pandas_timestamp(text: str, zone: str | None) -> Any:
+def pandas_timestamp(text: str, zone: str | None) -> object:
     pandas = import_module("pandas")
 
     moment = pandas.Timestamp(text)
     return moment if zone is None else moment.tz_convert(zone)
 
 
-def pandas_timedelta(value: int) -> Any:
+def pandas_timedelta(value: int) -> object:
     pandas = import_module("pandas")
 
     return pandas.Timedelta(value, unit="ns")
 
 
-def pandas_period(ordinal: int, frequency: str) -> Any:
+def pandas_period(ordinal: int, frequency: str) -> object:
     return import_module("pandas").Period(ordinal=ordinal, freq=frequency)
 
 
-def pandas_interval(left: object, right: object, closed: str) -> Any:
+def pandas_interval(left: object, right: object, closed: str) -> object:
     return import_module("pandas").Interval(left, right, closed=closed)
 
 
-def pandas_categories(values: object, ordered: bool) -> Any:
+def pandas_categories(values: object, ordered: bool) -> object:
     """Return the dtype of categorical values."""
     return import_module("pandas").CategoricalDtype(values, ordered=ordered)
 
 
-def pandas_array(values: list[Any], dtype: object) -> Any:
+def pandas_array(values: list[Any], dtype: object) -> object:
     return import_module("pandas").array(values, dtype=dtype)
 
 
-def pandas_multi_index(levels: list[Any], names: list[Any]) -> Any:
+def pandas_multi_index(levels: list[Any], names: list[Any]) -> object:
     return import_module("pandas").MultiIndex.from_arrays(levels, names=names)
 
 
-def pandas_range(start: int, stop: int, step: int, name: object) -> Any:
+def pandas_range(start: int, stop: int, step: int, name: object) -> object:
     pandas = import_module("pandas")
 
     return pandas.RangeIndex(start, stop, step, name=name)
 
 
-def pandas_index(values: list[Any], dtype: object, name: object) -> Any:
+def pandas_index(values: list[Any], dtype: object, name: object) -> object:
     pandas = import_module("pandas")
 
     return pandas.Index(values, dtype=dtype, name=name)
 
 
-def pandas_series(values: list[Any], dtype: object, index: object, name: object) -> Any:
+def pandas_series(values: list[Any], dtype: object, index: object, name: object) -> object:
     pandas = import_module("pandas")
 
     return pandas.Series(values, dtype=dtype, index=index, name=name)
 
 
-def pandas_frame(columns: object, index: object, values: list[list[Any]], dtypes: list[Any]) -> Any:
+def pandas_frame(columns: object, index: object, values: list[list[Any]], dtypes: list[Any]) -> object:
     pandas = import_module("pandas")
 
     parts = zip(values, dtypes, strict=True)

@@ -34,7 +34,7 @@ OWN_NAMES: Final = tuple(
     (_MODULE, name) for name, found in vars(kept_values).items() if getattr(found, "__module__", None) == _MODULE
 )
 """Our functions that rebuild values which langgraph does not store, as (module, name)."""
-_UNSAID: Final[Any] = object()
+_UNSAID: Final[object] = object()
 
 
 class CheckpointSerializer(JsonPlusSerializer):
@@ -90,7 +90,7 @@ def _packed(value: object) -> bytes:
     return packed
 
 
-def _default(value: Any) -> Any:
+def _default(value: Any) -> object:
     """Encode one value that msgpack does not support, including its parts."""
     if (kept := foreign_parts(value)) is not None:
         name, arguments = kept
@@ -114,5 +114,5 @@ def _default(value: Any) -> Any:
     return jsonplus._msgpack_default(value)
 
 
-def _keywords(kind: type, values: JsonMapping) -> Any:
+def _keywords(kind: type, values: JsonMapping) -> object:
     return ormsgpack.Ext(jsonplus.EXT_CONSTRUCTOR_KW_ARGS, _packed((kind.__module__, kind.__name__, values)))

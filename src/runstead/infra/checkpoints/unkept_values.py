@@ -62,7 +62,7 @@ def _kind(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+def _parts(value: Any) -> Iterator[tuple[str, object]]:
     """Yield the parts that the serializer looks into, each with its step of the path."""
     if isinstance(value, Mapping):
         # A checkpoint holds the state below this name; its other items can always be stored.

@@ -48,7 +48,7 @@ _IS_JOB: Final = exists().where(_jobs.c.queueing_lock == runs.c.run_id, _jobs.c.
 _IS_OWED_A_JOB: Final = (WAITS, or_(runs.c.due_at > NOW, IS_HEAD), ~_IS_JOB)
 
 # procrastinate's own function for clients that write its jobs themselves; see its schema.
-_JOB: Final[ColumnClause[Any]] = literal_column(
+_JOB: Final[ColumnClause[object]] = literal_column(
     "ROW(owed.queue, owed.task, owed.priority, NULL, owed.run_id,"
     " jsonb_build_object('run_id', owed.run_id), owed.due_at)::procrastinate_job_to_defer_v1"
 )
@@ -141,7 +141,7 @@ def _by(graph: Any, choices: JsonMapping, otherwise: Any) -> Any:
     return case(*((graph == name, literal(choice)) for name, choice in choices.items()), else_=literal(otherwise))
 
 
-def _deferring(owed: Select[Any]) -> Select[Any]:
+def _deferring(owed: Select[Any]) -> Select[object]:
     rows = owed.subquery("owed")
     deferred = func.procrastinate_defer_jobs_v1(func.array_agg(_JOB))
     return select(deferred).select_from(rows).having(func.count() > 0)

@@ -10,7 +10,7 @@ import json
 import struct
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
-from typing import Any, Final
+from typing import Final
 
 from runstead.runtime.json_types import JsonMapping
 
@@ -82,12 +82,12 @@ def seal_value(cipher: Cipher, value: object, purpose: str) -> str:
     return VALUE_MARK + b64encode(sealed).decode("ascii")
 
 
-def plain_value(value: object) -> Any:
+def plain_value(value: object) -> object:
     """Return the value to store without encryption: a value that looks encrypted is marked as plain."""
     return _PLAIN_MARK + value if isinstance(value, str) and value.startswith(VALUE_MARK) else value
 
 
-def open_value(cipher: Cipher, value: object, purpose: str) -> Any:
+def open_value(cipher: Cipher, value: object, purpose: str) -> object:
     """Return the value in a string of `seal_value` or `plain_value`; any other value is returned unchanged.
 
     Raises CannotDecrypt.

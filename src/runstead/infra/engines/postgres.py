@@ -69,7 +69,7 @@ class PostgresDatabase:
         # The reason why the server could not be reached at the last attempt; None if it could.
         self._away: str | None = None
         self._watch = LivenessCheck(options.patience, probe)
-        self._in_use: set[psycopg.Connection[Any]] = set()
+        self._in_use: set[psycopg.Connection[object]] = set()
 
     @property
     def dialect(self) -> Dialect:

@@ -126,7 +126,7 @@ def open_pool(url: str, options: PostgresOptions) -> Engine:
         )
     )
 
-    def connect() -> psycopg.Connection[Any]:
+    def connect() -> psycopg.Connection[object]:
         connection = psycopg.connect(autocommit=True, **parameters)
         try:
             connection.execute(setting_up)

@@ -67,7 +67,7 @@ class RedisLine:
         except (RedisError, OSError) as error:
             raise translate(error, self._place) from error
 
-    async def hear(self, silence: float) -> Any:
+    async def hear(self, silence: float) -> object:
         """Return the next message of the server to a subscriber.
 
         After ``silence`` seconds without one, a PING is sent, and its reply is returned. Raises RedisUnavailable if
@@ -86,7 +86,7 @@ class RedisLine:
         with suppress(RedisError, OSError):
             await self._connection.disconnect(nowait=True)
 
-    async def _answer(self) -> Any:
+    async def _answer(self) -> object:
         try:
             return await self._connection.read_response()
         except ResponseError as error:
@@ -196,7 +196,7 @@ def place_of(url: str) -> str:
     return f"{parts.scheme}://{host}{port}{path}"
 
 
-def _pool(url: str, timeout: float, client_name: str) -> Any:
+def _pool(url: str, timeout: float, client_name: str) -> object:
     if not url.startswith(("redis://", "rediss://")):
         raise StorageUnusable("the URL of Redis begins with redis://, or with rediss:// for TLS")
     try:

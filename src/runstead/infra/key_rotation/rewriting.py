@@ -78,7 +78,9 @@ async def _each(database: Database, table: Table, work: _Work, *, writing: bool)
 
     while True:
 
-        def some(connection: Connection, after: tuple[Any, ...] | None = after) -> tuple[int, tuple[Any, ...] | None]:
+        def some(
+            connection: Connection, after: tuple[Any, ...] | None = after
+        ) -> tuple[int, tuple[object, ...] | None]:
             statement = select(*table.c).order_by(*key).limit(_ROWS)
             if after is not None:
                 statement = statement.where(tuple_(*key) > tuple_(*after))

@@ -197,10 +197,10 @@ class HashedText(_Encrypted):
         return lambda text: text
 
 
-def _chain(first: _Convert, second: _Convert) -> Callable[[Any], Any]:
+def _chain(first: _Convert, second: _Convert) -> Callable[[object], object]:
     """Return a function that applies both conversions; None stays None."""
 
-    def convert(value: object) -> Any:
+    def convert(value: object) -> object:
         if value is None:
             return None
         between = value if first is None else first(value)

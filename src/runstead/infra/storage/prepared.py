@@ -46,7 +46,7 @@ class _Ready:
     slots: tuple[_Slot, ...]
     by_place: bool
     returns: bool
-    outward: tuple[tuple[int, Callable[[Any], Any]], ...]
+    outward: tuple[tuple[int, Callable[[object], object]], ...]
 
     def fill(self, values: JsonMapping) -> Any:
         if self.by_place:

@@ -232,7 +232,7 @@ def _wanted(thread_id: ThreadId, actor: ActorContext) -> dict[str, str]:
     return {"the_thread": thread_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
 
 
-def _found(connection: Connection, thread_id: ThreadId, actor: ActorContext) -> Any:
+def _found(connection: Connection, thread_id: ThreadId, actor: ActorContext) -> object:
     """Return the row of a thread that the actor has access to."""
     if ownership_predicate(actor):
         return _THREAD.first(connection, _wanted(thread_id, actor))

@@ -21,9 +21,9 @@ _AT_ONCE: Final = 50
 class Placed(NamedTuple):
     """A row and its position. Rows with the same ``belongs`` stay together. Sorts in the order of the file."""
 
-    belongs: tuple[Any, ...]
+    belongs: tuple[object, ...]
     table: int
-    rest: tuple[Any, ...]
+    rest: tuple[object, ...]
     line: bytes
 
 
@@ -41,7 +41,7 @@ def placed_rows(connection: Connection, part: TableGroup) -> Iterator[Iterator[t
         yield heapq.merge(*streams, key=lambda found: found[0][:2])
 
 
-def _of_table(connection: Connection, part: TableGroup, number: int) -> Generator[tuple[Placed, Any], None, None]:
+def _of_table(connection: Connection, part: TableGroup, number: int) -> Generator[tuple[Placed, object], None, None]:
     table, order = part.tables[number], part.orders[number]
     lines, width = RowCodec(table), len(part.key)
     places = [list(table.c).index(column) for column in order]

@@ -75,7 +75,9 @@ class RowCodec:
         return dict(zip(self.names, values, strict=True))
 
 
-def _changes(table: Table, changes: Mapping[type, Callable[[Any], Any]]) -> list[tuple[int, Callable[[Any], Any]]]:
+def _changes(
+    table: Table, changes: Mapping[type, Callable[[Any], Any]]
+) -> list[tuple[int, Callable[[object], object]]]:
     return [
         (place, change)
         for place, column in enumerate(table.c)

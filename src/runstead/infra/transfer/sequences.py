@@ -15,7 +15,7 @@ from runstead.runtime.json_types import JsonObject
 from .table_groups import moved_tables
 
 
-def sequence_columns() -> Iterator[tuple[Table, Column[Any]]]:
+def sequence_columns() -> Iterator[tuple[Table, Column[object]]]:
     for table in moved_tables():
         for column in table.c:
             if column is table.autoincrement_column or column.identity is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Column, Table
 
@@ -24,7 +24,7 @@ class TableGroup:
     name: str
     key: tuple[str, ...]
     tables: tuple[Table, ...]
-    orders: tuple[tuple[Column[Any], ...], ...] = field(init=False, repr=False)
+    orders: tuple[tuple[Column[object], ...], ...] = field(init=False, repr=False)
     """For each table, the columns that its rows are sorted by: the key of the part, then the rest of the primary
     key.
     """
@@ -32,7 +32,7 @@ class TableGroup:
     def __post_init__(self) -> None:
         object.__setattr__(self, "orders", tuple(self._order(table) for table in self.tables))
 
-    def _order(self, table: Table) -> tuple[Column[Any], ...]:
+    def _order(self, table: Table) -> tuple[Column[object], ...]:
         rest = [column for column in table.primary_key.columns if column.name not in self.key]
         return (*(table.c[name] for name in self.key), *rest)
 

@@ -21,7 +21,7 @@ class Agent(Protocol):
 
     async def aget_state(self, config: object, *, subgraphs: bool = False) -> Any: ...
 
-    async def aupdate_state(self, config: object, values: object, as_node: str | None = None) -> Any: ...
+    async def aupdate_state(self, config: object, values: object, as_node: str | None = None) -> object: ...
 
     def copy(self, update: object = None) -> Agent: ...
 
@@ -29,7 +29,7 @@ class Agent(Protocol):
 class AgentFactory(Protocol):
     """Factory of the agent for one run."""
 
-    async def context_schema(self) -> Any | None:
+    async def context_schema(self) -> object | None:
         """Return the type of the graph's context; None if it has none, or if it is unknown before the graph is
         built."""
         ...

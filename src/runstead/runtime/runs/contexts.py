@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, is_dataclass
-from typing import Any
 
 from pydantic import AliasChoices, AliasPath, BaseModel
 from pydantic.fields import FieldInfo
@@ -51,7 +50,7 @@ def _fields(schema: object) -> Iterator[ContextField]:
             keys, is_whole = _keys(name, field)
             yield ContextField(name, keys, field.is_required() and is_whole and not may_be_filled)
     elif isinstance(schema, type) and is_dataclass(schema):
-        make: Callable[..., Any] = schema
+        make: Callable[..., object] = schema
         for name, parameter in inspect.signature(make).parameters.items():
             if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 yield ContextField(name, (name,), parameter.default is parameter.empty)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from ..clock import Clock, SystemClock
 from ..stream_bridge import StreamBridge
@@ -69,7 +68,7 @@ class RunsRuntime:
     dispatcher: RunDispatcher
     agents: AgentResolver
     agent_loops: AgentLoops
-    store: Any | None = None
+    store: object | None = None
     observer: RunObserver = field(default_factory=CompositeObserver)
     clock: Clock = field(default_factory=SystemClock)
     limits: RunLimits = field(default_factory=RunLimits)

@@ -123,12 +123,12 @@ def stored_snapshot(saved: CheckpointTuple) -> StateSnapshot:
     )
 
 
-def _values(stored: JsonMapping) -> Any:
+def _values(stored: JsonMapping) -> object:
     values = {name: value for name, value in stored.items() if not name.startswith(_INTERNAL)}
     return stored[_RESULT] if not values and _RESULT in stored else values
 
 
-def _unvalidated(node: Any) -> Any:
+def _unvalidated(node: Any) -> object:
     plain = copy.copy(node)
     plain.mapper = None
     return plain

@@ -34,7 +34,7 @@ class WorkScope:
 
     def __init__(self, work: UserWork, server: object | None = None) -> None:
         self.work, self.server = work, server
-        self._outstanding: set[Future[Any]] = set()
+        self._outstanding: set[Future[object]] = set()
 
     def add(self, call: Future[Any]) -> None:
         """Count a synchronous call until it has ended. Callable from any thread."""

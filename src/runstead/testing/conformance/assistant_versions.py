@@ -281,7 +281,7 @@ class AssistantVersionsConformance:
         assert [one.version for one in await versions_of(assistants, mine)] == [2, 1]
 
 
-def said_by(one: AssistantDraft | AssistantRecord | AssistantVersion) -> tuple[Any, ...]:
+def said_by(one: AssistantDraft | AssistantRecord | AssistantVersion) -> tuple[object, ...]:
     return one.graph_id, one.name, one.config, one.context, one.metadata, one.description
 
 

@@ -318,7 +318,7 @@ def _of(everything: Sequence[Any], thread_id: ThreadId) -> list[Any]:
     return [_nameless(each) for each in mine]
 
 
-def _nameless(value: object) -> Any:
+def _nameless(value: object) -> object:
     if isinstance(value, dict):
         return {key: _nameless(inner) for key, inner in value.items() if key != "thread_id"}
     return [_nameless(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -33,7 +33,7 @@ RUN: Final = "018f6b3c-2222-7000-8000-000000000001"
 OTHER_RUN: Final = "018f6b3c-2222-7000-8000-000000000002"
 MORNING: Final = datetime(2030, 1, 1, 9, 30, 15, 123456, tzinfo=UTC)
 
-HOSTILE: Final[tuple[Any, ...]] = (
+HOSTILE: Final[tuple[object, ...]] = (
     *(None, True, 0, -1.5, "", [], {}, {"": {"": []}}),
     {"text": "NUL \x00, newlines \n\r\u2028\u2029\x85, quotes \"'`, \\ and \u202e, grüße, \U0001f44b, \x1b[31m"},
     {"like sql": "'; DROP TABLE run_events; --", "like a line": '"}\n{"seq":1}', "percent": "%s %00 {0}"},

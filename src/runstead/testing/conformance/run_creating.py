@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -35,7 +35,7 @@ from .run_storage import ALICE_ELSEWHERE, BOB, DONE, STATELESS, RunStorage, a_sp
 
 AGAIN: Final = Idempotency("the same", "as before")
 EXISTING: Final = RunScope(if_not_exists="reject")
-HARD: Final[tuple[Any, ...]] = (2**70, -(2**64), "\ud800 half", "nul \0", float("inf"), 1e308, {"": {}}, "\u2028")
+HARD: Final[tuple[object, ...]] = (2**70, -(2**64), "\ud800 half", "nul \0", float("inf"), 1e308, {"": {}}, "\u2028")
 
 
 class RunCreating:

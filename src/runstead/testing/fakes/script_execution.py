@@ -30,12 +30,12 @@ class ScriptExecution:
     ) -> None:
         self._memory, self._config, self._modes = memory, config, modes
         self._durability, self._breaks = durability, breaks
-        self._writing: asyncio.Task[Any] | None = None
+        self._writing: asyncio.Task[object] | None = None
         self._unwritten: AgentState | None = None
         self._last: AgentState | None = None
         self._asked: Interrupt | None = None
 
-    async def perform(self, input: object) -> AsyncIterator[tuple[str, Any]]:
+    async def perform(self, input: object) -> AsyncIterator[tuple[str, object]]:
         state = await self._memory.read(self._config)
         answer = await self._take_in(state, input)
         if "values" in self._modes:
@@ -50,7 +50,7 @@ class ScriptExecution:
             if state.values["asking"]:
                 break
 
-    async def _take_in(self, state: AgentState, input: Any) -> Any:
+    async def _take_in(self, state: AgentState, input: Any) -> object:
         """Begin a script, answer a question, or continue. Return the answer."""
         if isinstance(input, Command):
             if input.resume is not None and state.values["asking"]:
@@ -66,7 +66,7 @@ class ScriptExecution:
             await self._keep(state, "loop", is_input=True)
         return None
 
-    async def _step(self, state: AgentState, answer: Any) -> AsyncIterator[tuple[str, Any]]:
+    async def _step(self, state: AgentState, answer: Any) -> AsyncIterator[tuple[str, object]]:
         stage, script, number = self._memory.stage, state.script, int(state.values["position"])
         assert script is not None
         step = script.steps[number]
@@ -94,7 +94,7 @@ class ScriptExecution:
         if "values" in self._modes:
             yield "values", state.visible
 
-    async def _speak(self, script: Script, number: int, step: Step) -> AsyncIterator[tuple[str, Any]]:
+    async def _speak(self, script: Script, number: int, step: Step) -> AsyncIterator[tuple[str, object]]:
         pause = step.takes / (step.chunks + 1)
         metadata = {"langgraph_node": NODE, "langgraph_step": number}
         for place in range(step.chunks):

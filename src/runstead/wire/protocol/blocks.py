@@ -30,7 +30,7 @@ class Blocks:
     """Blocks of one message, in the order in which they began."""
 
     def __init__(self) -> None:
-        self._open: dict[Any, tuple[int, Block]] = {}
+        self._open: dict[object, tuple[int, Block]] = {}
         self._finished = 0
 
     def feed(self, chunk: JsonMapping) -> Iterator[Data]:
@@ -82,7 +82,7 @@ def blocks_of(message: JsonMapping) -> Iterator[Block]:
         yield {**call, "type": "invalid_tool_call"}
 
 
-def _pieces(chunk: JsonMapping) -> Iterator[tuple[Any, Block]]:
+def _pieces(chunk: JsonMapping) -> Iterator[tuple[object, Block]]:
     """Yield the parts of a chunk, each with the key of its block."""
     content = chunk.get("content")
     if isinstance(content, str):

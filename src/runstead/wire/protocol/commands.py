@@ -130,7 +130,7 @@ class RunStart(WireModel):
 class Answer(WireModel):
     interrupt_id: str
     namespace: list[str] | None = None
-    response: Any = None
+    response: object = None
 
 
 class InputRespond(WireModel):
@@ -138,7 +138,7 @@ class InputRespond(WireModel):
 
     interrupt_id: str | None = None
     namespace: list[str] | None = None
-    response: Any = None
+    response: object = None
     responses: list[Answer] | None = None
     update: JsonObject | None = None
     goto: str | SendBody | list[str | SendBody] | None = None

@@ -16,7 +16,7 @@ _EMPTY: Final = frozenset(
 """Fields that are left out if they are empty."""
 
 
-def slim_state(state: object) -> Any:
+def slim_state(state: object) -> object:
     """Return a state, or a part of one, without empty message fields."""
     if not isinstance(state, dict):
         return state
@@ -31,7 +31,7 @@ def is_message(value: object) -> bool:
     return isinstance(value, dict) and "content" in value and value.get("type") in _TYPES
 
 
-def _slim_channel(value: Any) -> Any:
+def _slim_channel(value: Any) -> object:
     if isinstance(value, list):
         return [slim_message(one) if is_message(one) else one for one in value]
     return slim_message(value) if is_message(value) else value

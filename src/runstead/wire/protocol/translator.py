@@ -43,7 +43,7 @@ class RunTranslator:
         self._time = milliseconds(run.started_at or run.ended_at or run.created_at)
         self._messages, self._tools = MessageTranslator(), ToolTranslator()
         self._lifecycles = LifecycleTranslator()
-        self._held: tuple[StreamEvent, Namespace, Any] | None = None
+        self._held: tuple[StreamEvent, Namespace, object] | None = None
         self._asked: dict[str, tuple[Namespace, JsonMapping]] = {}
         self._with_tasks = "tasks" in run.spec.stream_modes
         self._with_checkpoints = "checkpoints" in run.spec.stream_modes

@@ -141,7 +141,7 @@ class SqlItemStore(BaseStore):
             rows = await self._database.read(
                 lambda connection: found(connection, op, now, budget), slow=bool(op.filter)
             )
-            scored: Sequence[tuple[Any, float | None]] = [(row, None) for row in rows]
+            scored: Sequence[tuple[object, float | None]] = [(row, None) for row in rows]
         elif self._index is not None:
             query = await self._index.of_query(op.query)
             meant = partial(self._vectors_there.closest, query=query, embedder=self._index.embedder, op=op, now=now)

@@ -69,7 +69,7 @@ def in_reach(embedder: str, op: SearchOp, now: datetime) -> ColumnElement[bool]:
     return and_(below(op.namespace_prefix), alive(now), item_vectors.c.embedder == embedder)
 
 
-def vectors_of(embedder: str, op: SearchOp, now: datetime) -> Select[Any]:
+def vectors_of(embedder: str, op: SearchOp, now: datetime) -> Select[object]:
     values = [items.c.value] if op.filter else []
     columns = (items.c.namespace, items.c.key, item_vectors.c.vector, *values)
     return select(*columns).select_from(with_items()).where(in_reach(embedder, op, now))

@@ -21,8 +21,8 @@ class BackgroundTasks:
 
     def __init__(self) -> None:
         # The event loop itself keeps only weak references to tasks.
-        self._running: set[asyncio.Task[Any]] = set()
-        self._detached: set[asyncio.Task[Any]] = set()
+        self._running: set[asyncio.Task[object]] = set()
+        self._detached: set[asyncio.Task[object]] = set()
 
     async def run_shielded(self, work: Coroutine[object, object, T]) -> T:
         """Await ``work``. If the caller is cancelled, ``work`` continues."""

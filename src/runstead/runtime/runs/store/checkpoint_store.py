@@ -20,7 +20,7 @@ class FenceableSaver(Protocol):
     the fence is checked in the transaction of the write, so that nothing can happen in between.
     """
 
-    def fenced(self, check: Callable[[], object], holder: Holder | None = None) -> Any:
+    def fenced(self, check: Callable[[], object], holder: Holder | None = None) -> object:
         """Return the same saver for one holder. ``check`` is called from any thread, immediately before each write; its
         error is raised to the caller of the write, and nothing is written.
 
@@ -108,7 +108,7 @@ class RunCheckpointStore(Protocol):
 class FenceableStore(Protocol):
     """Store that can refuse the writes of an attempt that has lost its run."""
 
-    def fenced(self, check: Callable[[], object], holder: Holder) -> Any:
+    def fenced(self, check: Callable[[], object], holder: Holder) -> object:
         """Return the same store for one holder. ``check`` is called from any thread before each write, in its
         transaction; its error is raised to the caller of the write, and nothing is written.
 

@@ -63,7 +63,7 @@ class AgentAttempt:
     factory: AgentFactory
     plan: ExecutionPlan
     checkpointer: FencedSaver
-    store: Any | None
+    store: object | None
     callbacks: list[Any]
     queue: CrossLoopQueue[EncodedEvent]
     asides: PartialAnswers

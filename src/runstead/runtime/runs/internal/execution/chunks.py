@@ -38,9 +38,9 @@ class ChunkEncoder:
         self._answers = answers or StreamedAnswers("", PartialAnswers())
         self._parts: dict[str, list[BaseMessageChunk]] = {}
         self._announced: set[str] = set()
-        self._metadata: tuple[Any, bytes] = (None, b"null")
+        self._metadata: tuple[object, bytes] = (None, b"null")
         self._asked: JsonObject = {}
-        self.last_values: Any = None
+        self.last_values: object = None
         """Last values of the root graph, not yet encoded, with all interrupts raised so far."""
 
     def encode(self, namespace: tuple[str, ...], mode: str, chunk: Any) -> Iterator[EncodedEvent]:
@@ -75,7 +75,7 @@ class ChunkEncoder:
         """Ids of the interrupts in the root graph's last values."""
         return self._asked.keys()
 
-    def _with_interrupts(self, chunk: object) -> Any:
+    def _with_interrupts(self, chunk: object) -> object:
         """Return the values with all interrupts so far. LangGraph emits interrupts one by one, and later values of a
         slower branch may contain none."""
         if not isinstance(chunk, Mapping):
@@ -129,7 +129,7 @@ class ChunkEncoder:
         return self._metadata[1]
 
 
-def redacted_checkpoint(chunk: object, texts: ErrorRedactor = REDACTING) -> Any:
+def redacted_checkpoint(chunk: object, texts: ErrorRedactor = REDACTING) -> object:
     """Return a checkpoint frame without the authenticated user, internal keys and full error texts."""
     if not isinstance(chunk, Mapping):
         return chunk
@@ -140,7 +140,7 @@ def redacted_checkpoint(chunk: object, texts: ErrorRedactor = REDACTING) -> Any:
     }
 
 
-def _redacted_task(task: object, texts: ErrorRedactor) -> Any:
+def _redacted_task(task: object, texts: ErrorRedactor) -> object:
     if not isinstance(task, Mapping):
         return task
     shown = _redacted_metadata(task)
@@ -156,7 +156,7 @@ def _redacted_metadata(chunk: JsonMapping) -> JsonMapping:
     return {**chunk, "metadata": redact(metadata)} if isinstance(metadata, Mapping) else chunk
 
 
-def _redacted_debug(chunk: object, texts: ErrorRedactor) -> Any:
+def _redacted_debug(chunk: object, texts: ErrorRedactor) -> object:
     if not isinstance(chunk, Mapping):
         return chunk
     if chunk.get("type") == "checkpoint":
@@ -164,7 +164,7 @@ def _redacted_debug(chunk: object, texts: ErrorRedactor) -> Any:
     return {**chunk, "payload": _redacted_task(chunk.get("payload"), texts)}
 
 
-def _debug_checkpoint(payload: object) -> Any:
+def _debug_checkpoint(payload: object) -> object:
     """Return the payload with the checkpoint fields that clients use, in addition to LangGraph's configs."""
     if not isinstance(payload, Mapping):
         return payload
@@ -175,7 +175,7 @@ def _debug_checkpoint(payload: object) -> Any:
     return {**payload, **places, "tasks": [_debug_task(task) for task in payload.get("tasks", ())]}
 
 
-def _debug_task(task: object) -> Any:
+def _debug_task(task: object) -> object:
     if not (isinstance(task, Mapping) and isinstance(task.get("state"), Mapping) and "configurable" in task["state"]):
         return task
     return {**{key: value for key, value in task.items() if key != "state"}, "checkpoint": _place(task["state"])}

@@ -46,7 +46,7 @@ def _pass() -> bool:
     return True
 
 
-def fenced_store(store: Any | None, check: Callable[[], object], holder: Holder) -> Any | None:
+def fenced_store(store: Any | None, check: Callable[[], object], holder: Holder) -> object | None:
     """Return the item store fenced for one attempt if it is a FenceableStore, otherwise the store itself."""
     fenced = getattr(store, "fenced", None)
     return store if fenced is None else fenced(check, holder)
@@ -109,13 +109,15 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         self._holder, self._hidden, self._writes = holder, hidden, writes or PendingWrites()
         self._sleep = sleep
         fenced = getattr(inner, "fenced", None)
-        self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass, holder) if fenced is not None else None
+        self._direct: BaseCheckpointSaver[object] | None = (
+            fenced(check or _pass, holder) if fenced is not None else None
+        )
 
     @property
-    def config_specs(self) -> list[Any]:
+    def config_specs(self) -> list[object]:
         return self._inner.config_specs
 
-    def get_next_version(self, current: object, channel: None) -> Any:
+    def get_next_version(self, current: object, channel: None) -> object:
         return self._inner.get_next_version(current, channel)
 
     def with_allowlist(self, *args: Any, **kwargs: Any) -> FencedSaver:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import orjson
@@ -24,7 +24,7 @@ _CARRIED: Final = ("langsmith-metadata", "langsmith-tags", "langsmith-project")
 
 
 @contextmanager
-def traced(plan: ExecutionPlan) -> Iterator[list[Any]]:
+def traced(plan: ExecutionPlan) -> Iterator[list[object]]:
     """Attach traces of the block to the run's project and parent. Yield extra callbacks for a destination that
     LangChain's own tracer would not use.
 
@@ -33,7 +33,7 @@ def traced(plan: ExecutionPlan) -> Iterator[list[Any]]:
     if not tracing_is_enabled():
         yield []
         return
-    tracers: list[Any] = []
+    tracers: list[object] = []
     if plan.tracing is not None:
         tracers.append(LangChainTracer(plan.tracing.example_id, plan.tracing.project_name))
     with tracing_context(parent=_parent(plan.config["configurable"])):

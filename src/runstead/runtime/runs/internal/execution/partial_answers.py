@@ -190,7 +190,7 @@ def _is_tool_node(builder: Any, node: str) -> bool:
     return node in builder.nodes and (isinstance(builder.nodes[node].runnable, ToolNode) or "tool" in node.lower())
 
 
-def _functions(runnable: object) -> Sequence[Any]:
+def _functions(runnable: object) -> Sequence[object]:
     functions = (getattr(runnable, "func", None), getattr(runnable, "afunc", None))
     return [function for function in functions if hasattr(function, "__module__") and function is not None]
 

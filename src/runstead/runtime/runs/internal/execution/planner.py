@@ -109,11 +109,11 @@ class ExecutionPlanner:
         )
 
 
-def _input(spec: RunSpec) -> Any:
+def _input(spec: RunSpec) -> object:
     return spec.input if spec.command is None else _command(spec.command, spec.input)
 
 
-def _command(command: RunCommand, update: object) -> Command[Any]:
+def _command(command: RunCommand, update: object) -> Command[object]:
     goto = [target if isinstance(target, str) else Send(target["node"], target.get("input")) for target in command.goto]
     # An input next to a command is an update of the state: nothing that a client sent is dropped.
     update = command.update if command.update is not None else update

@@ -41,7 +41,7 @@ def snapshot_of(state: Any) -> StateSnapshot:
     return StateSnapshot(encode(state.values), encode(pending), bool(state.next), checkpoint_id)
 
 
-def output_values(agent: Agent, state: Any) -> Any:
+def output_values(agent: Agent, state: Any) -> object:
     """Return the values of the graph's output channels; None without a checkpoint."""
     if _checkpoint_id(state) is None:
         return None
@@ -56,7 +56,7 @@ def waiting_interrupts(state: Any) -> tuple[Any, ...]:
     return tuple(interrupt for task in state.tasks if task.result is None for interrupt in task.interrupts)
 
 
-def with_interrupts(values: Any, interrupts: Sequence[Any]) -> Any:
+def with_interrupts(values: Any, interrupts: Sequence[Any]) -> object:
     """Return ``values`` as clients read a run's output: with exactly the interrupts that wait for an answer."""
     if isinstance(values, Mapping):
         values = {name: value for name, value in values.items() if name != INTERRUPT}
