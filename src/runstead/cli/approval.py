@@ -43,7 +43,7 @@ def ask_about(interrupts: Sequence[Interrupt], ask: Ask) -> object:
     return _resume(interrupts, lambda interrupt: _fitting(interrupt, ask))
 
 
-def _resume(interrupts: Sequence[Interrupt], decide: Callable[[Interrupt], Any]) -> object:
+def _resume(interrupts: Sequence[Interrupt], decide: Callable[[Interrupt], object]) -> object:
     if len(interrupts) == 1:
         return decide(interrupts[0])
     # With several pending interrupts, each answer names its interrupt.

@@ -17,8 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from runstead.runtime.user_code.cross_loop_queue import CrossLoopQueue
 from runstead.runtime.user_code.thread_loop import LoopTask
 
-Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
-Bridged: TypeAlias = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
+Work: TypeAlias = Callable[[], Coroutine[object, object, None]]
+Bridged: TypeAlias = Callable[[Scope, Receive, Send], Coroutine[object, object, None]]
 
 _AHEAD: Final = 128 * 1024
 """Maximum bytes that an app may have sent and its client not yet received, plus the last message."""

@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import ensure_embeddings
@@ -95,7 +95,7 @@ class OffLoopEmbeddings(Embeddings):
     def embed_query(self, text: str) -> list[float]:
         return self._inner.embed_query(text)
 
-    async def _apart(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _apart(self, work: Callable[[], Coroutine[object, object, T]]) -> T:
         return await self._user_loop.run(work, self._within, named=UserWork("embedding function"))
 
 

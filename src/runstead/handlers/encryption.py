@@ -173,7 +173,7 @@ class LangGraphEncryption:
             return
         replace_stored(value, {**instead, CONTEXT: value[CONTEXT]})
 
-    async def together(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def together(self, work: Callable[[], Coroutine[object, object, T]]) -> T:
         try:
             return await self._user_loop.run(work, named=_WORK)
         except LoopLost as error:
@@ -201,7 +201,7 @@ class LangGraphEncryption:
         given = EncryptionContext(model=model, field=field, metadata=dict(context))
         return await self._run(lambda: handler(given, data), name)
 
-    async def _run(self, call: Callable[[], Coroutine[Any, Any, Any]], name: str) -> object:
+    async def _run(self, call: Callable[[], Coroutine[object, object, Any]], name: str) -> object:
         async def called() -> object:
             async with self._turn():
                 return await call()

@@ -63,7 +63,7 @@ class UserCache:
         lifetime = MAX_TTL if ttl is None or ttl <= timedelta(0) else min(ttl, MAX_TTL)
         await self._there(lambda: self._cache.set(key, text, lifetime))
 
-    async def _there(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _there(self, work: Callable[[], Coroutine[object, object, T]]) -> T:
         task = submit_to(self._home, work)
         await task.wait()
         return task.result()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 from langgraph.store.base import BaseStore, Op, Result, SearchItem
 
@@ -22,7 +22,7 @@ from .item_scoping import InvalidItem as InvalidItem
 from .item_scoping import ScopedBatch
 from .item_sharing import SharedRoom, own_room
 
-_Answering: TypeAlias = Coroutine[Any, Any, list[Result]]
+_Answering: TypeAlias = Coroutine[object, object, list[Result]]
 
 
 class EmbeddingFailed(Exception):

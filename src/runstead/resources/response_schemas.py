@@ -91,7 +91,7 @@ class _Check:
         return found
 
     def _alternatives(
-        self, value: object, schema: Schema, alternatives: list[Any], at: str, depth: int
+        self, value: object, schema: Schema, alternatives: list[object], at: str, depth: int
     ) -> Iterator[str]:
         chosen = self._discriminated(value, schema)
         candidates = [chosen] if chosen is not None else alternatives

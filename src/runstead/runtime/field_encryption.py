@@ -92,7 +92,7 @@ class FieldCipher(Protocol):
 
     async def decrypt_blob(self, model: str, field: str, data: bytes) -> bytes: ...
 
-    async def together(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def together(self, work: Callable[[], Coroutine[object, object, T]]) -> T:
         """Run ``work`` on the loop of the handlers and return its result, so that its calls of this cipher need no
         switch of loops."""
         ...

@@ -124,7 +124,7 @@ def _body_of(dependant: Dependant) -> JsonBody[object] | None:
     return next((below.call for below in dependant.dependencies if isinstance(below.call, JsonBody)), None)
 
 
-def _request_body(body: JsonBody[Any], models: JsonObject) -> JsonObject:
+def _request_body(body: JsonBody[object], models: JsonObject) -> JsonObject:
     found = body.adapter.json_schema(ref_template=_REF)
     models.update(found.pop("$defs", {}))
     if found.get("type") == "object" and "title" in found:

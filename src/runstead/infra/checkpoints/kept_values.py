@@ -102,7 +102,7 @@ def pandas_array(values: list[Any], dtype: object) -> object:
     return import_module("pandas").array(values, dtype=dtype)
 
 
-def pandas_multi_index(levels: list[Any], names: list[Any]) -> object:
+def pandas_multi_index(levels: list[object], names: list[Any]) -> object:
     return import_module("pandas").MultiIndex.from_arrays(levels, names=names)
 
 
@@ -124,7 +124,7 @@ def pandas_series(values: list[Any], dtype: object, index: object, name: object)
     return pandas.Series(values, dtype=dtype, index=index, name=name)
 
 
-def pandas_frame(columns: object, index: object, values: list[list[Any]], dtypes: list[Any]) -> object:
+def pandas_frame(columns: object, index: object, values: list[list[Any]], dtypes: list[object]) -> object:
     pandas = import_module("pandas")
 
     parts = zip(values, dtypes, strict=True)

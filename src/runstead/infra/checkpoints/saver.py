@@ -12,7 +12,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from itertools import chain, repeat
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -344,7 +344,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
 
         return await self._with_retries(lambda: self._database.write(checked, durable=self._durable))
 
-    async def _with_retries(self, do: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _with_retries(self, do: Callable[[], Coroutine[object, object, T]]) -> T:
         """Repeat ``do`` for an attempt of a run while the storage is unavailable: that must not fail the run.
 
         ``do`` must be idempotent. Ends when the storage is available again, or with the attempt.

@@ -22,7 +22,7 @@ class UnstorableValue(TypeError):
         super().__init__(f"{path or 'the state'}: {what} cannot be kept in a checkpoint; {instead}, or {_PICKLE}")
 
 
-def not_kept(value: object, pack: Callable[[Any], object]) -> UnstorableValue:
+def not_kept(value: object, pack: Callable[[object], object]) -> UnstorableValue:
     """Return the error for a ``value`` that ``pack`` refuses. It names the innermost part that ``pack`` refuses."""
     path, around = "", [value]
     while len(around) <= _DEEPEST:
@@ -39,7 +39,7 @@ def not_kept(value: object, pack: Callable[[Any], object]) -> UnstorableValue:
     return UnstorableValue(short, f"a value of type {_kind(value)} of more than {_DEEPEST} levels", "keep it flatter")
 
 
-def _said_of(value: object, pack: Callable[[Any], object]) -> tuple[str, str]:
+def _said_of(value: object, pack: Callable[[object], object]) -> tuple[str, str]:
     """Return a description of a value that cannot be stored though its parts can, and the alternative."""
     if isinstance(value, int):
         return f"a value of type {_kind(value)} of more than 64 bits", "keep it as a string"
@@ -50,7 +50,7 @@ def _said_of(value: object, pack: Callable[[Any], object]) -> tuple[str, str]:
     return f"a value of type {_kind(value)}", "keep plain data in it"
 
 
-def _is_kept(value: object, pack: Callable[[Any], object]) -> bool:
+def _is_kept(value: object, pack: Callable[[object], object]) -> bool:
     try:
         pack(value)
     except Exception:

@@ -141,7 +141,7 @@ def _by(graph: Any, choices: JsonMapping, otherwise: Any) -> Any:
     return case(*((graph == name, literal(choice)) for name, choice in choices.items()), else_=literal(otherwise))
 
 
-def _deferring(owed: Select[Any]) -> Select[object]:
+def _deferring(owed: Select[object]) -> Select[object]:
     rows = owed.subquery("owed")
     deferred = func.procrastinate_defer_jobs_v1(func.array_agg(_JOB))
     return select(deferred).select_from(rows).having(func.count() > 0)

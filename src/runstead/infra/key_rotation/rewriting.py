@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, Table, and_, select, tuple_, update
 
@@ -79,7 +79,7 @@ async def _each(database: Database, table: Table, work: _Work, *, writing: bool)
     while True:
 
         def some(
-            connection: Connection, after: tuple[Any, ...] | None = after
+            connection: Connection, after: tuple[object, ...] | None = after
         ) -> tuple[int, tuple[object, ...] | None]:
             statement = select(*table.c).order_by(*key).limit(_ROWS)
             if after is not None:

@@ -107,7 +107,7 @@ class Prepared:
 class PreparedInsert(Prepared):
     """An INSERT of ``columns`` that does nothing, and returns nothing, if the row's key exists."""
 
-    def __init__(self, table: Table, columns: Sequence[str], *returning: ColumnElement[Any]) -> None:
+    def __init__(self, table: Table, columns: Sequence[str], *returning: ColumnElement[object]) -> None:
         super().__init__(None)
         self._table, self._columns, self._returning = table, list(columns), returning
 

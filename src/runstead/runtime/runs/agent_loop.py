@@ -56,7 +56,7 @@ class AgentTask(Protocol[R]):
 class AgentLoop(Protocol):
     """Event loop for the code of one run, read or update."""
 
-    def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> AgentTask[T]:
+    def submit(self, work: Callable[[], Coroutine[object, object, T]]) -> AgentTask[T]:
         """Start ``work`` on this loop with the caller's context variables. Call from the server's loop."""
         ...
 
@@ -88,7 +88,7 @@ class _Leased:
     def __init__(self, submit: Callable[..., LoopTask[Any]], work: UserWork, server: object | None) -> None:
         self._submit, self._scope = submit, WorkScope(work, server)
 
-    def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> AgentTask[T]:
+    def submit(self, work: Callable[[], Coroutine[object, object, T]]) -> AgentTask[T]:
         return self._submit(work, self._scope)
 
     async def threads_idle(self) -> None:
@@ -203,7 +203,7 @@ class InlineAgentLoops:
     async def lease(self, work: UserWork = _GRAPH, *, apart: bool = False) -> AsyncIterator[AgentLoop]:
         yield self
 
-    def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> AgentTask[T]:
+    def submit(self, work: Callable[[], Coroutine[object, object, T]]) -> AgentTask[T]:
         return _InlineTask(asyncio.ensure_future(work()))
 
     async def threads_idle(self) -> None:

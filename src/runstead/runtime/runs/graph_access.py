@@ -30,7 +30,7 @@ from .types import Lease, RunRecord
 
 T = TypeVar("T")
 
-Guard = Callable[[], Coroutine[Any, Any, None]]
+Guard = Callable[[], Coroutine[object, object, None]]
 
 
 async def unguarded() -> None:

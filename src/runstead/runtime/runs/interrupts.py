@@ -32,7 +32,7 @@ def is_refused_answer(error: BaseException | None) -> bool:
     return getattr(error, _REFUSED, False) is True
 
 
-def pending_interrupts(writes: Iterable[tuple[str, str, Any]] | None) -> dict[str, list[JsonObject]]:
+def pending_interrupts(writes: Iterable[tuple[str, str, object]] | None) -> dict[str, list[JsonObject]]:
     """Return the interrupts that wait for an answer, by task, from a checkpoint's pending writes.
 
     The latest interrupt of a task waits until the task has written output (langgraph.pregel._task_status).
@@ -43,7 +43,7 @@ def pending_interrupts(writes: Iterable[tuple[str, str, Any]] | None) -> dict[st
     }
 
 
-def asked_interrupts(writes: Iterable[tuple[str, str, Any]] | None) -> dict[str, list[Any]]:
+def asked_interrupts(writes: Iterable[tuple[str, str, object]] | None) -> dict[str, list[Any]]:
     """Return LangGraph's interrupts that wait for an answer, by task; see `pending_interrupts`."""
     asked: dict[str, list[Any]] = {}
     finished: set[str] = set()

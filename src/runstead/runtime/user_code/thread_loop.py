@@ -99,7 +99,7 @@ class LoopTask(Generic[T]):
         """Call ``do`` once the work has ended, from any thread."""
         self._future.add_done_callback(lambda _: do())
 
-    def start(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+    def start(self, work: Callable[[], Coroutine[object, object, T]]) -> None:
         """Start ``work``, once. If the loop is closed, the task fails at once with LoopLost."""
         try:
             # The handle created here copies the caller's context, so the actor is bound on the loop too.
@@ -107,7 +107,7 @@ class LoopTask(Generic[T]):
         except RuntimeError:
             self.lose(LoopLost(None))
 
-    def _begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+    def _begin(self, work: Callable[[], Coroutine[object, object, T]]) -> None:
         CURRENT_SCOPE.set(self.scope)
         self._task = self._loop.create_task(_started(work))
         self._task.add_done_callback(self._finish)
@@ -130,14 +130,14 @@ class LoopTask(Generic[T]):
                 self._future.set_result(task.result())
 
 
-async def _started(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def _started(work: Callable[[], Coroutine[object, object, T]]) -> T:
     try:
         return await work()
     except (SystemExit, KeyboardInterrupt) as error:
         raise UserCodeExit(f"user code raised {type(error).__name__}") from error
 
 
-def submit_to(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]]) -> LoopTask[T]:
+def submit_to(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[object, object, T]]) -> LoopTask[T]:
     """Start ``work`` on a loop that another component owns, with the caller's context variables. Callable from any
     thread."""
     task: LoopTask[T] = LoopTask(loop, None)
@@ -184,7 +184,7 @@ class ThreadLoop:
         self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self.thread.start()
 
-    def submit(self, work: Callable[[], Coroutine[Any, Any, T]], scope: WorkScope | None = None) -> LoopTask[T]:
+    def submit(self, work: Callable[[], Coroutine[object, object, T]], scope: WorkScope | None = None) -> LoopTask[T]:
         """Start ``work`` with the caller's context variables. Callable from any thread."""
         task: LoopTask[T] = LoopTask(self.loop, scope)
         self._tasks.add(task)

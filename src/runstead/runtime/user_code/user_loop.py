@@ -108,7 +108,9 @@ class UserLoop:
         except RuntimeError:
             return False
 
-    def submit(self, work: Callable[[], Coroutine[Any, Any, T]], scope: WorkScope | UserWork = _UNNAMED) -> LoopTask[T]:
+    def submit(
+        self, work: Callable[[], Coroutine[object, object, T]], scope: WorkScope | UserWork = _UNNAMED
+    ) -> LoopTask[T]:
         """Start ``work`` with the caller's context variables. ``scope`` describes it in log lines."""
         current, scope = _PROCESS.current(), scope if isinstance(scope, WorkScope) else WorkScope(scope, self)
         if self._closed:
@@ -121,7 +123,11 @@ class UserLoop:
         return task
 
     async def run(
-        self, work: Callable[[], Coroutine[Any, Any, T]], timeout: float | None = None, *, named: UserWork = _UNNAMED
+        self,
+        work: Callable[[], Coroutine[object, object, T]],
+        timeout: float | None = None,
+        *,
+        named: UserWork = _UNNAMED,
     ) -> T:
         """Run ``work`` on this loop with the caller's context variables, and return its result or raise its error.
 
@@ -160,7 +166,9 @@ class UserLoop:
         except (SystemExit, KeyboardInterrupt) as error:
             raise UserCodeExit(f"user code raised {type(error).__name__}") from error
 
-    async def _here(self, work: Callable[[], Coroutine[Any, Any, T]], timeout: float | None, named: UserWork) -> T:
+    async def _here(
+        self, work: Callable[[], Coroutine[object, object, T]], timeout: float | None, named: UserWork
+    ) -> T:
         """Run user code that was called by user code, as part of the caller's work."""
         scope = CURRENT_SCOPE.get()
         token = CURRENT_SCOPE.set(scope or WorkScope(named, self))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from runstead.infra.engines.redis import RedisConnections
 from runstead.runtime.clock import Clock
@@ -32,7 +32,7 @@ class StreamExpiry:
         outbox: WriteBuffer,
         alarms: DeadlineScheduler,
         clock: Clock,
-        later: Callable[[Coroutine[Any, Any, object]], None],
+        later: Callable[[Coroutine[object, object, object]], None],
     ) -> None:
         self._connections, self._keys, self._index, self._outbox = connections, keys, index, outbox
         self._alarms, self._clock, self._later = alarms, clock, later

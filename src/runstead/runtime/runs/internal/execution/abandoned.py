@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from runstead.runtime.runs.agents import Agent
 from runstead.runtime.runs.exceptions import LeaseLost
@@ -35,7 +35,9 @@ class WriteGate:
     """Permission to write for the code of ``lease``'s attempt, until it is closed. ``check`` and ``guard`` are the
     executor's."""
 
-    def __init__(self, lease: Lease, check: Callable[[], bool], guard: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(
+        self, lease: Lease, check: Callable[[], bool], guard: Callable[[], Coroutine[object, object, None]]
+    ) -> None:
         self._lease, self._check, self._guard = lease, check, guard
         self._is_closed = False
 

@@ -95,7 +95,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         self,
         inner: BaseCheckpointSaver[Any],
         home: asyncio.AbstractEventLoop,
-        guard: Callable[[], Coroutine[Any, Any, None]],
+        guard: Callable[[], Coroutine[object, object, None]],
         stamp: JsonObject,
         check: Callable[[], bool] | None = None,
         holder: Holder | None = None,
@@ -109,9 +109,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         self._holder, self._hidden, self._writes = holder, hidden, writes or PendingWrites()
         self._sleep = sleep
         fenced = getattr(inner, "fenced", None)
-        self._direct: BaseCheckpointSaver[object] | None = (
-            fenced(check or _pass, holder) if fenced is not None else None
-        )
+        self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass, holder) if fenced is not None else None
 
     @property
     def config_specs(self) -> list[object]:
@@ -215,12 +213,12 @@ class FencedSaver(BaseCheckpointSaver[Any]):
     def get_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Any:
         return self._block(self.aget_delta_channel_history(config=config, channels=channels))
 
-    async def _read(self, read: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
+    async def _read(self, read: Callable[[BaseCheckpointSaver[Any]], Coroutine[object, object, T]]) -> T:
         if self._direct is not None:
             return await read(self._direct)
         return await self._on_server_loop(lambda: read(self._inner))
 
-    async def _write(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
+    async def _write(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[object, object, T]]) -> T:
         with self._writes.one():
             for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
                 try:
@@ -233,18 +231,18 @@ class FencedSaver(BaseCheckpointSaver[Any]):
                     await self._sleep(pause)
             raise AssertionError("unreachable: the pauses never end")
 
-    async def _written(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
+    async def _written(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[object, object, T]]) -> T:
         if self._direct is None or self._check is None:
             return await self._on_server_loop(lambda: self._guarded(write))
         if not self._check():
             await self._on_server_loop(self._guard)
         return await write(self._direct)
 
-    async def _guarded(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[Any, Any, T]]) -> T:
+    async def _guarded(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[object, object, T]]) -> T:
         await self._guard()
         return await write(self._inner)
 
-    async def _on_server_loop(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _on_server_loop(self, call: Callable[[], Coroutine[object, object, T]]) -> T:
         if asyncio.get_running_loop() is self._home:
             return await call()
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), self._home))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Final
 
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.runtime import RunsRuntime
@@ -25,7 +25,7 @@ class LeaseRenewal:
         self,
         runtime: RunsRuntime,
         registry: RunRegistry,
-        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        spawn: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
     ) -> None:
         self._runtime, self._registry, self._spawn = runtime, registry, spawn
 
