@@ -32,7 +32,9 @@ TOOL: Final = ROOT / ".venv-uv"
 # `make release`.
 EXPORTS: Final[dict[str, tuple[str, ...]]] = {
     "core": (),
-    "scaled": ("--extra", "postgres", "--extra", "redis", "--extra", "encryption"),
+    "scaled": tuple(
+        word for extra in ("postgres", "redis", "encryption", "oidc", "limits") for word in ("--extra", extra)
+    ),
     "dev": ("--extra", "dev"),
     "test": ("--extra", "test"),
     "docs": ("--only-group", "docs"),

@@ -66,6 +66,18 @@ class Schedule:
                 return due
         return None
 
+    def shortest_gap(self, moment: datetime, *, among: int = 100) -> timedelta | None:
+        """Return the shortest time between two of the next ``among`` moments; None if there is only one."""
+        shortest, due = None, self.after(moment)
+        for _ in range(among):
+            following = None if due is None else self.after(due)
+            if due is None or following is None:
+                break
+            gap = following - due
+            shortest = gap if shortest is None or gap < shortest else shortest
+            due = following
+        return shortest
+
     def last(self, moment: datetime, *, since: datetime) -> datetime:
         """Return the latest due time that is not later than ``moment`` and not before ``since``, which is itself a due
         time."""

@@ -31,6 +31,7 @@ from runstead.resources.threads import ThreadExists
 from runstead.resources.webhooks import DeliveryNotFound, WebhookRefused
 from runstead.runtime.field_encryption import EncryptionFailed, ReservedKey
 from runstead.runtime.json_types import JsonMapping
+from runstead.runtime.limits import LimitExceeded
 from runstead.runtime.runs.exceptions import (
     AgentNotFound,
     AgentTimeout,
@@ -231,6 +232,8 @@ def problem_of(error: BaseException) -> Problem:
         return Problem(
             _STORAGE[error.kind], error.public_message, _AGAIN if error.kind in ("busy", "away", "closed") else {}
         )
+    if isinstance(error, LimitExceeded):
+        return Problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), {"retry-after": str(error.retry_after)})
     if isinstance(error, Refused):
         return Problem(error.status, error.detail, error.headers)
     for kind in type(error).__mro__:

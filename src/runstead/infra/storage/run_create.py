@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from runstead.resources.threads import ThreadTtl
 from runstead.runtime.actor_context import OWN_ONLY, ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
+from runstead.runtime.limits import RunQuota
 from runstead.runtime.runs.exceptions import (
     IdempotencyMismatch,
     InvalidRunSpec,
@@ -39,6 +40,7 @@ from .crons import tick
 from .database import Database, EnqueueHook, no_enqueue
 from .dialect import line_up
 from .prepared import Prepared, PreparedInsert
+from .run_quota import check_quota, lock_quota
 from .run_rows import NEW, RECORD, new_row, to_record
 from .run_stop import stop
 from .schema import idempotency_keys, runs, threads
@@ -80,20 +82,26 @@ class SqlRunCreateStore:
         announce: EnqueueHook = no_enqueue,
         *,
         default_ttl: ThreadTtl | None = None,
+        quota: RunQuota | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._on_waiting = on_waiting
         self._announce = announce
         self._default_ttl = default_ttl
+        self._quota = quota
 
     async def create_runs(self, specs: Sequence[RunSpec], decide: Decide) -> Sequence[CreatedRun]:
         actor = require_actor_context("creating a run")
 
         def work(connection: Connection) -> list[CreatedRun]:
             now = self._clock.now()
+            if self._quota is not None:
+                lock_quota(connection, self._quota, actor)
             line_up(connection, (spec.thread_id for spec in specs if spec.thread_id and is_storable(spec.thread_id)))
             created = _as_committed([self._create(connection, spec, decide, actor, now) for spec in specs])
+            if self._quota is not None and not all(one.repeated for one in created):
+                check_quota(connection, self._quota, actor)
             for thread_id in dict.fromkeys(one.record.thread_id for one in created):
                 self._announce(connection, thread_id)
             return created

@@ -1,0 +1,1 @@
+"""Counters of requests and streams: in this process, or in Redis for all gateways together."""
