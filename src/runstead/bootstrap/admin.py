@@ -11,9 +11,10 @@ from runstead.settings import Settings
 
 if TYPE_CHECKING:
     from runstead.resources.api_keys import ApiKeyStore
+    from runstead.resources.audit import AuditStore
     from runstead.resources.health_checks import HealthCheck
 
-__all__ = ["check_servers", "open_api_keys", "own_data_dir"]
+__all__ = ["check_servers", "open_api_keys", "open_audit_log", "own_data_dir"]
 
 
 @asynccontextmanager
@@ -25,6 +26,17 @@ async def open_api_keys(settings: Settings) -> AsyncIterator[ApiKeyStore]:
 
     async with open_database(settings, migrating=settings.database_migrate_on_start) as database:
         yield SqlApiKeyStore(database)
+
+
+@asynccontextmanager
+async def open_audit_log(settings: Settings) -> AsyncIterator[AuditStore]:
+    """Open the audit log in the database that the settings name."""
+    from runstead.infra.storage.audit import SqlAuditLog
+
+    from .migrations import open_database
+
+    async with open_database(settings, migrating=settings.database_migrate_on_start) as database:
+        yield SqlAuditLog(database)
 
 
 async def check_servers(settings: Settings) -> list[HealthCheck]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import crons, encryption, keys, runs, server_commands, storage, webhooks
+from . import audit, crons, encryption, keys, runs, server_commands, storage, webhooks
 
 app = typer.Typer(
     name="runstead",
@@ -45,6 +45,7 @@ app.command("import")(storage.import_)
 app.command()(storage.doctor)
 app.add_typer(runs.app, name="runs")
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(crons.app, name="crons")
 app.add_typer(encryption.app, name="encryption")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import (
+    DDL,
     Boolean,
     Column,
     Float,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
+    event,
     text,
 )
 
@@ -215,6 +217,7 @@ api_keys: Final = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("last_used_at", UtcTime),
     Column("revoked_at", UtcTime),
+    Column("expires_at", UtcTime),
 )
 Index("uq_api_keys_digest", api_keys.c.digest, unique=True)
 
@@ -365,4 +368,54 @@ key_holders: Final = Table(
     Column("holder_id", Text, primary_key=True),
     Column("key_ids", Text, nullable=False),
     Column("seen_at", UtcTime, nullable=False),
+)
+
+# Who did what: a chain of digests. Triggers refuse to change or delete rows.
+audit_log: Final = Table(
+    "audit_log",
+    metadata,
+    Column("seq", Counter, primary_key=True, autoincrement=False),
+    Column("at", UtcTime, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("subject_id", Text),
+    Column("auth_source", Text),
+    Column("role", Text),
+    Column("client", Text),
+    Column("action", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+)
+Index("ix_audit_log_user", audit_log.c.tenant_id, audit_log.c.user_id, audit_log.c.seq)
+
+_APPEND_ONLY: Final = "the audit log is append-only"
+
+
+def _after_create(dialect: str, statement: str) -> None:
+    """Execute ``statement`` after the audit log was created on this kind of database."""
+    ddl = DDL(statement)  # type: ignore[no-untyped-call]
+    event.listen(audit_log, "after_create", ddl.execute_if(dialect=dialect))
+
+
+_after_create(
+    "sqlite",
+    f"CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END",
+)
+_after_create(
+    "sqlite",
+    f"CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END",
+)
+_after_create(
+    "postgresql",
+    "CREATE FUNCTION runstead_audit_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+    f"$$ BEGIN RAISE EXCEPTION '{_APPEND_ONLY}'; END $$",
+)
+_after_create(
+    "postgresql",
+    "CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE ON audit_log "
+    "FOR EACH ROW EXECUTE FUNCTION runstead_audit_append_only()",
 )

@@ -64,6 +64,7 @@ TABLE_GROUPS: Final = (
     TableGroup("idempotency_keys", ("tenant_id", "user_id", "key"), (tables.idempotency_keys,)),
     TableGroup("webhook_deliveries", ("delivery_id",), (tables.webhook_deliveries, tables.webhook_attempts)),
     TableGroup("crons", ("cron_id",), (tables.crons,)),
+    TableGroup("audit_log", ("seq",), (tables.audit_log,)),
     TableGroup("encryption_keys", ("key_id",), (tables.encryption_keys,)),
 )
 
