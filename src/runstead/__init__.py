@@ -11,13 +11,23 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .bootstrap.application import Application
-    from .runtime.actor_context import ActorContext, acting
+    from .runtime.actor_context import ActorContext, acting, actor
     from .runtime.runs.facade import RunsFacade
     from .runtime.runs.types import RunScope, RunSpec
     from .settings import Settings
     from .version import __version__
 
-__all__ = ["ActorContext", "Application", "RunScope", "RunSpec", "RunsFacade", "Settings", "__version__", "acting"]
+__all__ = [
+    "ActorContext",
+    "Application",
+    "RunScope",
+    "RunSpec",
+    "RunsFacade",
+    "Settings",
+    "__version__",
+    "acting",
+    "actor",
+]
 
 _MODULES: Final = {
     "ActorContext": "runstead.runtime",
@@ -28,6 +38,7 @@ _MODULES: Final = {
     "Settings": "runstead.settings",
     "__version__": "runstead.version",
     "acting": "runstead.runtime",
+    "actor": "runstead.runtime.actor_context",
 }
 
 

@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,7 +27,36 @@ ENV_PREFIX: Final = "RUNSTEAD_"
 _PATHS: Final = ("data_dir", "config", "encryption_keys_file")
 _LONGEST_QUEUE: Final = 128
 _MOST_URGENT: Final = 2**31 - 1
+OIDC_ALGORITHMS: Final = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "EdDSA", "Ed25519"),
+)
+"""All asymmetric: with a shared secret, or with `none`, clients could make tokens."""
+_RATE: Final = r"^[1-9]\d{0,8}/([1-9]\d{0,4} )?(second|minute|hour|day)s?$"
+_UNITS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _SCHEMES: Final = {"database_url": ("postgresql://", "postgres://"), "redis_url": ("redis://", "rediss://")}
+
+
+def is_https_or_loopback(url: str) -> bool:
+    """Return whether ``url`` is reached over https, or is on this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.scheme != "http":
+        return parts.scheme == "https" and bool(host)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def requests_and_seconds(rate: str) -> tuple[int, int]:
+    """Return the amount and the seconds of a rate such as ``600/minute`` or ``100/10 seconds``."""
+    amount, _, period = rate.partition("/")
+    number, _, unit = period.strip().rpartition(" ")
+    return int(amount), int(number or 1) * _UNITS[unit.rstrip("s")]
 
 
 class SettingsError(Exception):
@@ -45,10 +75,54 @@ class Settings(BaseSettings):
         default=False,
         description="Allow an address that other machines can reach without authentication.",
     )
-    auth: Literal["none", "keys", "langgraph"] | None = Field(
+    auth: Literal["none", "keys", "oidc", "langgraph", "custom"] | None = Field(
         default=None,
-        description="Authentication mode: `none`, `keys` (API keys of `runstead keys`), or `langgraph` (handlers from "
-        "langgraph.json). Unset: `langgraph` if there are handlers, else `none`.",
+        description="Authentication mode: `none`, `keys` (API keys of `runstead keys`), `oidc` (tokens of the issuer "
+        "`oidc_issuer`), `langgraph` (handlers from langgraph.json), or `custom` (your own `authenticator`). Unset: "
+        "`custom` with `authenticator`, `oidc` with `oidc_issuer`, `langgraph` if there are handlers, else `none`.",
+    )
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="OIDC issuer whose access tokens are accepted (URL, exactly as in the claim `iss`). Its discovery "
+        "document names the signing keys.",
+    )
+    oidc_audience: tuple[str, ...] = Field(
+        default=(),
+        description='Audiences, one of which `aud` must contain (a JSON list such as `["runstead"]`). '
+        "Required with oidc_issuer.",
+    )
+    oidc_algorithms: tuple[str, ...] = Field(
+        default=("RS256", "ES256"),
+        description="Accepted signature algorithms (a JSON list), of RS256/384/512, PS256/384/512, ES256/384/512, "
+        "EdDSA and Ed25519.",
+    )
+    oidc_jwks_url: str | None = Field(
+        default=None,
+        description="Address of the issuer's signing keys (URL). Unset: the one in its discovery document.",
+    )
+    oidc_jwks_seconds: float = Field(
+        default=600,
+        gt=0,
+        description="Age at which signing keys are fetched again (seconds). An unknown key id fetches them at once.",
+    )
+    oidc_leeway_seconds: int = Field(
+        default=30, ge=0, le=600, description="Tolerated difference between the clocks of issuer and server (seconds)."
+    )
+    oidc_user_claim: str = Field(default="sub", min_length=1, description="Claim that is the user's id (path).")
+    oidc_tenant_claim: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Claim that is the user's tenant (path such as `organization.id`). Unset: all users are in one "
+        "tenant.",
+    )
+    oidc_scope_claims: tuple[str, ...] = Field(
+        default=("scope",),
+        description='Claims that hold scopes (a JSON list of paths such as `["scope", "realm_access.roles"]`).',
+    )
+    authenticator: str | None = Field(
+        default=None,
+        description="Your own authenticator (`module:object` or `./file.py:object`): an object with `authenticate`, or "
+        "a function or class that returns one.",
     )
     allowed_hosts: tuple[str, ...] | None = Field(
         default=None,
@@ -313,6 +387,61 @@ class Settings(BaseSettings):
         "connection is closed.",
     )
 
+    # --- roles, audit and limits per user --------------------------------------------------------------------------
+    admin_scope: str | None = Field(
+        default=None,
+        description="Scope of users with access to all threads, runs, assistants and crons of their tenant, and to its "
+        "audit log. Unset: no user has it. Without effect with auth handlers, which decide themselves.",
+    )
+    operator_scope: str | None = Field(
+        default=None,
+        description="Scope of users that act as admins of any tenant, which they name in the header "
+        "`x-runstead-tenant`. Unset: no user has it.",
+    )
+    audit: bool | None = Field(
+        default=None,
+        description="Record in the audit log what users change, what they are refused, and what admins and operators "
+        "read. Unset: true with authentication.",
+    )
+    limit_user_requests: str | None = Field(
+        default=None,
+        pattern=_RATE,
+        description="Requests of one user within a time (such as `600/minute`); beyond that, 429. Unset: no limit.",
+    )
+    limit_tenant_requests: str | None = Field(
+        default=None, pattern=_RATE, description="The same for all users of a tenant together. Unset: no limit."
+    )
+    limit_user_runs: int | None = Field(
+        default=None,
+        ge=1,
+        description="Runs of one user that have not ended (count); new ones beyond that get 429. Unset: no limit.",
+    )
+    limit_tenant_runs: int | None = Field(
+        default=None, ge=1, description="The same for all users of a tenant together (count). Unset: no limit."
+    )
+    limit_user_queued_runs: int | None = Field(
+        default=None,
+        ge=1,
+        description="Runs of one user that wait to be executed (count); new ones beyond that get 429. Unset: no limit.",
+    )
+    limit_tenant_queued_runs: int | None = Field(
+        default=None, ge=1, description="The same for all users of a tenant together (count). Unset: no limit."
+    )
+    limit_user_streams: int | None = Field(
+        default=None,
+        ge=1,
+        description="Streams, WebSockets and waiting requests of one user that are open at once (count); beyond that, "
+        "429. Unset: no limit.",
+    )
+    limit_tenant_streams: int | None = Field(
+        default=None, ge=1, description="The same for all users of a tenant together (count). Unset: no limit."
+    )
+    cron_min_interval_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="Shortest time between two runs of a cron (seconds); more frequent ones are refused. Unset: none.",
+    )
+
     # --- the rest --------------------------------------------------------------------------------------------------
     run_events: Literal["sql", "jsonl"] = Field(
         default="sql",
@@ -381,11 +510,30 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: it must begin with one of {', '.join(schemes)}")
         if self.max_concurrent_runs == 0 and self.database_url is None:
             raise ValueError("max_concurrent_runs is 0, and without database_url there are no workers to execute runs")
+        self._check_authentication()
         if self.encryption_keys is not None and self.encryption_keys_file is not None:
             raise ValueError("encryption_keys and encryption_keys_file are both set; keep one of the two")
         if self.run_events == "jsonl" and self.database_url is not None:
             raise ValueError("run_events is jsonl, whose files only one server can see: a cluster keeps them with sql")
         return self
+
+    def _check_authentication(self) -> None:
+        """Raise ValueError for a mode of authentication that lacks a setting."""
+        if self.auth == "oidc" and self.oidc_issuer is None:
+            raise ValueError("auth is oidc, and oidc_issuer is not set")
+        if self.auth == "custom" and self.authenticator is None:
+            raise ValueError("auth is custom, and authenticator is not set; name yours as module:object")
+        if self.oidc_issuer is not None and not self.oidc_audience:
+            # Without one, a token that the issuer made for any other application would be accepted.
+            raise ValueError('oidc_issuer is set and oidc_audience is not; name the audience, such as ["runstead"]')
+        if unknown := [name for name in self.oidc_algorithms if name not in OIDC_ALGORITHMS]:
+            raise ValueError(
+                f"oidc_algorithms: {', '.join(unknown)} cannot be accepted; use some of {', '.join(OIDC_ALGORITHMS)}"
+            )
+        for name in ("oidc_issuer", "oidc_jwks_url"):
+            url = getattr(self, name)
+            if url is not None and not is_https_or_loopback(url):
+                raise ValueError(f"{name}: it must be an https address (http is accepted on this machine only)")
 
     @property
     def is_cluster(self) -> bool:

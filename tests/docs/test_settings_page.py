@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from pydantic_core import PydanticUndefined
@@ -19,7 +20,8 @@ def row_of(name: str) -> str:
     field = Settings.model_fields[name]
     default = field.get_default(call_default_factory=True)
     assert default is not PydanticUndefined, f"{name} has to be given, and no setting has"
-    shown = "" if default in (None, {}) or name in UNSAID else f"`{str(default).lower()}`"
+    text = json.dumps(list(default)) if isinstance(default, tuple) and default else str(default).lower()
+    shown = "" if default in (None, {}) or name in UNSAID else f"`{text}`"
     return f"| `{name}` | {shown} | {field.description} |"
 
 

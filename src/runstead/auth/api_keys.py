@@ -36,8 +36,11 @@ class ApiKeyAuthentication:
         digest = digest_of(key)
         record = await self._keys.find(digest)
         # Found by an index, compared in constant time: response times reveal nothing about the digests.
-        if record is None or not hmac.compare_digest(record.digest, digest) or record.revoked_at is not None:
+        if record is None or not hmac.compare_digest(record.digest, digest):
             raise Unauthenticated("This API key is not valid")
+        if not record.is_valid(self._clock.now()):
+            expired = record.revoked_at is None
+            raise Unauthenticated("This API key has expired; get a new one" if expired else "This API key is not valid")
         await self._tell_use(record)
         return _actor(record)
 

@@ -15,6 +15,7 @@ from functools import partial
 
 from langsmith.utils import tracing_is_enabled
 
+from runstead.gateway.auth.audit import AuditLog
 from runstead.gateway.custom_app import CustomApp
 from runstead.gateway.services import GatewayOptions, Services
 from runstead.gateway.streams.run_events import EventReaderPorts
@@ -27,6 +28,7 @@ from runstead.handlers.encryption import LangGraphEncryption
 from runstead.handlers.encryption_context import EncryptionContextAuthentication
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.assistants import SqlAssistantStore
+from runstead.infra.storage.audit import SqlAuditLog
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.fair_queue import group_by_user
 from runstead.infra.storage.feedback import SqlFeedbackStore
@@ -57,7 +59,8 @@ from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 
 from .background import cron_scheduler, expire_regularly, sweep_regularly
-from .extensions import open_auth
+from .client_limits import run_quota
+from .extensions import open_auth, with_roles
 from .loop_failover import LoopFailover
 from .opening import Parts, open_parts
 from .options import header_choice, run_limits, thread_sweeps, thread_ttl, trusted_with_shared
@@ -67,7 +70,7 @@ from .readiness import Readiness
 from .run_access import RunAccessCheck
 from .sdk_cache import prepare_sdk, sdk_cache
 from .shutdown import Shutdown
-from .unsupported import check_configuration, without_effect
+from .unsupported import auth_mode, check_configuration, without_effect
 from .user_code import UserCode, load_user_code
 
 _log = logging.getLogger(__name__)
@@ -143,13 +146,19 @@ async def _assembled(
             open_auth(settings, configuration, code.auth, profile.database, profile.clock, user_loop)
         )
         services = _services(parts, runs, closing, settings, configuration)
-        access.services = services = replace(services, authorizer=door.authorizer, blocks=blocks)
+        access.services = services = replace(
+            services,
+            authorizer=door.authorizer,
+            blocks=blocks,
+            audit=audit_log(parts, settings, configuration),
+            limits=profile.limits,
+        )
         await services.assistants.register_graphs(code.graphs.descriptions, code.graphs.names)
         await _start_sweeping(stack, profile, settings, configuration)
         executing = partial(
             _executing, parts, services, access, closing, settings, user_loop, code.custom, execute=execute
         )
-        authenticator = door.authenticator
+        authenticator = with_roles(door, settings)
         if handlers is not None:
             authenticator = EncryptionContextAuthentication(authenticator, handlers)
         yield Assembly(services, authenticator, closing, executing, user_loop, door.own_actor, code.custom)
@@ -231,7 +240,7 @@ def _runtime(
     )
     return RunsRuntime(
         create_store=handled.run_creation(
-            SqlRunCreateStore(database, clock, queue.notify, queue.enqueue, default_ttl=ttl)
+            SqlRunCreateStore(database, clock, queue.notify, queue.enqueue, default_ttl=ttl, quota=run_quota(settings))
         ),
         query_store=handled.run_queries(SqlRunQueryStore(database)),
         delete_store=SqlRunDeleteStore(database, clock, queue.notify, queue.enqueue),
@@ -299,11 +308,21 @@ def _services(
     )
 
 
+def audit_log(parts: Parts, settings: Settings, configuration: GraphConfiguration) -> AuditLog | None:
+    """Return the audit log; None where the settings ask for none."""
+    wanted = auth_mode(settings, configuration) != "none" if settings.audit is None else settings.audit
+    if not wanted:
+        return None
+    profile = parts.profile
+    return AuditLog(SqlAuditLog(profile.database), profile.clock, keeps_values=not parts.encrypts_values)
+
+
 def _gateway_options(parts: Parts, settings: Settings, configuration: GraphConfiguration) -> GatewayOptions:
     return GatewayOptions(
         max_body_bytes=settings.max_body_bytes,
         max_page_bytes=settings.max_page_bytes,
         heartbeat=settings.heartbeat_seconds,
+        cron_min_interval=settings.cron_min_interval_seconds,
         configurable_headers=header_choice(configuration),
         is_traced=bool(tracing_is_enabled()),
         encrypts_values=parts.encrypts_values,

@@ -25,6 +25,7 @@ from runstead.runtime.clock import SystemClock
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.settings import Settings
 
+from .client_limits import local_limits
 from .migration_backup import back_up_before_migration
 from .options import event_store, stream_settings
 from .profile import Profile, Queue
@@ -68,5 +69,6 @@ async def open_embedded(
         cache=MemoryCache(clock),
         clock=clock,
         is_shared=False,
+        limits=local_limits(settings),
         others=(checkpoints.database,),
     )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
+import httpx
 from langchain_core.embeddings import Embeddings
 from starlette.applications import Starlette
 
 from runstead.auth.api_keys import ApiKeyAuthentication
+from runstead.auth.custom import CustomAuthentication, InvalidAuthenticator
 from runstead.auth.langgraph_auth import InvalidAuth, LangGraphAuth, check_auth
 from runstead.auth.none import LOCAL_ACTOR, NoAuthentication
+from runstead.auth.roles import RoleAuthentication, RoleScopes
 from runstead.gateway.custom_app import CustomApp
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.embeddings import EmbedderLoadError, load_embeddings
@@ -29,6 +34,9 @@ from runstead.wire.credentials import Authenticator
 
 from .unsupported import UnsupportedConfiguration, auth_mode, check_configuration
 
+_ISSUER_TIMEOUT: Final = 10.0
+"""Seconds that the OIDC issuer may take to answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class AuthProviders:
@@ -41,12 +49,14 @@ class AuthProviders:
 
 
 def load_auth(settings: Settings, configuration: GraphConfiguration) -> object:
-    """Load the ``Auth`` object that langgraph.json names; None if authentication does not use it. Runs the user's
-    module, so it blocks.
+    """Load the ``Auth`` object that langgraph.json names, or the authenticator of the settings; None if authentication
+    uses neither. Runs the user's module, so it blocks.
 
     Raises UnsupportedConfiguration: a server without its configured authentication must not start.
     """
     check_configuration(configuration, settings)
+    if settings.authenticator is not None and auth_mode(settings, configuration) == "custom":
+        return load_authenticator(settings.authenticator, configuration)
     if auth_mode(settings, configuration) != "langgraph":
         return None
     target = str(configuration.auth.path) if configuration.auth else ""
@@ -77,9 +87,68 @@ async def open_auth(
             yield AuthProviders(NoAuthentication(anywhere=settings.allow_unauthenticated), own_actor=LOCAL_ACTOR)
         case "keys":
             yield AuthProviders(ApiKeyAuthentication(SqlApiKeyStore(database), clock))
+        case "oidc":
+            async with _oidc(settings, clock) as tokens:
+                yield AuthProviders(tokens)
+        case "custom":
+            yield AuthProviders(auth)
         case "langgraph":
             handlers = LangGraphAuth(auth, user_loop, stored_fields=settings.auth_stored_fields)
             yield AuthProviders(handlers, handlers if handlers.decides else None)
+
+
+def load_authenticator(target: str, configuration: GraphConfiguration) -> CustomAuthentication:
+    """Return the operator's own authenticator. Raises UnsupportedConfiguration."""
+    extend_search_path(configuration.search_paths)
+    try:
+        found = load_variable(parse_source("authenticator", target, configuration.directory))
+        # A class or a function makes it; an instance is it.
+        return CustomAuthentication(found() if isinstance(found, type) or inspect.isfunction(found) else found)
+    except SourceError as error:
+        raise UnsupportedConfiguration(f"authenticator: {error.problem}") from error
+    except GraphLoadError as error:
+        raise UnsupportedConfiguration(f"authenticator: {target} cannot be loaded: {error.problem}") from error
+    except InvalidAuthenticator as error:
+        raise UnsupportedConfiguration(f"authenticator: {target} cannot be used: {error}") from error
+
+
+@asynccontextmanager
+async def _oidc(settings: Settings, clock: Clock) -> AsyncIterator[Authenticator]:
+    """Raises UnsupportedConfiguration where the extra is not installed."""
+    try:
+        from runstead.auth.oidc import OidcAuthentication, OidcOptions
+        from runstead.auth.signing_keys import SigningKeys
+    except ImportError as error:
+        raise UnsupportedConfiguration(
+            f"auth: oidc needs a package that is not installed ({error.name}); pip install 'runstead[oidc]'"
+        ) from error
+    assert settings.oidc_issuer is not None, "the settings check this"
+    options = OidcOptions(
+        issuer=settings.oidc_issuer,
+        audiences=settings.oidc_audience,
+        algorithms=settings.oidc_algorithms,
+        leeway_seconds=settings.oidc_leeway_seconds,
+        user_claim=settings.oidc_user_claim,
+        tenant_claim=settings.oidc_tenant_claim,
+        scope_claims=settings.oidc_scope_claims,
+    )
+    async with httpx.AsyncClient(timeout=_ISSUER_TIMEOUT, follow_redirects=False) as client:
+        keys = SigningKeys(
+            client,
+            clock,
+            settings.oidc_issuer,
+            jwks_url=settings.oidc_jwks_url,
+            max_age=timedelta(seconds=settings.oidc_jwks_seconds),
+        )
+        yield OidcAuthentication(options, keys, clock)
+
+
+def with_roles(providers: AuthProviders, settings: Settings) -> Authenticator:
+    """Return the authenticator, with roles by scope. Auth handlers decide themselves what users have access to."""
+    scopes = RoleScopes(settings.admin_scope, settings.operator_scope)
+    if providers.authorizer is not None or scopes == RoleScopes():
+        return providers.authenticator
+    return RoleAuthentication(providers.authenticator, scopes)
 
 
 def load_custom_app(configuration: GraphConfiguration) -> CustomApp | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from runstead.infra.checkpoints.store import SqlCheckpoints
@@ -12,6 +12,7 @@ from runstead.infra.storage.items.vectors import ItemVectors, VectorsComparedHer
 from runstead.resources.cache import Cache
 from runstead.resources.thread_notices import ThreadNotices
 from runstead.runtime.clock import Clock
+from runstead.runtime.limits import ClientLimits
 from runstead.runtime.runs.dispatch import RunDispatcher
 from runstead.runtime.runs.observer import RunObserver
 from runstead.runtime.runs.store import RunEventStore, RunLeaseStore
@@ -60,6 +61,8 @@ class Profile:
     cache: Cache
     clock: Clock
     is_shared: bool
+    limits: ClientLimits = field(default_factory=ClientLimits)
+    """What users may ask for: counted by this process, or by all gateways together."""
     others: Sequence[ObservedDatabase] = ()
     """Further databases that must be writable as well."""
     item_vectors: Callable[[], Awaitable[ItemVectors]] = _compared_here

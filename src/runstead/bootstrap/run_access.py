@@ -41,9 +41,9 @@ class RunAccessCheck:
             return False
 
     async def has_lost_key(self, actor: ActorContext) -> bool:
-        """Return whether the actor's API key is revoked or deleted."""
+        """Return whether the actor's API key is revoked, expired or deleted."""
         key = await self._keys.get(actor.subject_id or "")
-        return key is None or key.revoked_at is not None
+        return key is None or not key.is_valid(self._clock.now())
 
     async def _is_refused(self, run: RunRecord) -> bool:
         services = self.services

@@ -31,6 +31,7 @@ from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.store import RunLeaseStore
 from runstead.settings import Settings
 
+from .client_limits import shared_limits
 from .postgres_options import postgres_options
 from .profile import Profile, Queue
 
@@ -78,6 +79,7 @@ async def open_scaled(
         clock=clock,
         item_vectors=partial(vectors_in, database),
         is_shared=True,
+        limits=shared_limits(settings, redis),
     )
 
 

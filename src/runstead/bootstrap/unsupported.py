@@ -13,7 +13,7 @@ from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.sources import GraphSource, SourceError, parse_source
 from runstead.settings import Settings
 
-AuthMode: TypeAlias = Literal["none", "keys", "langgraph"]
+AuthMode: TypeAlias = Literal["none", "keys", "oidc", "langgraph", "custom"]
 
 
 _WHERE: Final = "in the data directory, or in the database that the settings name"
@@ -25,7 +25,13 @@ class UnsupportedConfiguration(Exception):
 
 def auth_mode(settings: Settings, configuration: GraphConfiguration) -> AuthMode:
     """Return the mode of authentication."""
-    return settings.auth or ("langgraph" if _handlers(configuration) else "none")
+    if settings.auth is not None:
+        return settings.auth
+    if settings.authenticator is not None:
+        return "custom"
+    if settings.oidc_issuer is not None:
+        return "oidc"
+    return "langgraph" if _handlers(configuration) else "none"
 
 
 def _handlers(configuration: GraphConfiguration) -> str | None:
@@ -69,8 +75,8 @@ def without_effect(configuration: GraphConfiguration, settings: Settings) -> Ite
     auth = configuration.auth
     asked = {
         "auth.path": (
-            settings.auth in ("none", "keys") and _handlers(configuration),
-            f"the setting auth is {settings.auth}",
+            auth_mode(settings, configuration) != "langgraph" and _handlers(configuration),
+            f"the setting auth is {auth_mode(settings, configuration)}",
         ),
         "auth.cache": (auth and auth.cache, "handlers are called on every request"),
         "auth.allow_langsmith_api_keys": (

@@ -27,6 +27,9 @@ def keys_create(
         list[str] | None, typer.Option("--scope", help="Scope of the key, visible to graphs; may be repeated.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the key.  [default: the user]")] = None,
+    expires_in_days: Annotated[
+        float | None, typer.Option("--expires-in-days", help="Days that the key is valid.  [default: no end]")
+    ] = None,
     config: Config = None,
     data_dir: DataDir = None,
     settings: SettingsFile = None,
@@ -38,7 +41,9 @@ def keys_create(
     output = Output(as_json=json)
     with output.handle_errors():
         request = ServeRequest.for_storage(config, data_dir, settings)
-        create_key(output, request.settings(), user=user, tenant=tenant, scopes=scope or (), name=name)
+        create_key(
+            output, request.settings(), user=user, tenant=tenant, scopes=scope or (), name=name, days=expires_in_days
+        )
 
 
 @app.command("ls")
@@ -70,13 +75,22 @@ def keys_revoke(
 
 
 T = TypeVar("T")
+_LONGEST_DAYS = 36_500
 
 
 def create_key(
-    output: Output, settings: "Settings", *, user: str, tenant: str, scopes: Sequence[str], name: str | None
+    output: Output,
+    settings: "Settings",
+    *,
+    user: str,
+    tenant: str,
+    scopes: Sequence[str],
+    name: str | None,
+    days: float | None = None,
 ) -> None:
     """Create a key and print it, once: only its digest is stored."""
     import secrets
+    from datetime import timedelta
 
     from runstead.resources.api_keys import ApiKeyRecord, digest_of, new_key
     from runstead.runtime.actor_context import RESERVED_USER_IDS
@@ -86,7 +100,9 @@ def create_key(
         raise CommandError("a key needs a user and a tenant that are not empty", exit_code=USAGE)
     if user.startswith(RESERVED_USER_IDS):
         raise CommandError(f"names that begin with {RESERVED_USER_IDS!r} are reserved for the server", exit_code=USAGE)
-    key = new_key()
+    if days is not None and not 0 < days <= _LONGEST_DAYS:
+        raise CommandError(f"--expires-in-days must be more than 0 and at most {_LONGEST_DAYS}", exit_code=USAGE)
+    key, now = new_key(), SystemClock().now()
     record = ApiKeyRecord(
         key_id=f"key_{secrets.token_hex(6)}",
         name=name or user,
@@ -94,7 +110,8 @@ def create_key(
         user_id=user,
         tenant_id=tenant,
         scopes=tuple(dict.fromkeys(scopes)),
-        created_at=SystemClock().now(),
+        created_at=now,
+        expires_at=None if days is None else now + timedelta(days=days),
     )
     _with_keys(settings, lambda keys: keys.add(record))
     output.line("created", key=key, **_shown(record))
@@ -149,6 +166,7 @@ def _shown(record: "ApiKeyRecord") -> dict[str, object]:
         "created_at": record.created_at.isoformat(),
         "last_used_at": record.last_used_at.isoformat() if record.last_used_at else None,
         "revoked_at": record.revoked_at.isoformat() if record.revoked_at else None,
+        "expires_at": record.expires_at.isoformat() if record.expires_at else None,
     }
 
 
@@ -156,7 +174,7 @@ def _show_table(records: "Sequence[ApiKeyRecord]", output: Output) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for title in ("key", "name", "user", "tenant", "scopes", "created", "last used", ""):
+    for title in ("key", "name", "user", "tenant", "scopes", "created", "last used", "expires", ""):
         table.add_column(title, no_wrap=True)
     for record in records:
         table.add_row(
@@ -167,6 +185,7 @@ def _show_table(records: "Sequence[ApiKeyRecord]", output: Output) -> None:
             " ".join(record.scopes),
             f"{record.created_at:%Y-%m-%d %H:%M}",
             f"{record.last_used_at:%Y-%m-%d %H:%M}" if record.last_used_at else "never",
+            f"{record.expires_at:%Y-%m-%d %H:%M}" if record.expires_at else "never",
             "revoked" if record.revoked_at else "",
         )
     output.console.print(table if records else "no keys")

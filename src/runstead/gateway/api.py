@@ -18,8 +18,10 @@ from runstead.wire.credentials import Authenticator
 from runstead.wire.errors import Problem, Unprocessable, problem_of, sentence_of
 from runstead.wire.remarks import HEADER as REMARKS
 
+from .auth.audit import Audit
 from .auth.authentication import CHECK_SECONDS, Authentication
 from .auth.authorization import authorize
+from .auth.limits import Limits
 from .auth.policy import PathTemplates
 from .custom_app import Cors as CorsMiddleware
 from .custom_app import CustomApp, CustomRoutes
@@ -33,6 +35,7 @@ from .remark_headers import RemarkHeaders
 from .route_declaration import permissions_of
 from .routes import (
     assistants,
+    audit,
     crons,
     events,
     feedback,
@@ -66,6 +69,7 @@ _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
     (webhooks, ("runs",)),
     (feedback, ("runs",)),
     (items, ("store",)),
+    (audit, ()),
 )
 """Route modules, each with the resources that must be enabled for it."""
 
@@ -155,6 +159,8 @@ def create_api(
                 check_seconds=around.access_check_seconds,
                 paths=paths,
             ),
+            Middleware(Limits, source=lambda: source.services.limits),
+            Middleware(Audit, source=lambda: source.services.audit),
         ],
     )
     app.state.source = source

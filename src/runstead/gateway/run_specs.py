@@ -18,6 +18,7 @@ from runstead.wire.headers import came_with_request, configurable_of
 from runstead.wire.remarks import identity_remarks
 from runstead.wire.runs import RunCreate, continues, to_run_spec
 
+from .auth.audit import decisions_of, note
 from .idempotency import with_idempotency
 from .remark_headers import add_remarks
 from .services import Services
@@ -36,6 +37,8 @@ async def run_specs_of(
         specs = await with_idempotency(request, specs, services.options.max_body_bytes)
     for spec in specs:
         await services.interrupts.check_answers(spec)
+    if decisions := decisions_of(specs):
+        note(request, decision=decisions[0] if len(decisions) == 1 else decisions)
     return specs
 
 

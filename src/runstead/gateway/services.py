@@ -21,10 +21,13 @@ from runstead.resources.thread_service import ThreadCopies, ThreadService
 from runstead.resources.threads import ThreadStore
 from runstead.resources.webhooks import DeliveryStore, WebhookGate
 from runstead.runtime.clock import Clock
+from runstead.runtime.limits import ClientLimits
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.store import RunEventStore
 from runstead.runtime.user_code.watchdog import BlockCount
 from runstead.wire.authorization import Authorizer
+
+from .auth.audit import AuditLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class GatewayOptions:
     ``configurable_headers`` decides by a header's name (in lower case) whether it is added to a run's configurable.
     ``max_page_bytes`` limits the values of threads in one page of a search. ``heartbeat`` is the silence (seconds)
     after which a waiting response sends a heartbeat. ``is_traced``: the operator has enabled LangSmith tracing.
-    ``encrypts_values``: thread values are stored encrypted, and cannot be searched.
+    ``encrypts_values``: thread values are stored encrypted, and cannot be searched. ``cron_min_interval`` (seconds):
+    the shortest time between two runs of a cron; None for no limit.
     """
 
     max_body_bytes: int = 32 * 1024 * 1024
@@ -43,6 +47,7 @@ class GatewayOptions:
     configurable_headers: Callable[[str], bool] = field(default=lambda _: False)
     is_traced: bool = False
     encrypts_values: bool = False
+    cron_min_interval: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,9 @@ class Services:
     """All services behind the routes. ``items`` is LangGraph's BaseStore, scoped by the actor.
 
     ``ready`` returns the reason why the server accepts no new work (storage unavailable, or shutdown), or None.
-    ``authorizer`` decides about permissions; with None, users may do everything with their own objects. ``blocks``
-    counts how often user code blocked its event loop.
+    ``authorizer`` decides about permissions; with None, users may do everything with their own objects. ``audit``
+    records who did what, ``limits`` bounds what users may ask for. ``blocks`` counts how often user code blocked its
+    event loop.
     """
 
     runs: RunsFacade
@@ -77,6 +83,8 @@ class Services:
     clock: Clock
     ready: Callable[[], Awaitable[str | None]]
     authorizer: Authorizer | None = None
+    audit: AuditLog | None = None
+    limits: ClientLimits = field(default_factory=ClientLimits)
     blocks: BlockCount = field(default_factory=BlockCount)
     options: GatewayOptions = field(default_factory=GatewayOptions)
 

@@ -35,6 +35,7 @@ from runstead.wire.protocol.graph_tree import tree_of
 from runstead.wire.remarks import unknown
 from runstead.wire.runs import CommandBody, RunCreate
 
+from .auth.audit import record_command
 from .auth.authorization import authorize_run
 from .remark_headers import add_remarks
 from .run_specs import run_specs_of
@@ -209,7 +210,9 @@ class ThreadCommands:
         with acting(require_actor_context("a command")):
             create = await authorize_run(self._use, self._thread_id, create)
             (spec,) = await run_specs_of([(create, self._thread_id)], self._request, self._use)
-            return await self._use.runs.create_background(spec)
+            run = await self._use.runs.create_background(spec)
+            await record_command(self._use.audit, self._request, spec, run)
+            return run
 
     async def _assistant(self) -> str:
         """Return the assistant that the thread last used. Raises CommandRefused if there is none."""

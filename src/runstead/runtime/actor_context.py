@@ -209,6 +209,14 @@ def require_actor_context(boundary: str = "this operation") -> ActorContext:
     return actor
 
 
+def actor() -> ActorContext:
+    """Return the user on whose behalf the calling code runs: in a node, a tool or a custom route.
+
+    Raises ActorRequired outside of these.
+    """
+    return require_actor_context("runstead.actor()")
+
+
 @contextmanager
 def thread_access(thread_id: str) -> Iterator[ActorContext]:
     """Give the current actor access to a thread, for the duration of a block, and to everything on it, including runs

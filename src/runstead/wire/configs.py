@@ -15,10 +15,11 @@ from typing import Final
 from runstead.resources.assistants import AssistantRecord
 from runstead.resources.threads import ThreadRecord
 from runstead.runtime.json_types import JsonMapping, JsonObject
+from runstead.runtime.runs.redaction import ACTOR_KEY
 
 from .errors import BadRequest
 
-_OWN_PREFIXES: Final = ("__", "langgraph_auth_")
+_OWN_PREFIXES: Final = ("__", "langgraph_auth_", ACTOR_KEY)
 _OWN_CONFIGURABLE: Final = frozenset(
     ("thread_id", "run_id", "assistant_id", "graph_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 )

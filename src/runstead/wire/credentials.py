@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.json_types import JsonMapping
+
+ROLE: Final = "runstead.role"
+"""In the scope of a request whose user has a role: ``admin`` or ``operator``."""
+TENANT_HEADER: Final = "x-runstead-tenant"
+"""Names the tenant that an operator acts in."""
 
 
 async def _no_body() -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from runstead.runtime.actor_context import KEPT_CLAIMS, RESERVED_USER_IDS, ActorContext
+from runstead.runtime.actor_context import DEFAULT_TENANT_ID, KEPT_CLAIMS, RESERVED_USER_IDS, ActorContext
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.serialization import jsonable
 from runstead.runtime.value_shape import value_shape
@@ -42,14 +42,27 @@ def actor_of(user: object, stored_fields: Collection[str] | None = None) -> Acto
         "is_authenticated": True,
         "permissions": permissions,
     }
+    tenant = _optional_id(fields, "tenant_id")
     # All claims must survive being stored with a run.
     return ActorContext(
         user_id=identity,
+        tenant_id=DEFAULT_TENANT_ID if tenant is None else tenant,
+        subject_id=_optional_id(fields, "subject_id") or identity,
         scopes=frozenset(permissions),
         auth_source=AUTH_SOURCE,
         claims=jsonable(claims),
         unstored=frozenset() if stored_fields is None else frozenset(claims) - KEPT_CLAIMS - set(stored_fields),
     )
+
+
+def _optional_id(fields: Mapping[str, Any], name: str) -> str | None:
+    """Return the field; None if the user has none. Raises InvalidUser, so that no user ends up in a wrong tenant."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _is_storable(value):
+        raise InvalidUser(f"the {name} of a user must be a text that is not empty, got {value_shape(value)}")
+    return value
 
 
 def _is_storable(identity: str) -> bool:

@@ -28,6 +28,7 @@ from runstead.wire.assistants import (
 from runstead.wire.field_selection import check_select, selected
 
 from ..auth import policy
+from ..auth.audit import note
 from ..auth.authorization import has_access
 from ..dependencies import JsonBody, ServicesDep, answer, empty_response
 from ..openapi import responses
@@ -40,11 +41,12 @@ router = APIRouter(prefix="/assistants", tags=["assistants"])
 @router.post("")
 @declare(policy.ASSISTANT_CREATE, responses.ASSISTANT)
 async def create_assistant(
-    body: Annotated[AssistantCreate, Depends(JsonBody(ASSISTANT_CREATE))], services: ServicesDep
+    body: Annotated[AssistantCreate, Depends(JsonBody(ASSISTANT_CREATE))], services: ServicesDep, request: Request
 ) -> Response:
     made = await services.assistant_service.create(
         body.to_draft(), assistant_id=body.assistant_id, if_exists=body.if_exists or "raise"
     )
+    note(request, assistant_id=made.assistant_id)
     return answer(from_assistant_record(made))
 
 

@@ -8,6 +8,7 @@ from uuid_utils.compat import uuid7
 
 from runstead.resources.assistant_lookup import AssistantNotFound
 from runstead.resources.crons import CronNotFound, CronRecord
+from runstead.resources.schedules import Schedule
 from runstead.runtime.actor_context import OWN_ONLY, acting, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.wire.crons import (
@@ -26,11 +27,12 @@ from runstead.wire.crons import (
     to_cron,
     to_cron_spec,
 )
-from runstead.wire.errors import NotFound
+from runstead.wire.errors import NotFound, Unprocessable
 from runstead.wire.field_selection import check_select, selected
 from runstead.wire.identifiers import CronIdField, as_uuid
 
 from ..auth import policy
+from ..auth.audit import note
 from ..dependencies import JsonBody, ServicesDep, ThreadId, answer, empty_response
 from ..pages import counted
 from ..remark_headers import add_remarks
@@ -130,11 +132,13 @@ async def _created(body: CronCreate, thread_id: str | None, request: Request, se
     )
     await _check(cron, services)
     add_remarks(request, remarks_on_identity(run_of(cron)))
+    note(request, cron_id=cron.cron_id)
     return answer(from_cron_record(await services.crons.create(cron)))
 
 
 async def _check(cron: CronRecord, services: Services) -> None:
     """Check the cron's runs now, so that the client learns of errors, and not only when the cron is due."""
+    _check_interval(cron, services)
     run = run_of(cron)
     assistant = await services.assistant_lookup.find(cron.assistant_id)
     services.assistant_lookup.check_graph(assistant.graph_id)
@@ -145,6 +149,19 @@ async def _check(cron: CronRecord, services: Services) -> None:
         await services.webhooks.check(run.webhook)
     spec = to_cron_spec(cron, run, assistant=assistant, thread=thread)
     await services.assistant_lookup.check_context(spec.graph_id, spec.context)
+
+
+def _check_interval(cron: CronRecord, services: Services) -> None:
+    """Raise Unprocessable for a cron that is due more often than this server allows."""
+    shortest = services.options.cron_min_interval
+    if shortest is None:
+        return
+    gap = Schedule.parse(cron.schedule, cron.timezone).shortest_gap(services.clock.now())
+    if gap is not None and gap.total_seconds() < shortest:
+        raise Unprocessable(
+            f"schedule: it is due every {gap.total_seconds():g} s; "
+            f"the shortest interval on this server is {shortest:g} s (setting cron_min_interval_seconds)"
+        )
 
 
 async def _found(cron_id: str, services: Services) -> CronRecord:

@@ -12,6 +12,7 @@ from runstead.wire.run_records import from_run_record
 from runstead.wire.runs import RUN_BATCH, RUN_CREATE, RunCreate, check_batch
 
 from ..auth import policy
+from ..auth.audit import note
 from ..dependencies import JsonBody, Namespaces, ServicesDep, ThreadId, answer
 from ..keepalive_response import KeepaliveResponse, wait_body
 from ..location_headers import created_headers, stream_headers, wait_headers
@@ -74,6 +75,7 @@ async def create_batch(bodies: Batch, request: Request, services: ServicesDep) -
     check_batch(bodies)
     specs = await run_specs_of([(body, body.thread_id) for body in bodies], request, services)
     records = await services.runs.create_batch(specs)
+    note(request, run_ids=[record.run_id for record in records])
     return answer([from_run_record(record) for record in records], headers=_remarks(bodies, services))
 
 

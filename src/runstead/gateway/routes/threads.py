@@ -35,6 +35,7 @@ from runstead.wire.threads import (
 )
 
 from ..auth import policy
+from ..auth.audit import note
 from ..auth.authorization import authorize_thread
 from ..dependencies import JsonBody, Select, ServicesDep, ThreadId, answer, empty_response, names_of
 from ..openapi import responses
@@ -48,7 +49,7 @@ router = APIRouter(tags=["threads"])
 @router.post("/threads")
 @declare(policy.THREAD_CREATE, responses.THREAD)
 async def create_thread(
-    body: Annotated[ThreadCreate, Depends(JsonBody(THREAD_CREATE))], services: ServicesDep
+    body: Annotated[ThreadCreate, Depends(JsonBody(THREAD_CREATE))], services: ServicesDep, request: Request
 ) -> Response:
     steps, ttl = supersteps_of(body), ttl_of(body.ttl)
     # An existing thread is returned unchanged: supersteps are not applied again.
@@ -57,6 +58,7 @@ async def create_thread(
     record = await services.threads.create(
         body.thread_id, metadata=body.metadata, ttl=ttl, if_exists=body.if_exists or "raise"
     )
+    note(request, thread_id=record.thread_id)
     return answer(from_thread_record(await _with_a_past(services, record, steps)))
 
 

@@ -25,6 +25,7 @@ _RECORD: Final = (
     api_keys.c.created_at,
     api_keys.c.last_used_at,
     api_keys.c.revoked_at,
+    api_keys.c.expires_at,
 )
 
 
@@ -45,6 +46,7 @@ class SqlApiKeyStore:
             "created_at": key.created_at,
             "last_used_at": key.last_used_at,
             "revoked_at": key.revoked_at,
+            "expires_at": key.expires_at,
         }
         await self._database.write(lambda connection: connection.execute(insert(api_keys).values(row)).close())
 
@@ -85,7 +87,7 @@ class SqlApiKeyStore:
 
 
 def _to_record(row: Any) -> ApiKeyRecord:
-    key_id, name, digest, user_id, tenant_id, scopes, created_at, last_used_at, revoked_at = row
+    key_id, name, digest, user_id, tenant_id, scopes, created_at, last_used_at, revoked_at, expires_at = row
     return ApiKeyRecord(
         key_id=key_id,
         name=name,
@@ -96,4 +98,5 @@ def _to_record(row: Any) -> ApiKeyRecord:
         created_at=created_at,
         last_used_at=last_used_at,
         revoked_at=revoked_at,
+        expires_at=expires_at,
     )

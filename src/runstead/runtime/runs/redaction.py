@@ -17,7 +17,11 @@ CREDENTIALS: Final = frozenset(
 )
 """Names of credentials, in lower case."""
 
-_PREFIXES: Final = ("__", "langgraph_auth_", "langgraph_request_id")
+ACTOR_KEY: Final = "runstead_actor"
+"""The key of ``configurable`` that holds who acts: ``user_id``, ``tenant_id``, ``subject_id``, ``scopes`` and
+``auth_source``. Only the server sets it.
+"""
+_PREFIXES: Final = ("__", "langgraph_auth_", "langgraph_request_id", ACTOR_KEY)
 
 
 def is_private(name: object) -> bool:
@@ -39,6 +43,13 @@ def identity_keys(actor: ActorContext, given: JsonMapping | None = None) -> Json
     identity: JsonObject = {"user_id": said or actor.user_id}
     if actor.is_authenticated:
         identity["tenant_id"] = actor.tenant_id
+    identity[ACTOR_KEY] = {
+        "user_id": actor.user_id,
+        "tenant_id": actor.tenant_id,
+        "subject_id": actor.subject_id,
+        "scopes": sorted(actor.scopes),
+        "auth_source": actor.auth_source,
+    }
     if not actor.claims:
         return identity
     return {
