@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +19,8 @@ from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.resources.crons import CronRecord
 from runstead.resources.thread_expiry import ThreadExpiry
-from runstead.runtime.clock import Clock
+from runstead.runtime.clock import Clock, SystemClock
+from runstead.runtime.periodic import beside, repeat
 from runstead.settings import Settings
 from runstead.wire.errors import Forbidden
 from runstead.wire.runs import RunCreate
@@ -39,17 +39,13 @@ async def sweep_regularly(
 ) -> AsyncIterator[None]:
     """Sweep at intervals, for the duration of a block. A failing sweep is logged, and repeated at the next interval."""
 
-    async def sweep_for_ever() -> None:
-        while True:
-            await asyncio.sleep(_EVERY)
-            try:
-                swept = await sweeper.sweep(retention)
-                for thread_id in swept.threads:
-                    await checkpoints.delete_thread(thread_id)
-            except Exception:
-                _log.exception("sweeping failed")
+    async def sweep() -> None:
+        swept = await sweeper.sweep(retention)
+        for thread_id in swept.threads:
+            await checkpoints.delete_thread(thread_id)
 
-    async with _beside(sweep_for_ever(), "sweeper"):
+    sweeping = repeat(sweep, _EVERY, SystemClock(), failed=lambda: _log.exception("sweeping failed"))
+    async with beside(sweeping, "sweeper"):
         yield
 
 
@@ -65,43 +61,24 @@ class Sweeps:
 async def expire_regularly(expiry: ThreadExpiry, sweeps: Sweeps, clock: Clock) -> AsyncIterator[None]:
     """Sweep expired threads, at once and then at intervals, for the duration of a block."""
 
-    async def sweep_for_ever() -> None:
-        while True:
-            try:
-                if swept := await expiry.sweep(sweeps.limit):
-                    _log.info("cleaned up %d expired threads", swept)
-            except Exception:
-                _log.exception("could not clean up expired threads")
-            await clock.sleep(sweeps.every.total_seconds())
+    async def sweep() -> None:
+        if swept := await expiry.sweep(sweeps.limit):
+            _log.info("cleaned up %d expired threads", swept)
 
-    async with _beside(sweep_for_ever(), "thread-expiry"):
+    def failed() -> None:
+        _log.exception("could not clean up expired threads")
+
+    sweeping = repeat(sweep, sweeps.every.total_seconds(), clock, failed=failed, at_once=True)
+    async with beside(sweeping, "thread-expiry"):
         yield
-
-
-@asynccontextmanager
-async def _beside(work: Coroutine[object, object, None], name: str) -> AsyncIterator[None]:
-    """Run ``work`` in the background for the duration of a block."""
-    task = asyncio.create_task(work, name=name)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager
 async def sweep_items_regularly(items: SqlItemStore, clock: Clock, every: float) -> AsyncIterator[None]:
     """Delete expired items every ``every`` seconds, for the duration of a block. A failure is logged."""
 
-    async def sweep_for_ever() -> None:
-        while True:
-            await clock.sleep(every)
-            try:
-                await items.sweep()
-            except Exception:
-                _log.exception("sweeping items failed")
-
-    async with _beside(sweep_for_ever(), "item-sweeper"):
+    sweeping = repeat(items.sweep, every, clock, failed=lambda: _log.exception("sweeping items failed"))
+    async with beside(sweeping, "item-sweeper"):
         yield
 
 

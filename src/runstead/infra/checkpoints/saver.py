@@ -11,7 +11,6 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from itertools import chain, repeat
 from typing import Final, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -30,6 +29,7 @@ from sqlalchemy import Connection
 
 from runstead.infra.storage.database import Database
 from runstead.resources.storage_errors import StorageBusy, StorageDemoted, StorageUnavailable
+from runstead.runtime.backoff import retry
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.types import Holder
@@ -349,16 +349,19 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
 
         ``do`` must be idempotent. Ends when the storage is available again, or with the attempt.
         """
-        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
-            try:
-                return await do()
-            except (StorageUnavailable, StorageBusy, StorageDemoted):
-                if self._holder is None or self._check is None:
-                    raise
-                _log.warning("the storage is unavailable; run %s waits for it", self._holder.run_id, exc_info=True)
-                await asyncio.sleep(pause)
+
+        def failed(error: Exception) -> None:
+            passes = isinstance(error, (StorageUnavailable, StorageBusy, StorageDemoted))
+            if not passes or self._holder is None or self._check is None:
+                raise error
+            _log.warning("the storage is unavailable; run %s waits for it", self._holder.run_id, exc_info=True)
+
+        async def wait(seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            if self._check is not None:
                 self._check()
-        raise AssertionError("unreachable: the pauses never end")
+
+        return await retry(do, _PAUSES, wait, failed)
 
     def _wait(self, doing: Coroutine[object, object, T]) -> T:
         """Run ``doing`` on the saver's loop and return its result, for a caller in a thread without an event loop."""

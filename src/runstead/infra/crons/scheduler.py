@@ -6,7 +6,6 @@ long ago, no run is created. The storage decides whether a run is created: see R
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +22,7 @@ from runstead.resources.storage_errors import StorageError
 from runstead.resources.threads import ThreadStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock
+from runstead.runtime.periodic import beside
 from runstead.runtime.runs.exceptions import CronMoved, ThreadNotFound
 from runstead.runtime.runs.types import CronTick, RunRecord, RunSpec
 from runstead.wire.crons import run_of, to_cron_spec
@@ -76,12 +76,8 @@ class CronScheduler:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the scheduler for the length of a block."""
-        serving = asyncio.create_task(self._serve(), name="crons")
-        try:
+        async with beside(self._serve(), "crons"):
             yield
-        finally:
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
 
     async def create_due(self) -> None:
         """Create the runs of all crons that are due now. Raises StorageError."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from runstead.runtime.backoff import exponential
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.dispatch import RunWorker
 from runstead.runtime.runs.types import RunId
@@ -55,7 +56,7 @@ class LocalDispatchSettings:
 
     def patience(self, failures: int) -> float:
         """Return the pause in seconds after this many failures in a row."""
-        return float(min(self.retry_after * 2 ** min(failures - 1, 30), self.retry_at_most))
+        return exponential(self.retry_after, failures, self.retry_at_most)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from procrastinate.jobs import Job
 from psycopg import AsyncConnection
 
 from runstead.runtime.clock import Clock
+from runstead.runtime.periodic import repeat
 from runstead.runtime.runs.dispatch import RunWorker
 from runstead.runtime.runs.types import RunId
 
@@ -110,14 +111,14 @@ class ProcrastinateDispatcher:
             await self._clock.sleep(self._settings.patience)
 
     async def _restore_regularly(self) -> None:
-        while True:
-            try:
-                restored = await self._jobs.restore(silent=self._settings.silent)
-                if restored:
-                    _log.warning("missing jobs of waiting runs were created again for %d threads", restored)
-            except Exception:
-                _log.exception("lost jobs could not be restored; retrying later")
-            await self._clock.sleep(self._settings.restore_every)
+        def failed() -> None:
+            _log.exception("lost jobs could not be restored; retrying later")
+
+        await repeat(self._restore, self._settings.restore_every, self._clock, failed=failed, at_once=True)
+
+    async def _restore(self) -> None:
+        if restored := await self._jobs.restore(silent=self._settings.silent):
+            _log.warning("missing jobs of waiting runs were created again for %d threads", restored)
 
 
 class JobRetries(BaseRetryStrategy):

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from runstead.resources.storage_errors import StorageBusy, StorageClosed, StorageError, StorageUnavailable
+from runstead.runtime.backoff import Backoff
 
 from .liveness import CHECKS, LivenessCheck
 from .postgres_errors import is_collision, is_read_only, of_driver, translate, was_cut_off_before
@@ -190,7 +191,7 @@ class PostgresDatabase:
     def _done(self, work: Callable[[Connection], T], begin: str | None) -> T:
         """Return the result of ``work``, repeated while that makes sense."""
         until = time.monotonic() + self.options.patience
-        tries = 0
+        backoff = Backoff(_PAUSES)
         while True:
             try:
                 result = self._tried(work, begin)
@@ -201,11 +202,10 @@ class PostgresDatabase:
                 if isinstance(trouble := translate(reason, self.place), StorageUnavailable):
                     self._away = trouble.details
                 # With jitter, so as not to collide again.
-                pause = _PAUSES[min(tries, len(_PAUSES) - 1)] * random.uniform(0.5, 1)
-                tries += 1
+                pause = next(backoff) * random.uniform(0.5, 1)
                 if time.monotonic() + pause > until or self._closing.wait(pause):
                     raise translate(reason, self.place) from reason
-                if tries > 1:
+                if backoff.failures > 1:
                     _log.warning("trying again: %s", " ".join(str(reason).split()))
             except BaseException as error:
                 translated = translate(error, self.place)

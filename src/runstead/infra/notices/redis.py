@@ -23,6 +23,7 @@ from typing import Final, Literal, TypeAlias
 from runstead.infra.engines.cancellation import cancel_and_wait
 from runstead.infra.engines.redis import RedisConnections, RedisLine
 from runstead.resources.storage_errors import StorageError
+from runstead.runtime.backoff import Backoff
 
 Topic: TypeAlias = Literal["stop", "thread"]
 Heard: TypeAlias = Callable[[str], None]
@@ -114,7 +115,7 @@ class RedisNotices:
 
     async def _send(self) -> None:
         line: RedisLine | None = None
-        failures = 0
+        backoff = Backoff(_PAUSES)
         try:
             while True:
                 self._bell.clear()
@@ -130,10 +131,9 @@ class RedisNotices:
                     if line is not None:
                         await line.close()
                     line = None
-                    await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
-                    failures += 1
+                    await asyncio.sleep(next(backoff))
                     continue
-                failures = 0
+                backoff.reset()
                 for notice in said:
                     # A full queue may have dropped some of them meanwhile.
                     if self._unsent and self._unsent[0] == notice:
@@ -143,14 +143,14 @@ class RedisNotices:
                 await line.close()
 
     async def _listen(self) -> None:
-        failures, first = 0, True
+        backoff, first = Backoff(_PAUSES), True
         while True:
             line: RedisLine | None = None
             try:
                 line = await self._connections.line()
                 await line.ask([("SUBSCRIBE", name) for name in self._channels])
                 self.listening.set()
-                failures = 0
+                backoff.reset()
                 if not first:
                     _log.info("notices of other processes are received again")
                     self._missed()
@@ -158,7 +158,7 @@ class RedisNotices:
                 while True:
                     self._take(await line.hear(_BETWEEN_PINGS))
             except StorageError as error:
-                if not failures:
+                if not backoff.failures:
                     _log.warning(
                         "notices of other processes are not received; stops and thread readers are slower: %s", error
                     )
@@ -169,8 +169,7 @@ class RedisNotices:
                 if line is not None:
                     with suppress(StorageError):
                         await line.close()
-            await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
-            failures += 1
+            await asyncio.sleep(next(backoff))
 
     def _take(self, answer: object) -> None:
         if not isinstance(answer, list) or answer[0] != b"message":

@@ -6,7 +6,6 @@ valid.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +16,7 @@ from typing import Final, Self
 from sqlalchemy import Connection
 
 from runstead.runtime.clock import SystemClock
+from runstead.runtime.periodic import beside, repeat
 
 from .database import Database
 
@@ -50,12 +50,8 @@ class DatabaseClock(SystemClock):
         """Create a clock, and keep it adjusted for the length of a block. Raises StorageError."""
         clock = cls(database)
         await clock.measure()
-        keeping = asyncio.create_task(clock._keep(), name="database clock")
-        try:
+        async with beside(clock._keep(), "database clock"):
             yield clock
-        finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
 
     def now(self) -> datetime:
         return self._at_zero + timedelta(seconds=self._elapsed())
@@ -81,12 +77,10 @@ class DatabaseClock(SystemClock):
         return await self._database.read(ask, quick=True)
 
     async def _keep(self) -> None:
-        while True:
-            await self.sleep(_EVERY)
-            try:
-                await self.measure()
-            except Exception:
-                _log.warning("the database's clock could not be read; using the last measurement", exc_info=True)
+        def failed() -> None:
+            _log.warning("the database's clock could not be read; using the last measurement", exc_info=True)
+
+        await repeat(self.measure, _EVERY, self, failed=failed)
 
 
 def _clock(connection: Connection) -> datetime:

@@ -18,6 +18,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, select
 
 from runstead.runtime.clock import Clock
+from runstead.runtime.periodic import beside, repeat
 
 from .database import Database
 from .dialect import put_row
@@ -51,21 +52,15 @@ async def announced_keys(database: Database, clock: Clock, key_ids: Collection[s
     def forget(connection: Connection) -> None:
         connection.execute(delete(key_holders).where(key_holders.c.holder_id == holder)).close()
 
-    async def record_regularly() -> None:
-        while True:
-            await clock.sleep(_EVERY)
-            try:
-                await database.write(record)
-            except Exception:
-                _log.warning("the keys of this process could not be recorded; trying again", exc_info=True)
+    def failed() -> None:
+        _log.warning("the keys of this process could not be recorded; trying again", exc_info=True)
 
     await database.write(record)
-    recording = asyncio.create_task(record_regularly(), name="keys of this process")
+    recording = repeat(lambda: database.write(record), _EVERY, clock, failed=failed)
     try:
-        yield
+        async with beside(recording, "keys of this process"):
+            yield
     finally:
-        recording.cancel()
-        await asyncio.gather(recording, return_exceptions=True)
         try:
             await asyncio.wait_for(database.write(forget), _FAREWELL)
         except Exception as error:

@@ -18,6 +18,7 @@ from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.resources.webhooks import DeliveryAttempt, DeliveryStore, DueDelivery, WebhookRefused
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock
+from runstead.runtime.periodic import beside
 from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
 from runstead.wire.webhooks import sent_body
 
@@ -83,12 +84,10 @@ class WebhookSender:
     @asynccontextmanager
     async def running(self, grace: float = 5.0) -> AsyncIterator[None]:
         """Send for the length of a block. After it, running deliveries have ``grace`` seconds; others stay pending."""
-        serving = asyncio.create_task(self._serve(), name="webhooks")
         try:
-            yield
+            async with beside(self._serve(), "webhooks"):
+                yield
         finally:
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
             if self._sending:
                 _, late = await asyncio.wait(self._sending, timeout=grace)
                 for task in late:

@@ -14,6 +14,7 @@ from runstead.infra.encryption.cipher import CannotDecrypt, Cipher
 from runstead.infra.engines.redis import Command, RedisConnections, RedisLine
 from runstead.infra.engines.redis_errors import RedisUnavailable
 from runstead.resources.storage_errors import StorageError
+from runstead.runtime.backoff import Backoff
 from runstead.runtime.stream_bridge import StreamNotFound
 
 from .flusher import PAUSES
@@ -62,7 +63,7 @@ class BlockingReader:
 
     async def run(self) -> None:
         line: RedisLine | None = None
-        failures = 0
+        backoff = Backoff(PAUSES)
         try:
             while True:
                 self._changed.clear()
@@ -72,14 +73,13 @@ class BlockingReader:
                 try:
                     line = line or await self._connected()
                     await self._serve(line)
-                    failures = 0
+                    backoff.reset()
                 except Exception as error:
                     if not isinstance(error, StorageError):
                         _log.exception("streams could not be read from Redis; trying again")
                     await self._hang_up(line)
                     line = None
-                    await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
-                    failures += 1
+                    await asyncio.sleep(next(backoff))
         finally:
             if self._poking is not None:
                 self._poking.cancel()

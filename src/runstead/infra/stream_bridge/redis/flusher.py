@@ -17,6 +17,7 @@ from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.redis import Command, RedisConnections, RedisLine
 from runstead.infra.engines.redis_errors import RedisFull, RedisUnavailable, translate
 from runstead.resources.storage_errors import StorageError
+from runstead.runtime.backoff import Backoff
 
 from .scripts import EVENT, ApplyResult, script
 from .stream_index import StreamIndex
@@ -110,14 +111,14 @@ class Flusher:
         self._connections, self._outbox, self._index = connections, outbox, index
         self._terms, self._returned = tuple(terms), returned
         self._line: RedisLine | None = None
-        self._failures = 0
+        self._backoff = Backoff(PAUSES)
         self._is_full = False
         """Whether the server had no memory left in the previous round."""
 
     @property
     def failing(self) -> bool:
         """Return whether Redis did not answer in the previous round."""
-        return self._failures > 0
+        return self._backoff.failures > 0
 
     async def run(self) -> None:
         """Flush until cancelled."""
@@ -168,9 +169,9 @@ class Flusher:
         if trouble is not None:
             raise trouble
         self._is_full = False
-        if self._failures:
+        if self._backoff.failures:
             _log.warning("Redis is back at %s", self._connections.place)
-            self._failures = 0
+            self._backoff.reset()
             self._returned()
 
     def _command(self, writer: StreamWriter, orders: Sequence[WriteCommand]) -> Command:
@@ -230,16 +231,14 @@ class Flusher:
 
     async def _pause(self, error: Exception) -> None:
         await self._hang_up()
-        if not self._failures:
+        if not self._backoff.failures:
             expected = isinstance(error, StorageError)
             _log.warning(
                 "Redis cannot take events; runs continue, and their events are buffered: %s",
                 error,
                 exc_info=None if expected else error,
             )
-        pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
-        self._failures += 1
-        await asyncio.sleep(pause)
+        await asyncio.sleep(next(self._backoff))
 
     async def _hang_up(self) -> None:
         line, self._line = self._line, None

@@ -9,6 +9,7 @@ from typing import Final
 from runstead.infra.encryption.cipher import CannotDecrypt, Cipher
 from runstead.infra.engines.redis import RedisConnections
 from runstead.resources.storage_errors import StorageError
+from runstead.runtime.backoff import retry
 
 from .flusher import PAUSES
 from .keys import RunKeys
@@ -45,13 +46,11 @@ class Pages:
 
     async def read_patiently(self, keys: RunKeys, after: str) -> Page:
         """Read a page, with retries for as long as Redis is unavailable."""
-        failures = 0
-        while True:
-            try:
-                return await self.read(keys, after)
-            except StorageError as error:
+
+        def failed(error: Exception) -> None:
+            if isinstance(error, StorageError):
                 _log.debug("a page could not be read: %s", error)
-            except Exception:
+            else:
                 _log.exception("a page could not be read; trying again")
-            failures += 1
-            await asyncio.sleep(max(PAUSES[min(failures, len(PAUSES) - 1)], 0.05))
+
+        return await retry(lambda: self.read(keys, after), PAUSES[1:], asyncio.sleep, failed)

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from runstead.runtime.backoff import exponential
 from runstead.runtime.clock import Clock
 from runstead.runtime.serialization import encode
 
@@ -78,7 +79,7 @@ class ExecutionCapacity:
         if lapses == 0:
             return 0
         if lapses > 1:
-            return min(BACK_OFF * 2.0 ** (lapses - 2), _LONGEST)
+            return exponential(BACK_OFF, lapses - 1, _LONGEST)
         now = self._clock.monotonic()
         start = max(now, self._next_start)
         self._next_start = start + STEP

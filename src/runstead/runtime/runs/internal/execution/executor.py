@@ -12,10 +12,10 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from itertools import chain, repeat
 from typing import Final, TypeVar
 
 from runstead.runtime.actor_context import acting
+from runstead.runtime.backoff import Backoff, exponential, retry
 from runstead.runtime.converters import last_human_text, messages_in
 from runstead.runtime.field_encryption import EncryptionFailed
 from runstead.runtime.runs.agent_loop import AgentLoop, AgentTask
@@ -235,7 +235,7 @@ class RunExecution:
     async def _guard(self) -> None:
         """Check as `_check` does, and renew an expired lease."""
         lease = self._lease
-        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+        for pause in Backoff(_PAUSES):
             # Checked again after each wait: the run may have been settled or rolled back in the meantime.
             if self._check():
                 return
@@ -404,7 +404,7 @@ class RunExecution:
             return False
         stopped = asyncio.Event()
         self._handle.on_stop(stopped.set)
-        await self._runtime.clock.wait(stopped, min(2.0**self._lease.attempt, _LONGEST_REST))
+        await self._runtime.clock.wait(stopped, exponential(2.0, self._lease.attempt, _LONGEST_REST))
         return True
 
     async def _hand_back(self) -> None:
@@ -418,17 +418,13 @@ class RunExecution:
         opinion does not count: the lease also looks lost after a committed write whose reply was lost. Raises the error
         of a database that needs a key which this process lacks: retrying cannot help.
         """
-        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
-            try:
-                return await work()
-            except LeaseLost:
-                raise
-            except Exception as error:
-                if lacks_key(error):
-                    raise
-                _log.warning("run %s could not be %s; retrying", self._lease.run_id, what, exc_info=True)
-                await self._runtime.clock.sleep(pause)
-        raise AssertionError("unreachable: the pauses never end")
+
+        def failed(error: Exception) -> None:
+            if isinstance(error, LeaseLost) or lacks_key(error):
+                raise error
+            _log.warning("run %s could not be %s; retrying", self._lease.run_id, what, exc_info=True)
+
+        return await retry(work, _PAUSES, self._runtime.clock.sleep, failed)
 
     async def _clean_up(self) -> None:
         """Delete the run's undo mark, which is no longer needed. A mark that remains after a crash is harmless; the

@@ -12,7 +12,6 @@ import concurrent.futures
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, repeat
 from typing import Any, Final, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -24,6 +23,7 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
 )
 
+from runstead.runtime.backoff import retry
 from runstead.runtime.runs.types import Holder
 from runstead.runtime.storage_fault import StorageFault
 
@@ -220,16 +220,13 @@ class FencedSaver(BaseCheckpointSaver[Any]):
 
     async def _write(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[object, object, T]]) -> T:
         with self._writes.one():
-            for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
-                try:
-                    return await self._written(write)
-                except StorageFault as fault:
-                    if fault.kind != "full":
-                        raise
-                    # The node's results must not be lost: it waits until there is space.
-                    _log.warning("run %s waits for disk space to store its state: %s", self._stamp.get("run_id"), fault)
-                    await self._sleep(pause)
-            raise AssertionError("unreachable: the pauses never end")
+            return await retry(lambda: self._written(write), _PAUSES, self._sleep, self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, StorageFault) or error.kind != "full":
+            raise error
+        # The node's results must not be lost: it waits until there is space.
+        _log.warning("run %s waits for disk space to store its state: %s", self._stamp.get("run_id"), error)
 
     async def _written(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[object, object, T]]) -> T:
         if self._direct is None or self._check is None:

@@ -10,10 +10,11 @@ import dataclasses
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from itertools import chain, repeat
+from itertools import islice
 from typing import Final, TypeAlias
 
 from runstead.runtime.actor_context import acting
+from runstead.runtime.backoff import Backoff
 from runstead.runtime.runs.exceptions import RunError
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, RunSpec, RunStatus
@@ -68,7 +69,7 @@ class AmbiguousCommitResolver:
 
     async def _settle(self, suspects: Sequence[RunRecord]) -> None:
         left = list(suspects)
-        for pause in list(chain(_PAUSES, repeat(_PAUSES[-1], _TRIES))):
+        for pause in islice(Backoff(_PAUSES), len(_PAUSES) + _TRIES):
             if not (left := [run for run in left if not await self._settled(run)]):
                 return
             await self._runtime.clock.sleep(pause)

@@ -7,6 +7,7 @@ import logging
 from typing import Final
 
 from runstead.runtime.actor_context import acting
+from runstead.runtime.periodic import repeat
 from runstead.runtime.runs.runtime import RunsRuntime
 
 from ..execution.registry import RunRegistry
@@ -27,12 +28,11 @@ class ExpiredLeaseRecovery:
     async def watch(self) -> None:
         """Scan until cancelled."""
         pause = self._runtime.limits.lease_term.total_seconds() / _LOOKS_PER_TERM
-        while True:
-            try:
-                await self.recover_lapsed()
-            except Exception:
-                _log.exception("the scan for expired leases failed; retrying in %.1f s", pause)
-            await self._runtime.clock.sleep(pause)
+
+        def failed() -> None:
+            _log.exception("the scan for expired leases failed; retrying in %.1f s", pause)
+
+        await repeat(self.recover_lapsed, pause, self._runtime.clock, failed=failed, at_once=True)
 
     async def recover_lapsed(self) -> int:
         """Recover all runs whose lease has expired. Return their number."""

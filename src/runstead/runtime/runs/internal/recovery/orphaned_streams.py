@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from runstead.runtime.actor_context import acting
+from runstead.runtime.periodic import repeat
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.types import RunId, RunRecord
 from runstead.runtime.storage_fault import StorageFault
@@ -41,12 +42,11 @@ class OrphanedStreamReconciler:
     async def watch(self) -> None:
         """Scan until cancelled."""
         pause = self._runtime.limits.lease_term.total_seconds() / _LOOKS_PER_TERM
-        while True:
-            await self._runtime.clock.sleep(pause)
-            try:
-                await self.reconcile()
-            except Exception:
-                _log.warning("the scan for missing terminal events failed; retrying in %.1f s", pause, exc_info=True)
+
+        def failed() -> None:
+            _log.warning("the scan for missing terminal events failed; retrying in %.1f s", pause, exc_info=True)
+
+        await repeat(self.reconcile, pause, self._runtime.clock, failed=failed)
 
     async def reconcile(self) -> int:
         """Publish the terminal events that were missing at the last scan and still are. Return their number."""
