@@ -1,21 +1,19 @@
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import pytest
 
-from runstead.cli.servers.ports import free_port
 from runstead.infra.cache.memory import MemoryCache, MemoryCacheLimits
 from runstead.infra.cache.redis import RedisCache
-from runstead.infra.engines.redis import RedisConnections, open_redis
+from runstead.infra.engines.redis import open_redis
 from runstead.infra.engines.redis_errors import RedisFull
 from runstead.resources.cache import MAX_TTL
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.cache import CacheConformance
-from tests.servers.redis_streams import a_prefix, age
-from tests.servers.valkey import own_valkey, valkey_url
+from tests.infra.stream_suites import RedisCacheSuite
+from tests.servers.redis_streams import a_prefix
+from tests.servers.valkey import own_valkey
 
 
 class TestMemoryCache(CacheConformance):
@@ -28,51 +26,19 @@ class TestMemoryCache(CacheConformance):
         await self._clock.advance(seconds)
 
 
-class RedisCacheConformance(CacheConformance):
-    """The suite on a server whose URL is ``url``."""
+class TestRedisCache(RedisCacheSuite):
+    pass
 
+
+class TestRedisClusterCache(RedisCacheSuite):
     @pytest.fixture
-    async def cache(self, url: str) -> AsyncIterator[RedisCache]:
-        self._prefix = a_prefix()
-        async with open_redis(url) as connections:
-            self._connections: RedisConnections = connections
-            yield RedisCache(connections, self._prefix)
-
-    async def let_pass(self, seconds: float) -> None:
-        await age(self._connections, self._prefix, seconds)
+    def url(self, redis_cluster_url: str) -> str:
+        return redis_cluster_url
 
 
-@pytest.fixture(scope="module")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with valkey_url(tmp_path_factory.mktemp("valkey")) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    bus = str(free_port())
-    with own_valkey(tmp_path_factory.mktemp("cluster"), cluster_enabled="yes", cluster_port=bus) as server:
-        server.ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-        while "cluster_state:ok" not in server.ask("CLUSTER", "INFO"):
-            time.sleep(0.05)
-        yield server.url
-
-
-class TestRedisCache(RedisCacheConformance):
-    @pytest.fixture
-    def url(self, server_url: str) -> str:
-        return server_url
-
-
-class TestRedisClusterCache(RedisCacheConformance):
-    @pytest.fixture
-    def url(self, cluster_url: str) -> str:
-        return cluster_url
-
-
-async def test_processes_of_a_deployment_share_a_cache_and_deployments_do_not(server_url: str) -> None:
+async def test_processes_of_a_deployment_share_a_cache_and_deployments_do_not(redis_url: str) -> None:
     ours, others = a_prefix(), a_prefix()
-    async with open_redis(server_url) as one, open_redis(server_url) as another:
+    async with open_redis(redis_url) as one, open_redis(redis_url) as another:
         await RedisCache(one, ours).set("key", b"1", MAX_TTL)
         assert await RedisCache(another, ours).get("key") == b"1"
         assert await RedisCache(another, others).get("key") is None

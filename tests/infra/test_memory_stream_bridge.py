@@ -21,29 +21,11 @@ from runstead.runtime.stream_bridge import (
     StreamStatus,
 )
 from runstead.testing.clock import ManualClock, turn
-from runstead.testing.conformance.stream_bridge import StreamBridgeConformance
+from tests.infra.stream_suites import MemoryStreamSuite
 
 
-class TestMemoryStreamBridge(StreamBridgeConformance):
-    @pytest.fixture(autouse=True)
-    def clock(self) -> ManualClock:
-        self._clock = ManualClock()
-        return self._clock
-
-    @pytest.fixture
-    async def bridge(self, clock: ManualClock) -> AsyncIterator[MemoryStreamBridge]:
-        settings = MemoryStreamSettings(
-            window_events=self.window_events,
-            window_bytes=self.window_bytes,
-            retention=self.retention,
-            awaiting_retention=self.awaiting_retention,
-            max_streams=self.max_streams,
-        )
-        async with MemoryStreamBridge.running(settings, clock) as bridge:
-            yield bridge
-
-    async def let_pass(self, seconds: float) -> None:
-        await self._clock.advance(seconds)
+class TestMemoryStreamBridge(MemoryStreamSuite):
+    pass
 
 
 RUN = "run-1"

@@ -31,44 +31,21 @@ from runstead.runtime.stream_bridge import (
     StreamSubscription,
 )
 from runstead.testing.clock import ManualClock, turn
-from runstead.testing.conformance.stream_bridge import StreamBridgeConformance
 from runstead.testing.conformance.stream_reading import ids_of, read, read_to_end
+from tests.infra.stream_suites import MemoryStreamSuite
 
 T = TypeVar("T")
 RUN = "run-1"
 MIB = 1024 * 1024
 
 
-class _Spilling(StreamBridgeConformance):
-    memory_bytes = 1
-
-    @pytest.fixture(autouse=True)
-    def clock(self) -> ManualClock:
-        self._clock = ManualClock()
-        return self._clock
-
-    @pytest.fixture
-    async def bridge(self, clock: ManualClock, tmp_path: Path) -> AsyncIterator[MemoryStreamBridge]:
-        settings = MemoryStreamSettings(
-            window_events=self.window_events,
-            window_bytes=self.window_bytes,
-            retention=self.retention,
-            awaiting_retention=self.awaiting_retention,
-            max_streams=self.max_streams,
-        )
-        spill = SpillSettings(memory_bytes=self.memory_bytes, spool=Spool(tmp_path / "streams"))
-        async with MemoryStreamBridge.running(settings, clock, spill) as bridge:
-            yield bridge
-
-    async def let_pass(self, seconds: float) -> None:
-        await self._clock.advance(seconds)
-
-
-class TestEverythingIsSpilled(_Spilling):
+class TestEverythingIsSpilled(MemoryStreamSuite):
     """Each event is written to a file immediately."""
 
+    memory_bytes = 1
 
-class TestSomeIsSpilled(_Spilling):
+
+class TestSomeIsSpilled(MemoryStreamSuite):
     """A few events are in memory, the others in files."""
 
     memory_bytes = 2_500

@@ -16,7 +16,7 @@ from runstead.infra.storage.postgres import open_postgres_storage
 
 from .postgres import a_schema
 from .sqlite import current_data
-from .valkey import valkey_url
+from .valkey import valkey_cluster_url, valkey_url
 
 PROFILES: Final = ("embedded", "scaled")
 
@@ -25,6 +25,13 @@ PROFILES: Final = ("embedded", "scaled")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a Redis or Valkey in which tests may create keys."""
     with valkey_url(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Valkey cluster in which tests may create keys."""
+    with valkey_cluster_url(tmp_path_factory.mktemp("cluster")) as url:
         yield url
 
 

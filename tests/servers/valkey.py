@@ -6,12 +6,14 @@ Never one from the PATH: its version is unknown. Without any, tests skip loudly,
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from runstead.cli.servers.ports import free_port
 from runstead.cli.servers.valkey import ValkeyServer, wheel_binary
 
 URL_VARIABLE = "RUNSTEAD_TEST_REDIS_URL"
@@ -24,6 +26,16 @@ def valkey_url(folder: Path) -> Iterator[str]:
         yield url
         return
     with own_valkey(folder) as server:
+        yield server.url
+
+
+@contextmanager
+def valkey_cluster_url(folder: Path) -> Iterator[str]:
+    """The URL of a cluster of one node: every command with keys of two slots is refused there."""
+    with own_valkey(folder, cluster_enabled="yes", cluster_port=str(free_port())) as server:
+        server.ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        while "cluster_state:ok" not in server.ask("CLUSTER", "INFO"):
+            time.sleep(0.05)
         yield server.url
 
 

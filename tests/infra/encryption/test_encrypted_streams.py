@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from runstead.infra.cache.redis import RedisCache
 from runstead.infra.encryption.cipher import CannotDecrypt
 from runstead.infra.encryption.keyring import Keyring
-from runstead.infra.engines.redis import RedisConnections, open_redis
+from runstead.infra.engines.redis import open_redis
 from runstead.infra.run_events.jsonl import JsonlRunEventStore
 from runstead.infra.run_events.rewriting import event_file_keys, rewrite_event_files
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
@@ -21,67 +21,22 @@ from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisSt
 from runstead.runtime.actor_context import acting
 from runstead.runtime.stream_bridge import StreamEvent, StreamNotFound, StreamSubscription
 from runstead.testing.clock import ManualClock
-from runstead.testing.conformance.cache import CacheConformance
 from runstead.testing.conformance.event_store import ALICE, THREAD, RunEventStoreConformance, an_event
-from runstead.testing.conformance.stream_bridge import StreamBridgeConformance
-from tests.servers.redis_streams import a_prefix, age, everything_in, let_pass
-from tests.servers.valkey import valkey_url
+from tests.infra.stream_suites import MemoryStreamSuite, RedisCacheSuite, RedisStreamSuite
+from tests.servers.redis_streams import a_prefix, everything_in
 
 OLD, NEW = b"o" * 32, b"n" * 32
 SECRET = b'{"said":"canary-in-a-stream"}'
-UNOWNED = 1_200.0
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with valkey_url(tmp_path_factory.mktemp("valkey")) as url:
-        yield url
+class TestEncryptedRedisStreams(RedisStreamSuite):
+    cipher = Keyring([NEW])
 
 
-class TestEncryptedRedisStreams(StreamBridgeConformance):
-    @pytest.fixture
-    async def bridge(self, url: str) -> AsyncIterator[RedisStreamBridge]:
-        self._clock, self._prefix = ManualClock(), a_prefix()
-        settings = RedisStreamSettings(
-            window_events=self.window_events,
-            window_bytes=self.window_bytes,
-            retention=self.retention,
-            awaiting_retention=self.awaiting_retention,
-            unowned_retention=UNOWNED,
-            max_streams=self.max_streams,
-            prefix=self._prefix,
-        )
-        async with (
-            open_redis(url) as connections,
-            RedisStreamBridge.running(connections, settings, self._clock, Keyring([NEW])) as bridge,
-        ):
-            self._connections: RedisConnections = connections
-            yield bridge
-
-    async def let_pass(self, seconds: float) -> None:
-        await let_pass(self._clock, self._connections, self._prefix, seconds, UNOWNED / 3)
-
-
-class TestEncryptedFiles(StreamBridgeConformance):
+class TestEncryptedFiles(MemoryStreamSuite):
     """Each event is written to a file immediately."""
 
-    @pytest.fixture
-    async def bridge(self, tmp_path: Path) -> AsyncIterator[MemoryStreamBridge]:
-        self._clock = ManualClock()
-        settings = MemoryStreamSettings(
-            window_events=self.window_events,
-            window_bytes=self.window_bytes,
-            retention=self.retention,
-            awaiting_retention=self.awaiting_retention,
-            max_streams=self.max_streams,
-        )
-        spool = Spool(tmp_path / "streams", cipher=Keyring([NEW]))
-        spill = SpillSettings(memory_bytes=1, spool=spool)
-        async with MemoryStreamBridge.running(settings, self._clock, spill) as bridge:
-            yield bridge
-
-    async def let_pass(self, seconds: float) -> None:
-        await self._clock.advance(seconds)
+    memory_bytes, cipher = 1, Keyring([NEW])
 
 
 async def said(bridge: RedisStreamBridge | MemoryStreamBridge, run_id: str) -> list[bytes]:
@@ -107,10 +62,10 @@ async def publish(bridge: RedisStreamBridge | MemoryStreamBridge, run_id: str = 
     await bridge.publish_terminal(run_id, "error", SECRET)
 
 
-async def test_redis_contains_no_unencrypted_frame(url: str) -> None:
+async def test_redis_contains_no_unencrypted_frame(redis_url: str) -> None:
     prefix = a_prefix()
     async with (
-        open_redis(url) as connections,
+        open_redis(redis_url) as connections,
         RedisStreamBridge.running(connections, RedisStreamSettings(prefix=prefix), cipher=Keyring([NEW])) as bridge,
     ):
         await publish(bridge)
@@ -121,9 +76,9 @@ async def test_redis_contains_no_unencrypted_frame(url: str) -> None:
     assert b"canary" not in stored
 
 
-async def test_frames_of_an_old_key_are_read_and_of_a_missing_key_end_the_stream(url: str) -> None:
+async def test_frames_of_an_old_key_are_read_and_of_a_missing_key_end_the_stream(redis_url: str) -> None:
     settings = RedisStreamSettings(prefix=a_prefix())
-    async with open_redis(url) as connections:
+    async with open_redis(redis_url) as connections:
         async with RedisStreamBridge.running(connections, settings, cipher=Keyring([OLD])) as before:
             await publish(before)
         async with RedisStreamBridge.running(connections, settings, cipher=Keyring([NEW, OLD])) as rotated:
@@ -135,10 +90,10 @@ async def test_frames_of_an_old_key_are_read_and_of_a_missing_key_end_the_stream
                 await said(after, "r-1")
 
 
-async def test_undecryptable_live_stream_does_not_delay_another(url: str) -> None:
+async def test_undecryptable_live_stream_does_not_delay_another(redis_url: str) -> None:
     settings = RedisStreamSettings(prefix=a_prefix())
     async with (
-        open_redis(url) as connections,
+        open_redis(redis_url) as connections,
         RedisStreamBridge.running(connections, settings, cipher=Keyring([OLD])) as old,
         RedisStreamBridge.running(connections, settings, cipher=Keyring([NEW])) as new,
     ):
@@ -205,21 +160,13 @@ async def test_event_files_are_rewritten_with_the_first_key(tmp_path: Path) -> N
     assert mode == 0o600
 
 
-class TestEncryptedCache(CacheConformance):
-    @pytest.fixture
-    async def cache(self, url: str) -> AsyncIterator[RedisCache]:
-        self._prefix = a_prefix()
-        async with open_redis(url) as connections:
-            self._connections: RedisConnections = connections
-            yield RedisCache(connections, self._prefix, Keyring([NEW]))
-
-    async def let_pass(self, seconds: float) -> None:
-        await age(self._connections, self._prefix, seconds)
+class TestEncryptedCache(RedisCacheSuite):
+    cipher = Keyring([NEW])
 
 
-async def test_cache_encrypts_keys_and_values_and_drops_those_of_a_missing_key(url: str) -> None:
+async def test_cache_encrypts_keys_and_values_and_drops_those_of_a_missing_key(redis_url: str) -> None:
     prefix = a_prefix()
-    async with open_redis(url) as connections:
+    async with open_redis(redis_url) as connections:
         cache = RedisCache(connections, prefix, Keyring([OLD]))
         await cache.set("canary key", SECRET, timedelta(seconds=60))
         assert b"canary" not in await everything_in(connections, prefix)
