@@ -12,6 +12,7 @@ from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQueryStore
+from runstead.infra.storage.run_usage import SqlRunUsageStore
 from runstead.infra.storage.schema import runs
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.runtime.actor_context import acting
@@ -47,6 +48,7 @@ def storage(database: Database, queue: Queue) -> RunStorage:
         delete=SqlRunDeleteStore(database, clock, bell, queue),
         leases=SqlRunLeaseStore(database, clock, bell, queue),
         threads=SqlThreadStore(database, clock),
+        usage=SqlRunUsageStore(database),
         clock=clock,
         bell=bell,
     )

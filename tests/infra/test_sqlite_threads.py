@@ -12,6 +12,7 @@ from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQueryStore
+from runstead.infra.storage.run_usage import SqlRunUsageStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.threads import SqlThreadStore
@@ -41,6 +42,7 @@ def storage_over(database: SqliteDatabase, *, default_ttl: ThreadTtl | None = No
         delete=SqlRunDeleteStore(database, clock, bell),
         leases=SqlRunLeaseStore(database, clock, bell),
         threads=SqlThreadStore(database, clock, default_ttl=default_ttl),
+        usage=SqlRunUsageStore(database),
         clock=clock,
         bell=bell,
     )

@@ -6,6 +6,7 @@ from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQueryStore
+from runstead.infra.storage.run_usage import SqlRunUsageStore
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.run_storage import EnqueueRecorder, RunStorage
@@ -19,6 +20,7 @@ def stores_over(database: Database, *, by_turns: bool = False) -> RunStorage:
         delete=SqlRunDeleteStore(database, clock, bell),
         leases=SqlRunLeaseStore(database, clock, bell, by_turns=by_turns),
         threads=SqlThreadStore(database, clock),
+        usage=SqlRunUsageStore(database),
         clock=clock,
         bell=bell,
     )

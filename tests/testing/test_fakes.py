@@ -17,6 +17,7 @@ from runstead.testing.fakes import (
     InMemoryLeaseStore,
     InMemoryRunEventStore,
     InMemoryRunStore,
+    InMemoryRunUsageStore,
     InMemoryTables,
     InMemoryThreadStore,
 )
@@ -33,6 +34,7 @@ def in_memory(*, by_turns: bool = False) -> RunStorage:
         delete=runs,
         leases=InMemoryLeaseStore(tables, bell, by_turns=by_turns),
         threads=InMemoryThreadStore(tables),
+        usage=InMemoryRunUsageStore(tables),
         clock=clock,
         bell=bell,
     )

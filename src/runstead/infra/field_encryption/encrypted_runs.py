@@ -28,7 +28,9 @@ from runstead.runtime.runs.store import (
 )
 from runstead.runtime.runs.types import (
     Lease,
+    ModelUsage,
     Outcome,
+    RunCompletionData,
     RunFilter,
     RunId,
     RunRecord,
@@ -148,6 +150,12 @@ class EncryptedRunLeaseStore:
     async def begin(self, lease: Lease, base_checkpoint_id: str | None) -> Lease:
         return await self._inner.begin(lease, base_checkpoint_id)
 
+    async def record_usage(self, lease: Lease, completion: RunCompletionData, usage: Sequence[ModelUsage]) -> None:
+        """Write what the run came to so far; see the port. Its texts are only written, encrypted, when it ends."""
+        if self._cipher.encrypts_json:
+            completion = replace(completion, last_ai_message=None, first_human_message=None)
+        await self._inner.record_usage(lease, completion, usage)
+
     async def settle(self, lease: Lease, outcome: Outcome) -> Settled:
         """Settle a run; see the port.
 
@@ -175,9 +183,9 @@ class EncryptedRunLeaseStore:
 
     async def _title(self, thread_id: ThreadId, outcome: Outcome) -> str | None:
         title, values = outcome.title, outcome.thread.values
-        if title is None and values is not None and b'"title"' in values:
+        if values is not None and b'"title"' in values:
             thread = await self._threads.get(thread_id)
-            title = changed_title(None if thread is None else thread.values, values)
+            title = changed_title(None if thread is None else thread.values, values) or title
         return title[:TITLE_LENGTH] if title else None
 
     async def release(self, lease: Lease) -> None:

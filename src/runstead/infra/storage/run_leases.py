@@ -13,7 +13,17 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.exceptions import LeaseLost, RollbackRequested
 from runstead.runtime.runs.store import Recovery, Settled, StopRequest
-from runstead.runtime.runs.types import Lease, Outcome, RunId, RunRecord, RunStatus, StopReason, WorkerId
+from runstead.runtime.runs.types import (
+    Lease,
+    ModelUsage,
+    Outcome,
+    RunCompletionData,
+    RunId,
+    RunRecord,
+    RunStatus,
+    StopReason,
+    WorkerId,
+)
 
 from . import json_text
 from .database import Database, EnqueueHook, no_enqueue
@@ -24,6 +34,7 @@ from .run_predicates import IS_HEAD, NOW, WAITS
 from .run_recovery import abandon_all, ended, lapsed, recover, release_all, retry
 from .run_rows import PROGRESS, RECORD, completion_text, ended_actor, to_progress, to_record
 from .run_stop import stop
+from .run_usage import write_usage
 from .schema import runs, threads
 from .thread_status import apply_outcome, derive_status, mark_busy, restore_graph_metadata, status_of
 from .webhook_outbox import enqueue_delivery
@@ -84,6 +95,9 @@ _SETTLE: Final = Prepared(
         actor=func.coalesce(bindparam("the_actor", type_=runs.c.actor.type), runs.c.actor),
     )
     .returning(*PROGRESS)
+)
+_USE: Final = Prepared(
+    update(runs).where(_HELD_BY).values(completion=bindparam("the_completion")).returning(runs.c.run_id)
 )
 _RELEASE: Final = Prepared(
     update(runs)
@@ -153,6 +167,16 @@ class SqlRunLeaseStore:
             return _again(lease, _BEGIN.first(connection, values))
 
         return await self._database.write(work)
+
+    async def record_usage(self, lease: Lease, completion: RunCompletionData, usage: Sequence[ModelUsage]) -> None:
+        def work(connection: Connection) -> None:
+            values = {**_holder(lease), "the_completion": completion_text(completion)}
+            if _USE.first(connection, values) is None:
+                raise LeaseLost(lease.run_id, lease.attempt)
+            write_usage(connection, lease.run, lease.attempt, usage, self._clock.now())
+
+        # Like events: the end of the run is durable before it is reported, and makes earlier writes durable too.
+        await self._database.write(work, durable=False)
 
     async def settle(self, lease: Lease, outcome: Outcome) -> Settled:
         def work(connection: Connection) -> Settled:
@@ -266,6 +290,7 @@ def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetim
         record = _settled_before(connection, lease, outcome)
         return Settled(record, status_of(connection, lease.thread_id) or outcome.thread.status)
     record = dataclasses.replace(lease.run, **to_progress(row))
+    write_usage(connection, lease.run, lease.attempt, outcome.usage, now)
     enqueue_delivery(connection, record, now, outcome)
     record = dataclasses.replace(record, actor=record.actor.with_kept_claims())
     if outcome.rolled_back:

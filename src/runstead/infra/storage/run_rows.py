@@ -29,8 +29,6 @@ _SPEC_FIELDS: Final = tuple(
     field.name for field in dataclasses.fields(RunSpec) if field.name not in NOT_STORED | {"metadata"}
 )
 
-_COMPLETION_FIELDS: Final = tuple(field.name for field in dataclasses.fields(RunCompletionData))
-
 PROGRESS: Final = (
     runs.c.status,
     runs.c.updated_at,
@@ -114,7 +112,7 @@ def to_progress(row: Sequence[Any]) -> JsonObject:
         "base_checkpoint_id": row[8],
         "final_checkpoint_id": row[9],
         "failure": None if failure is None else RunFailure.from_json(json_text.load(failure)),
-        "completion": None if completion is None else RunCompletionData(**json_text.load(completion)),
+        "completion": None if completion is None else RunCompletionData.from_json(json_text.load(completion)),
         "dead_letter": bool(row[12]),
     }
 
@@ -166,8 +164,7 @@ def ended_actor(actor: ActorContext) -> str | None:
 
 def completion_text(completion: RunCompletionData) -> str:
     """Return the stored form of a run's usage and messages."""
-    fields = {name: value for name in _COMPLETION_FIELDS if (value := getattr(completion, name)) is not None}
-    return json_text.dump(fields)
+    return json_text.dump({name: value for name, value in completion.to_json().items() if value not in (None, [])})
 
 
 def _to_spec(text: str, metadata: str) -> RunSpec:

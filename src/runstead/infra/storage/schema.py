@@ -168,6 +168,32 @@ run_events: Final = Table(
 Index("ix_run_events_run", run_events.c.thread_id, run_events.c.run_id, run_events.c.seq)
 Index("ix_run_events_category", run_events.c.thread_id, run_events.c.category, run_events.c.seq)
 
+# What each attempt of a run used, by model and group of callers. A row outlives its run. ``day`` is the UTC date of the
+# attempt's first write; ``provider`` is empty if it is not known.
+run_usage: Final = Table(
+    "run_usage",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("model", Text, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("caller", Text, primary_key=True),
+    Column("thread_id", Text, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("day", Text, nullable=False),
+    Column("calls", Counter, nullable=False),
+    Column("input_tokens", Counter, nullable=False),
+    Column("output_tokens", Counter, nullable=False),
+    Column("total_tokens", Counter, nullable=False),
+    Column("cache_read_tokens", Counter, nullable=False),
+    Column("cache_write_tokens", Counter, nullable=False),
+    Column("reasoning_tokens", Counter, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_run_usage_thread", run_usage.c.thread_id)
+Index("ix_run_usage_owner", run_usage.c.tenant_id, run_usage.c.user_id, run_usage.c.day)
+
 assistants: Final = Table(
     "assistants",
     metadata,

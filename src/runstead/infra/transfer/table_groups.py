@@ -61,6 +61,7 @@ TABLE_GROUPS: Final = (
             tables.feedback,
         ),
     ),
+    TableGroup("run_usage", ("run_id",), (tables.run_usage,)),
     TableGroup("idempotency_keys", ("tenant_id", "user_id", "key"), (tables.idempotency_keys,)),
     TableGroup("webhook_deliveries", ("delivery_id",), (tables.webhook_deliveries, tables.webhook_attempts)),
     TableGroup("crons", ("cron_id",), (tables.crons,)),

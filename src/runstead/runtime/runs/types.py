@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -277,8 +277,44 @@ class RunFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelUsage:
+    """Usage of one model by one group of callers: ``lead_agent``, ``subagent`` or ``middleware``.
+
+    ``input_tokens`` include those that the provider read from its cache or wrote to it, ``output_tokens`` those of
+    reasoning.
+    """
+
+    model: str
+    provider: str | None
+    caller: str
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def key(self) -> tuple[str, str | None, str]:
+        """The model and the caller: what two usages must agree in to be added."""
+        return self.model, self.provider, self.caller
+
+    def plus(self, other: ModelUsage) -> ModelUsage:
+        """Return the sum of two usages of the same key."""
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in USAGE_COUNTS})
+
+
+USAGE_COUNTS: Final = tuple(one.name for one in fields(ModelUsage) if one.type == "int")
+"""The fields of a ModelUsage that are counts."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunCompletionData:
-    """Totals of one attempt, over all its models and tools, and its first and last message."""
+    """Totals of a run over all its models, tools and attempts, and its first and last message.
+
+    ``models`` has the same tokens by model and caller.
+    """
 
     total_input_tokens: int = 0
     total_output_tokens: int = 0
@@ -290,9 +326,52 @@ class RunCompletionData:
     message_count: int = 0
     last_ai_message: str | None = None
     first_human_message: str | None = None
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    models: tuple[ModelUsage, ...] = ()
 
-    def to_json(self) -> JsonObject:
-        return asdict(self)
+    def plus(
+        self,
+        usage: Iterable[ModelUsage],
+        messages: int = 0,
+        *,
+        last_ai_message: str | None = None,
+        first_human_message: str | None = None,
+    ) -> RunCompletionData:
+        """Return the sum with what a later attempt used and said."""
+        added, models = tuple(usage), {one.key: one for one in self.models}
+        for one in added:
+            models[one.key] = models[one.key].plus(one) if one.key in models else one
+
+        def of(caller: str) -> int:
+            return sum(one.total_tokens for one in added if one.caller == caller)
+
+        return RunCompletionData(
+            total_input_tokens=self.total_input_tokens + sum(one.input_tokens for one in added),
+            total_output_tokens=self.total_output_tokens + sum(one.output_tokens for one in added),
+            total_tokens=self.total_tokens + sum(one.total_tokens for one in added),
+            llm_call_count=self.llm_call_count + sum(one.calls for one in added),
+            lead_agent_tokens=self.lead_agent_tokens + of("lead_agent"),
+            subagent_tokens=self.subagent_tokens + of("subagent"),
+            middleware_tokens=self.middleware_tokens + of("middleware"),
+            message_count=self.message_count + messages,
+            last_ai_message=last_ai_message or self.last_ai_message,
+            first_human_message=self.first_human_message or first_human_message,
+            cache_read_tokens=self.cache_read_tokens + sum(one.cache_read_tokens for one in added),
+            cache_write_tokens=self.cache_write_tokens + sum(one.cache_write_tokens for one in added),
+            reasoning_tokens=self.reasoning_tokens + sum(one.reasoning_tokens for one in added),
+            models=tuple(models.values()),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the data as JSON values; `from_json` restores it."""
+        return {**asdict(self), "models": [asdict(one) for one in self.models]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> RunCompletionData:
+        """Restore what `to_json` made."""
+        return cls(**{**value, "models": tuple(ModelUsage(**one) for one in value.get("models") or ())})
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,14 +459,16 @@ class ThreadOutcome:
 class Outcome:
     """Outcome of a run, which `RunLeaseStore.settle` writes.
 
-    ``output`` is the run's last values as JSON; it is passed to waiters and not stored. ``undone`` means that the run's
-    checkpoints were rolled back: its row is deleted instead of marked as ended.
+    ``completion`` covers all attempts, ``usage`` the last one. ``output`` is the run's last values as JSON; it is
+    passed to waiters and not stored. ``undone`` means that the run's checkpoints were rolled back: its row is deleted
+    instead of marked as ended.
     """
 
     status: RunStatus
     thread: ThreadOutcome = field(default_factory=ThreadOutcome)
     failure: RunFailure | None = None
     completion: RunCompletionData = field(default_factory=RunCompletionData)
+    usage: tuple[ModelUsage, ...] = ()
     final_checkpoint_id: str | None = None
     output: bytes | None = None
     rolled_back: bool = False

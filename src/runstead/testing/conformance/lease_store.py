@@ -9,7 +9,8 @@ from .lease_claiming import LeaseClaiming
 from .lease_recovering import LeaseRecovering
 from .lease_settling import LeaseSettling
 from .lease_stopping import LeaseStopping
+from .lease_usage import LeaseUsage
 
 
-class RunLeaseStoreConformance(LeaseClaiming, LeaseSettling, LeaseStopping, LeaseRecovering):
+class RunLeaseStoreConformance(LeaseClaiming, LeaseSettling, LeaseStopping, LeaseRecovering, LeaseUsage):
     """The suite of RunLeaseStore. Subclass it and provide ``storage``."""

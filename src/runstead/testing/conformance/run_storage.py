@@ -31,6 +31,7 @@ from runstead.runtime.runs.store import (
     RunDeleteStore,
     RunLeaseStore,
     RunQueryStore,
+    RunUsageStore,
 )
 from runstead.runtime.runs.types import (
     Lease,
@@ -97,6 +98,7 @@ class RunStorage:
     delete: RunDeleteStore
     leases: RunLeaseStore
     threads: ThreadStore
+    usage: RunUsageStore
     clock: ManualClock
     bell: EnqueueRecorder
     actor: ActorContext = field(default=ALICE)

@@ -16,6 +16,7 @@ from .script import Script, Step
 from .script_execution import AgentFailed
 from .tables import InMemoryTables
 from .threads import InMemoryThreadStore
+from .usage import InMemoryRunUsageStore
 
 __all__ = [
     "AgentEnvironment",
@@ -28,6 +29,7 @@ __all__ = [
     "InMemoryLeaseStore",
     "InMemoryRunEventStore",
     "InMemoryRunStore",
+    "InMemoryRunUsageStore",
     "InMemoryTables",
     "InMemoryThreadStore",
     "RecordingObserver",

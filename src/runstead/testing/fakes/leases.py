@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from runstead.runtime.runs.exceptions import LeaseLost, RollbackRequested, RunNotRetriable, ThreadBusy
 from runstead.runtime.runs.store.lease_store import Recovery, Settled, StopRequest
 from runstead.runtime.runs.types import (
     Lease,
+    ModelUsage,
     Outcome,
+    RunCompletionData,
     RunFailure,
     RunId,
     RunRecord,
@@ -62,6 +65,11 @@ class InMemoryLeaseStore:
         assert row.deadline is not None
         return Lease(record, lease.worker, lease.attempt, row.deadline)
 
+    async def record_usage(self, lease: Lease, completion: RunCompletionData, usage: Sequence[ModelUsage]) -> None:
+        row = self._held(lease)
+        row.record = replace(row.record, completion=completion)
+        self._tables.use(lease, usage)
+
     async def settle(self, lease: Lease, outcome: Outcome) -> Settled:
         tables = self._tables
         settled = self._settled_before(lease)
@@ -80,6 +88,7 @@ class InMemoryLeaseStore:
             ended_at=tables.clock.now(),
             actor=row.record.actor.with_kept_claims(),
         )
+        tables.use(lease, outcome.usage)
         row.settled_by = lease.attempt
         row.holder = row.deadline = None
         if outcome.rolled_back:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from itertools import count
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -19,6 +19,8 @@ from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.metadata_filter import matches_metadata
 from runstead.runtime.runs.types import (
+    Lease,
+    ModelUsage,
     RunId,
     RunRecord,
     RunStatus,
@@ -80,6 +82,8 @@ class InMemoryTables:
     threads: dict[ThreadId, ThreadRow] = field(default_factory=dict)
     idempotency: dict[tuple[str, str, str], tuple[str, RunId]] = field(default_factory=dict)
     """By tenant, user and key: the fingerprint of a request, and the run that it created."""
+    usage: dict[tuple[Any, ...], tuple[RunRecord, date, ModelUsage]] = field(default_factory=dict)
+    """By run, attempt, model, provider and caller; outlives its run."""
     undone: dict[RunId, tuple[int, RunRecord]] = field(default_factory=dict)
     """The final records of undone runs with their attempt: their rows are gone, but settling must be idempotent."""
     _moves: list[tuple[RunRecord | None, RunRecord | None]] | None = None
@@ -169,6 +173,13 @@ class InMemoryTables:
         self._tell(before, row.record)
         return row.record
 
+    def use(self, lease: Lease, usage: Sequence[ModelUsage]) -> None:
+        """Write the usage of an attempt so far."""
+        for one in usage:
+            key = (lease.run_id, lease.attempt, *one.key)
+            day = self.usage[key][1] if key in self.usage else self.clock.now().date()
+            self.usage[key] = (lease.run, day, one)
+
     def _tell(self, before: RunRecord | None, after: RunRecord | None) -> None:
         if self._moves is None:
             self.watch(before, after)
@@ -205,7 +216,7 @@ class InMemoryTables:
             return
         now = self.clock.now()
         row.resting = after.status
-        title = title or changed_title(row.record.values, after.values)
+        title = changed_title(row.record.values, after.values) or title
         row.record = replace(
             row.record,
             values=row.record.values if after.values is None else after.values,

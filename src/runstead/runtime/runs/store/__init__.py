@@ -7,6 +7,7 @@ from .event_store import RunEvent, RunEventCategory, RunEventStore, StoredRunEve
 from .lease_store import Recovery, RunLeaseStore, Settled, StopRequest
 from .query_store import RunQueryStore
 from .thread_priorities import ThreadPriorityStore, ThreadScheduling
+from .usage_store import DailyUsage, RunUsageStore, ThreadUsage
 
 __all__ = [
     "Admission",
@@ -14,6 +15,7 @@ __all__ = [
     "ChannelBytes",
     "CheckpointBytes",
     "CreatedRun",
+    "DailyUsage",
     "Decide",
     "FenceableSaver",
     "FenceableStore",
@@ -27,9 +29,11 @@ __all__ = [
     "RunEventStore",
     "RunLeaseStore",
     "RunQueryStore",
+    "RunUsageStore",
     "Settled",
     "StopRequest",
     "StoredRunEvent",
     "ThreadPriorityStore",
     "ThreadScheduling",
+    "ThreadUsage",
 ]

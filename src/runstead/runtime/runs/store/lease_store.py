@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
-from ..types import Lease, Outcome, RunId, RunRecord, StopReason, ThreadStatus, WorkerId
+from ..types import (
+    Lease,
+    ModelUsage,
+    Outcome,
+    RunCompletionData,
+    RunId,
+    RunRecord,
+    StopReason,
+    ThreadStatus,
+    WorkerId,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +84,22 @@ class RunLeaseStore(Protocol):
         checkpoint; later attempts keep these. Raises LeaseLost."""
         ...
 
+    async def record_usage(self, lease: Lease, completion: RunCompletionData, usage: Sequence[ModelUsage]) -> None:
+        """Write what the run came to so far, and the usage of this attempt, which `RunUsageStore` reads.
+
+        Each call has the whole usage of the attempt, and replaces what an earlier one wrote. Raises LeaseLost.
+        """
+        ...
+
     async def settle(self, lease: Lease, outcome: Outcome) -> Settled:
         """Write the run's outcome and its thread's status, values and interrupts in one transaction. Idempotent.
 
         The thread's next pending run becomes its head in the same transaction; the thread stays ``busy`` while a due
         run waits. The row of a rolled-back run is deleted, and the thread's metadata get the graph and assistant of the
-        run before it; a temporary thread is deleted. ``outcome.title`` becomes ``metadata.title``. Raises LeaseLost if
-        another worker has claimed the run since. Raises RollbackRequested if a stop that rolls back was requested and
-        the outcome is not rolled back: its caller was promised that nothing remains.
+        run before it; a temporary thread is deleted. ``outcome.usage`` is kept in any case. ``outcome.title`` becomes
+        ``metadata.title``, unless the values have a new one. Raises LeaseLost if another worker has claimed the run
+        since. Raises RollbackRequested if a stop that rolls back was requested and the outcome is not rolled back: its
+        caller was promised that nothing remains.
         """
         ...
 
