@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.errors import GraphInterrupt
 
 from runstead.runtime.runs.callbacks.builder import RunCallbacks
-from runstead.runtime.runs.callbacks.tokens import RunTokenCallback, caller_of
+from runstead.runtime.runs.callbacks.tokens import RunTokenCallback
 
 
 def said(text: str, total: int = 3, **more: Any) -> LLMResult:
@@ -29,12 +29,6 @@ def call(tokens: RunTokenCallback, result: LLMResult, *tags: str, call_id: UUID 
 
 def callbacks() -> RunCallbacks:
     return RunCallbacks.build("run", "thread", lambda: datetime(2026, 1, 1, tzinfo=UTC))
-
-
-def test_caller_is_the_first_tag_that_names_one() -> None:
-    assert caller_of(["seq:step:1", "subagent:search", "lead_agent"]) == "subagent:search"
-    assert caller_of(["middleware:title"]) == "middleware:title"
-    assert caller_of(None) == caller_of(["other"]) == "lead_agent"
 
 
 def test_tokens_are_split_by_caller() -> None:
@@ -124,8 +118,9 @@ def test_events_of_models_tools_and_messages_are_in_order() -> None:
         "custom",
         "run_end",
     ]
-    assert taken[1].metadata == {"caller": "subagent:a"}
+    assert taken[1].metadata == {"attempt": 1, "caller": "subagent:a"}
     assert taken[4].content["input"] == {"a": None}
+    assert taken[3].category == "trace"
     assert {event.category for event in taken} == {"lifecycle", "trace", "message"}
     assert events.take() == []
 

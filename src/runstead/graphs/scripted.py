@@ -39,6 +39,7 @@ class ScriptedChatModel(BaseChatModel):
 
     script: Script
     delay: float = 0.0
+    model_name: str = "scripted"
 
     @property
     def _llm_type(self) -> str:

@@ -107,7 +107,8 @@ def apply_outcome(
     """Write the result of a run or of a state update. Return the status after that; None if the thread is deleted."""
     more = after.described
     if more is None:
-        title = _new_title(connection, thread_id, after.values) if title is None else title
+        # What the graph itself writes counts more than what a model said.
+        title = _new_title(connection, thread_id, after.values) or title
         more = {"title": title[:TITLE_LENGTH]} if title else {}
     values = {
         "the_thread": thread_id,

@@ -1,4 +1,4 @@
-"""Callbacks of one attempt, and the data that they collected."""
+"""Creates the callbacks of one attempt, and gathers what they collected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 
 from ..error_redaction import REDACTING, ErrorRedactor
-from ..types import RunCompletionData, RunId, ThreadId
+from ..types import ModelUsage, RunCompletionData, RunId, ThreadId
+from .callers import Attribution
 from .events import RunEventCallback
 from .title import RunTitleCallback
 from .tokens import RunTokenCallback
@@ -26,21 +27,39 @@ class RunCallbacks:
 
     @classmethod
     def build(
-        cls, run_id: RunId, thread_id: ThreadId, now: Callable[[], datetime], texts: ErrorRedactor = REDACTING
+        cls,
+        run_id: RunId,
+        thread_id: ThreadId,
+        now: Callable[[], datetime],
+        texts: ErrorRedactor = REDACTING,
+        *,
+        attempt: int = 1,
+        before: RunCompletionData | None = None,
     ) -> RunCallbacks:
-        return cls(RunEventCallback(run_id, thread_id, now, texts), RunTokenCallback(), RunTitleCallback())
+        """Create the callbacks of an attempt. ``before`` is what the run's earlier attempts came to."""
+        # One for all three: what counts as the lead's is also what is said in the conversation.
+        attribution = Attribution()
+        return cls(
+            RunEventCallback(run_id, thread_id, now, texts, attribution=attribution, attempt=attempt),
+            RunTokenCallback(attribution, before),
+            RunTitleCallback(attribution),
+        )
 
     def handlers(self) -> list[BaseCallbackHandler]:
-        """Return the handlers for LangChain's ``callbacks``."""
+        """For LangChain's ``callbacks``."""
         return [self.events, self.tokens, self.titles]
 
     def saw_input(self, messages: Sequence[BaseMessage]) -> None:
-        """Record the run's input messages, for which the graph itself emits no event."""
+        """Record the messages that the run was given, which no callback reports."""
         self.events.saw_input(messages)
         self.tokens.saw_input(messages)
 
     def completion_data(self) -> RunCompletionData:
         return self.tokens.completion_data()
+
+    def usage(self) -> tuple[ModelUsage, ...]:
+        """Return the usage of this attempt so far."""
+        return self.tokens.usage()
 
     @property
     def title(self) -> str | None:

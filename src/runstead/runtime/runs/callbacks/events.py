@@ -1,42 +1,88 @@
-"""Recorder of a run's events: lifecycle, traces of models and tools, messages."""
+"""Records what happens inside a run, as run events: lifecycle, traces of models and tools, messages.
+
+The types of events and their fields are listed in docs/run-events.md.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.outputs import LLMResult
 from langgraph.errors import GraphBubbleUp
+from langgraph.types import Command
 
 from runstead.runtime.converters import from_message, text_of
 from runstead.runtime.serialization import jsonable
 
-from ...json_types import JsonObject
 from ..error_redaction import REDACTING, ErrorRedactor
 from ..store.event_store import RunEvent, RunEventCategory
-from ..types import RunId, ThreadId
-from .tokens import caller_of, generated_messages
+from ..types import RunId, StopReason, ThreadId
+from .bounds import bounded
+from .callers import LEAD, Attribution, group_of
+from .tokens import generated_messages
+
+EVENT_TYPES: Final[Mapping[str, RunEventCategory]] = {
+    "run_start": "lifecycle",
+    "run_end": "lifecycle",
+    "run_error": "lifecycle",
+    "run_stopped": "lifecycle",
+    "node_start": "trace",
+    "llm_request": "trace",
+    "llm_response": "trace",
+    "llm_error": "trace",
+    "llm_stopped": "trace",
+    "tool_start": "trace",
+    "tool_end": "trace",
+    "tool_error": "trace",
+    "tool_stopped": "trace",
+    "custom": "trace",
+    "human_message": "message",
+    "ai_message": "message",
+    "ai_tool_call": "message",
+    "tool_result": "message",
+}
+"""All types of events, with their category. A message that is not the lead agent's is a trace."""
+
+
+def _ignore() -> None:
+    return
 
 
 class RunEventCallback(BaseCallbackHandler):
-    """Collector of events, which the executor takes in batches. Called from any thread; events are ordered by
-    arrival."""
+    """Collects events; the executor takes them in batches. Called on any thread, so the order is that of arrival.
+
+    ``on_pending`` is called, on any thread, when there is something to take after there was nothing.
+    """
 
     run_inline = True
 
     def __init__(
-        self, run_id: RunId, thread_id: ThreadId, now: Callable[[], datetime], texts: ErrorRedactor = REDACTING
+        self,
+        run_id: RunId,
+        thread_id: ThreadId,
+        now: Callable[[], datetime],
+        texts: ErrorRedactor = REDACTING,
+        *,
+        attribution: Attribution | None = None,
+        attempt: int = 1,
     ) -> None:
         self._run_id, self._thread_id, self._now, self._texts = run_id, thread_id, now, texts
+        self._attribution, self._attempt = attribution or Attribution(), attempt
         self._lock = threading.Lock()
         self._pending: list[RunEvent] = []
         self._roots: set[UUID] = set()
+        self._callers: dict[UUID, str] = {}
         self._tools: dict[UUID, str] = {}
+        self._stop: StopReason | None = None
+        self._has_ended = False
+        self.on_pending: Callable[[], None] = _ignore
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -48,100 +94,150 @@ class RunEventCallback(BaseCallbackHandler):
         return taken
 
     def put_back(self, events: Sequence[RunEvent]) -> None:
-        """Return events that could not be stored to the front of the queue."""
+        """Keep what could not be stored, before everything newer."""
         with self._lock:
             self._pending = [*events, *self._pending]
 
     def saw_input(self, messages: Sequence[BaseMessage]) -> None:
-        """Record the run's input messages."""
+        """Record the messages that the run was given."""
         for message in messages:
             if message.type == "human":
-                self._record("human_message", "message", from_message(message))
+                self._record("human_message", from_message(message))
+
+    def stopping(self, reason: StopReason) -> None:
+        """Note that the attempt is being stopped: what is cut off from now on has not failed."""
+        self._stop = self._stop or reason
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Record the end of an attempt whose graph did not report one: it was abandoned, or never opened."""
+        if self._has_ended:
+            return
+        if self._roots and self._stop is not None:
+            self._ended("run_stopped", {"reason": self._stop.value})
+        elif error is not None:
+            self._ended("run_error", self._failure(error))
 
     def on_chain_start(
-        self, serialized: object, inputs: object, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: object
+        self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
+        name, metadata = kwargs.get("name"), kwargs.get("metadata") or {}
         if parent_run_id is None:
+            self._attribution.root_started(kwargs.get("tags"), metadata)
             self._roots.add(run_id)
-            self._record("run_start", "lifecycle", {"name": kwargs.get("name")})
+            self._record("run_start", {"name": name})
+        elif parent_run_id in self._roots and name is not None and name == metadata.get("langgraph_node"):
+            self._record("node_start", {"node": name, "step": metadata.get("langgraph_step")})
 
-    def on_chain_end(self, outputs: object, *, run_id: UUID, **kwargs: object) -> None:
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         if run_id in self._roots:
             self._roots.discard(run_id)
-            self._record("run_end", "lifecycle", {})
+            self._ended("run_end", {})
 
-    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
-        if run_id in self._roots and not isinstance(error, GraphBubbleUp):
-            self._roots.discard(run_id)
-            self._record(
-                "run_error", "lifecycle", {"error": type(error).__name__, "message": self._texts.message(error)}
-            )
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        if run_id not in self._roots or isinstance(error, GraphBubbleUp):
+            return
+        self._roots.discard(run_id)
+        if self._is_cut_off(error):
+            self._ended("run_stopped", {"reason": self._reason})
+        else:
+            self._ended("run_error", self._failure(error))
 
     def on_chat_model_start(
-        self,
-        serialized: object,
-        messages: list[list[BaseMessage]],
-        *,
-        run_id: UUID,
-        tags: list[str] | None = None,
-        **kwargs: object,
+        self, serialized: Any, messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
     ) -> None:
-        content = {"call_id": str(run_id), "message_count": sum(map(len, messages))}
-        self._record("llm_request", "trace", content, caller=caller_of(tags))
+        self._asked(run_id, {"message_count": sum(map(len, messages))}, kwargs)
 
-    def on_llm_start(
-        self, serialized: object, prompts: list[str], *, run_id: UUID, tags: list[str] | None = None, **kwargs: object
-    ) -> None:
-        self._record("llm_request", "trace", {"call_id": str(run_id), "prompts": prompts}, caller=caller_of(tags))
+    def on_llm_start(self, serialized: Any, prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
+        self._asked(run_id, {"prompts": prompts}, kwargs)
 
-    def on_llm_end(self, response: LLMResult, *, run_id: UUID, tags: list[str] | None = None, **kwargs: object) -> None:
-        caller = caller_of(tags)
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        caller = self._callers.pop(run_id, LEAD)
         for message in generated_messages(response):
             fields = from_message(message)
-            self._record("llm_response", "trace", {"call_id": str(run_id), "message": fields}, caller=caller)
+            self._record("llm_response", {"call_id": str(run_id), "message": fields}, caller)
             if message.tool_calls:
-                self._record("ai_tool_call", "message", fields, caller=caller)
+                self._record("ai_tool_call", fields, caller)
             elif text_of(message):
-                self._record("ai_message", "message", fields, caller=caller)
+                self._record("ai_message", fields, caller)
 
-    def on_llm_error(
-        self, error: BaseException, *, run_id: UUID, tags: list[str] | None = None, **kwargs: object
-    ) -> None:
-        content = {"call_id": str(run_id), "error": type(error).__name__, "message": self._texts.message(error)}
-        self._record("llm_error", "trace", content, caller=caller_of(tags))
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        caller = self._callers.pop(run_id, LEAD)
+        if self._is_cut_off(error):
+            self._record("llm_stopped", {"call_id": str(run_id), "reason": self._reason}, caller)
+        else:
+            self._record("llm_error", {"call_id": str(run_id), **self._failure(error)}, caller)
 
     def on_tool_start(
-        self, serialized: Any, input_str: str, *, run_id: UUID, inputs: JsonObject | None = None, **kwargs: Any
+        self, serialized: Any, input_str: str, *, run_id: UUID, inputs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
-        self._tools[run_id] = name
+        caller = self._attribution.caller_of(kwargs.get("tags"), kwargs.get("metadata"))
+        self._tools[run_id], self._callers[run_id] = name, caller
         arguments = jsonable(inputs if inputs is not None else input_str)
-        self._record("tool_start", "trace", {"call_id": str(run_id), "name": name, "input": arguments})
+        self._record("tool_start", {"call_id": str(run_id), "name": name, "input": arguments}, caller)
 
-    def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: object) -> None:
-        name = self._tools.pop(run_id, "tool")
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        name, caller = self._tools.pop(run_id, "tool"), self._callers.pop(run_id, LEAD)
+        results = _results_of(output)
         shown = from_message(output) if isinstance(output, BaseMessage) else jsonable(output)
-        self._record("tool_end", "trace", {"call_id": str(run_id), "name": name, "output": shown})
-        if isinstance(output, ToolMessage):
-            self._record("tool_result", "message", shown)
+        self._record("tool_end", {"call_id": str(run_id), "name": name, "output": shown}, caller)
+        for message in results:
+            self._record("tool_result", from_message(message), caller)
 
-    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
-        name = self._tools.pop(run_id, "tool")
-        # A tool that asks a human has not failed: LangGraph raises an interrupt as an exception.
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        name, caller = self._tools.pop(run_id, "tool"), self._callers.pop(run_id, LEAD)
+        # A tool that asks a human has not failed: LangGraph lets an interrupt travel as an exception.
         if isinstance(error, GraphBubbleUp):
             return
-        content = {
-            "call_id": str(run_id),
-            "name": name,
-            "error": type(error).__name__,
-            "message": self._texts.message(error),
-        }
-        self._record("tool_error", "trace", content)
+        call = {"call_id": str(run_id), "name": name}
+        if self._is_cut_off(error):
+            self._record("tool_stopped", {**call, "reason": self._reason}, caller)
+        else:
+            self._record("tool_error", {**call, **self._failure(error)}, caller)
 
-    def on_custom_event(self, name: str, data: object, **kwargs: object) -> None:
-        self._record("custom", "trace", {"name": name, "data": jsonable(data)})
+    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+        self._record("custom", {"name": name, "data": jsonable(data)})
 
-    def _record(self, event_type: str, category: RunEventCategory, content: object, **metadata: object) -> None:
-        event = RunEvent(self._run_id, self._thread_id, event_type, category, content, self._now(), metadata)
+    @property
+    def _reason(self) -> str | None:
+        return None if self._stop is None else self._stop.value
+
+    def _is_cut_off(self, error: BaseException) -> bool:
+        return self._stop is not None and isinstance(error, asyncio.CancelledError)
+
+    def _failure(self, error: BaseException) -> dict[str, str]:
+        return {"error": type(error).__name__, "message": self._texts.message(error)}
+
+    def _asked(self, run_id: UUID, content: Mapping[str, Any], start: Mapping[str, Any]) -> None:
+        caller = self._attribution.caller_of(start.get("tags"), start.get("metadata"))
+        self._callers[run_id] = caller
+        model = (start.get("metadata") or {}).get("ls_model_name")
+        self._record("llm_request", {"call_id": str(run_id), "model": model, **content}, caller)
+
+    def _ended(self, event_type: str, content: Mapping[str, Any]) -> None:
+        self._has_ended = True
+        self._record(event_type, content)
+
+    def _record(self, event_type: str, content: Any, caller: str | None = None) -> None:
+        kept, size = bounded(content)
+        category = EVENT_TYPES[event_type]
+        if category == "message" and caller is not None and group_of(caller) != LEAD:
+            category = "trace"
+        metadata: dict[str, Any] = {"attempt": self._attempt}
+        metadata |= {} if caller is None else {"caller": caller}
+        metadata |= {} if size is None else {"content_bytes": size}
+        event = RunEvent(self._run_id, self._thread_id, event_type, category, kept, self._now(), metadata)
         with self._lock:
             self._pending.append(event)
+            is_first = len(self._pending) == 1
+        if is_first:
+            self.on_pending()
+
+
+def _results_of(output: Any) -> list[ToolMessage]:
+    """Return the messages that a tool's output adds to the conversation."""
+    if isinstance(output, ToolMessage):
+        return [output]
+    update = output.update if isinstance(output, Command) else None
+    messages = update.get("messages") if isinstance(update, Mapping) else None
+    return [one for one in messages if isinstance(one, ToolMessage)] if isinstance(messages, list) else []

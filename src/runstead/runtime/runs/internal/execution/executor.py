@@ -77,10 +77,17 @@ class RunExecution:
         self._handle, self._runtime, self._planner, self._asides = handle, runtime, planner, asides
         self._on_missing_key = on_missing_key
         run = handle.lease.run
-        self._callbacks = RunCallbacks.build(run.run_id, run.thread_id, runtime.clock.now, runtime.error_redactor)
+        self._callbacks = RunCallbacks.build(
+            run.run_id,
+            run.thread_id,
+            runtime.clock.now,
+            runtime.error_redactor,
+            attempt=handle.lease.attempt,
+            before=run.completion,
+        )
         self._publisher = RunPublisher(runtime.bridge, run.run_id, handle.lease.attempt)
         self._events = RunEventEmitter(run, runtime.observer, runtime.clock)
-        self._trace = EventWriter(self._callbacks.events, runtime.event_store, runtime.clock, handle.lease.holder)
+        self._trace = EventWriter(self._callbacks, runtime, handle.lease)
         self._writable = True
         self._gate = WriteGate(self._lease, self._check, self._guard)
 
@@ -90,7 +97,9 @@ class RunExecution:
         # The thread may belong to another user who shares it: access was checked when the run was created.
         with acting(run.actor.with_access_to(run.thread_id)):
             try:
-                await self._finish(await self._execute())
+                async with self._trace.writing():
+                    end = await self._execute()
+                await self._finish(end)
             except LeaseLost:
                 _log.warning("run %s: attempt %s lost its lease", self._lease.run_id, self._lease.attempt)
             except Exception as error:
@@ -135,11 +144,23 @@ class RunExecution:
         )
         plan = self._planner.plan(self._lease, resuming=await self._is_resuming())
         await self._events.emit(RunLifecycleEventType.RUN_STARTED, attempt=self._lease.attempt)
-        if not plan.resuming:
+        if await self._is_input_unrecorded():
             self._callbacks.saw_input(messages_in(run.spec.input))
         if (said := last_human_text(run.spec.input)) is not None:
             await self._events.emit(RunLifecycleEventType.HUMAN_MESSAGE, content=said)
         return plan
+
+    async def _is_input_unrecorded(self) -> bool:
+        """Return whether no earlier attempt has stored the run's human messages; without an answer, assume it has."""
+        if self._lease.attempt == 1:
+            return True
+        try:
+            return not await self._runtime.event_store.list_events(
+                self._lease.thread_id, run_id=self._lease.run_id, event_types=("human_message",), limit=1
+            )
+        except Exception:
+            _log.warning("the events of run %s could not be read", self._lease.run_id, exc_info=True)
+            return False
 
     async def _is_resuming(self) -> bool:
         """Return whether an earlier attempt of this run wrote the thread's latest checkpoint."""
@@ -168,6 +189,7 @@ class RunExecution:
                 await task.wait(self._runtime.limits.stop_grace)
                 raise
             if (reason := self._handle.stop_reason) is not None:
+                self._callbacks.events.stopping(reason)
                 task.call(lambda: attempt.stop(reason))
             end = await self._ended(task)
             if end is None:
@@ -258,7 +280,6 @@ class RunExecution:
                 await self._publisher.publish(event, data)
             if self._publisher.superseded:
                 self._handle.stop(StopReason.LEASE_LOST)
-            self._trace.write_soon()
             if finished or self._handle.stop_reason is not None:
                 return
 
@@ -309,15 +330,18 @@ class RunExecution:
         if end.error is not None and not is_keyless and not isinstance(end.error, RunError | LoopLost):
             # The full error is logged only here: clients may see a redacted text.
             _log.warning("run %s failed", self._lease.run_id, exc_info=end.error)
+        self._callbacks.events.close(end.error)
         await self._trace.finish(wait_for_room=stop is not StopReason.SHUTDOWN)
         if stop is StopReason.LEASE_LOST or isinstance(end.error, LeaseLost):
             raise LeaseLost(self._lease.run_id, self._lease.attempt)
         if isinstance(end.error, LoopLost):
+            await self._trace.finish_usage()
             await self._give_up(end.error)
             return
         is_exhausted = is_exhaustion(end.error)
         was_cut_off = is_exhausted or is_keyless or (isinstance(end.error, StorageFault) and end.error.is_transient)
         if stop is StopReason.SHUTDOWN and (end.stopped or was_cut_off):
+            await self._trace.finish_usage()
             # Tried once: a process that shuts down does not wait for an unavailable database. The lease then expires.
             await self._runtime.lease_store.release(self._lease)
             return
@@ -335,13 +359,14 @@ class RunExecution:
             left = end.snapshot
             if left is None:
                 left = await self._with_retries("read", self._latest)
-            completion, texts = self._callbacks.completion_data(), self._runtime.error_redactor
-            outcome = resolve_outcome(end, stop, left, completion, self._callbacks.title, texts)
+            completion, usage = self._callbacks.completion_data(), self._callbacks.usage()
+            title, texts = self._callbacks.title, self._runtime.error_redactor
+            outcome = resolve_outcome(end, stop, left, completion, usage, title, texts)
         await self._settle(outcome, stop)
 
     async def _roll_back(self) -> Outcome:
         await self._runtime.checkpoints.undo(self._lease.thread_id, self._lease.run_id)
-        return rollback_outcome(await self._latest(), self._callbacks.completion_data())
+        return rollback_outcome(await self._latest(), self._callbacks.completion_data(), self._callbacks.usage())
 
     async def _latest(self) -> StateSnapshot:
         try:
@@ -408,6 +433,7 @@ class RunExecution:
         return True
 
     async def _hand_back(self) -> None:
+        await self._trace.finish_usage()
         await self._with_retries("handed back", lambda: self._runtime.lease_store.release(self._lease))
 
     async def _with_retries(self, what: str, work: Callable[[], Awaitable[T]]) -> T:

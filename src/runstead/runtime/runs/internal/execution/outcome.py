@@ -9,6 +9,7 @@ from runstead.runtime.runs.error_redaction import ErrorRedactor
 from runstead.runtime.runs.exceptions import UnknownInterruptError
 from runstead.runtime.runs.interrupts import is_refused_answer
 from runstead.runtime.runs.types import (
+    ModelUsage,
     Outcome,
     RunCompletionData,
     RunFailure,
@@ -35,6 +36,7 @@ def resolve_outcome(
     stop: StopReason | None,
     left: StateSnapshot,
     completion: RunCompletionData,
+    usage: tuple[ModelUsage, ...],
     title: str | None,
     texts: ErrorRedactor,
 ) -> Outcome:
@@ -63,13 +65,14 @@ def resolve_outcome(
         thread=ThreadOutcome(thread_status, left.values, left.interrupts, failure_of_thread),
         failure=failure,
         completion=completion,
+        usage=usage,
         final_checkpoint_id=left.checkpoint_id,
         output=end.output,
         title=title,
     )
 
 
-def rollback_outcome(restored: StateSnapshot, completion: RunCompletionData) -> Outcome:
+def rollback_outcome(restored: StateSnapshot, completion: RunCompletionData, usage: tuple[ModelUsage, ...]) -> Outcome:
     """Return the outcome of a run that was rolled back.
 
     The thread keeps its stored values from before the run: only settling writes them.
@@ -78,6 +81,7 @@ def rollback_outcome(restored: StateSnapshot, completion: RunCompletionData) -> 
         status=RunStatus.INTERRUPTED,
         thread=ThreadOutcome(_resting(restored), None, restored.interrupts, _ROLLED_BACK),
         completion=completion,
+        usage=usage,
         rolled_back=True,
     )
 
@@ -92,6 +96,7 @@ def unencryptable_outcome(outcome: Outcome, error: EncryptionFailed) -> Outcome:
         status=outcome.status if outcome.rolled_back else RunStatus.ERROR,
         thread=ThreadOutcome("idle" if outcome.rolled_back else "error", error=failure),
         failure=failure,
+        usage=outcome.usage,
         final_checkpoint_id=outcome.final_checkpoint_id,
         rolled_back=outcome.rolled_back,
     )

@@ -20,7 +20,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Command
 
 from runstead.runtime.runs.agents import Agent
-from runstead.runtime.runs.callbacks.tokens import caller_of
+from runstead.runtime.runs.callbacks.callers import caller_of
 from runstead.runtime.runs.interrupts import NO_TASK
 from runstead.runtime.runs.stored_state import read_state
 from runstead.runtime.runs.types import StopReason
@@ -71,7 +71,9 @@ class StreamedAnswers:
             return
         node = str(metadata.get("langgraph_node", ""))
         task = str(metadata.get("langgraph_checkpoint_ns") or node)
-        is_lead = caller_of(metadata.get("tags")) == "lead_agent" and "ls_structured_output_format" not in metadata
+        is_lead = (
+            caller_of(metadata.get("tags"), metadata) == "lead_agent" and "ls_structured_output_format" not in metadata
+        )
         self._said.setdefault(task, {})[key] = _Said(node, parts, is_lead)
 
     def step_ended(self, values: object) -> None:
