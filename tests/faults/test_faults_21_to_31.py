@@ -69,8 +69,8 @@ async def test_fault_22_input_messages_keep_their_type(browser: Browser) -> None
     assert [message["type"] for message in messages] == ["system", "human", "ai", "tool", "ai", "human", "ai"]
     assert messages[2]["tool_calls"] == [call]
     assert messages[3]["tool_call_id"] == "call-1"
-    page = await browser.get(f"{thread}/messages", params={"types": "human_message"})
-    assert [event["content"]["content"] for event in page["data"]] == ["one", "three"]
+    page = await browser.get(f"{thread}/messages", params={"types": "human"})
+    assert [message["content"] for message in page["data"]] == ["one", "three"]
 
 
 # --- 23: events as JSON lines -------------------------------------------------------------------------------------

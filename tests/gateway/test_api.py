@@ -227,6 +227,8 @@ async def test_events_can_be_kept_as_files(tmp_path: Path) -> None:
         thread_id = (await client.post("/threads", json={})).json()["thread_id"]
         body = {"assistant_id": "agent", "input": {"messages": [{"role": "human", "content": "hi there"}]}}
         await client.post(f"/threads/{thread_id}/runs/wait", json=body)
-        messages = (await client.get(f"/threads/{thread_id}/messages")).json()["data"]
+        (run,) = (await client.get(f"/threads/{thread_id}/runs")).json()
+        path = f"/threads/{thread_id}/runs/{run['run_id']}/messages"
+        messages = (await client.get(path)).json()["data"]
     assert [message["event_type"] for message in messages] == ["human_message", "ai_message"]
     assert list((tmp_path / "data" / "events").rglob("*.jsonl"))

@@ -389,8 +389,9 @@ async def test_messages_and_events_by_page(client: Any) -> None:
             await client.runs.list(thread_id, limit=1)
         )[0]
     messages = (await client.http.get(f"/threads/{thread_id}/messages"))["data"]
-    assert {message["category"] for message in messages} == {"message"}
-    assert messages[0]["event_type"] == "human_message"
+    state = await client.threads.get_state(thread_id)
+    assert [message["id"] for message in messages] == [message["id"] for message in state["values"]["messages"]]
+    assert messages[0]["type"] == "human"
     of_run = f"/threads/{thread_id}/runs/{run['run_id']}"
     assert {message["run_id"] for message in (await client.http.get(f"{of_run}/messages"))["data"]} == {run["run_id"]}
     events, after = [], 0

@@ -26,6 +26,7 @@ from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
 from runstead.handlers.encryption import LangGraphEncryption
 from runstead.handlers.encryption_context import EncryptionContextAuthentication
+from runstead.infra.prices.genai import GenaiPrices
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.audit import SqlAuditLog
@@ -35,6 +36,7 @@ from runstead.infra.storage.feedback import SqlFeedbackStore
 from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQueryStore
+from runstead.infra.storage.run_usage import SqlRunUsageStore
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.threads import SqlThreadStore
@@ -45,6 +47,7 @@ from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_configs import ThreadConfigs
 from runstead.resources.thread_expiry import ThreadExpiry
+from runstead.resources.thread_messages import ThreadMessages
 from runstead.resources.thread_service import ThreadCopies, ThreadService
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.access_check import RunAccess
@@ -295,6 +298,9 @@ def _services(
         assistant_removal=AssistantRemoval(editor, runs, threads, removal),
         thread_copies=ThreadCopies(threads, profile.checkpoints, states, configs),
         events=profile.events,
+        messages=ThreadMessages(states),
+        usage=SqlRunUsageStore(profile.database),
+        prices=GenaiPrices(),
         items=parts.store,
         webhooks=parts.webhooks.addresses,
         deliveries=parts.webhooks.deliveries,

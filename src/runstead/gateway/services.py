@@ -17,13 +17,15 @@ from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_configs import ThreadConfigs
+from runstead.resources.thread_messages import ThreadMessages
 from runstead.resources.thread_service import ThreadCopies, ThreadService
 from runstead.resources.threads import ThreadStore
+from runstead.resources.usage import PriceList
 from runstead.resources.webhooks import DeliveryStore, WebhookGate
 from runstead.runtime.clock import Clock
 from runstead.runtime.limits import ClientLimits
 from runstead.runtime.runs.facade import RunsFacade
-from runstead.runtime.runs.store import RunEventStore
+from runstead.runtime.runs.store import RunEventStore, RunUsageStore
 from runstead.runtime.user_code.watchdog import BlockCount
 from runstead.wire.authorization import Authorizer
 
@@ -75,6 +77,9 @@ class Services:
     assistant_removal: AssistantRemoval
     thread_copies: ThreadCopies
     events: RunEventStore
+    messages: ThreadMessages
+    usage: RunUsageStore
+    prices: PriceList
     items: Any
     webhooks: WebhookGate
     deliveries: DeliveryStore

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from runstead.resources.thread_messages import ROLES
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.store.event_store import StoredRunEvent
+
+from .errors import Unprocessable
 
 
 def from_stored_event(stored: StoredRunEvent) -> JsonObject:
@@ -20,6 +23,13 @@ def from_stored_event(stored: StoredRunEvent) -> JsonObject:
         "metadata": event.metadata,
         "created_at": event.created_at,
     }
+
+
+def message_types(names: Sequence[str] | None) -> Sequence[str]:
+    """Return the requested types of messages of a thread. Raises Unprocessable for one that its chat cannot have."""
+    if unknown := sorted(set(names or ()) - ROLES):
+        raise Unprocessable(f"types: {', '.join(unknown)}: use {', '.join(sorted(ROLES))}")
+    return names or ()
 
 
 def event_page(found: Sequence[StoredRunEvent], *, limit: int, backwards: bool) -> JsonObject:

@@ -43,6 +43,8 @@ STATE: Final[Responses] = _json(some_of("ThreadState"))
 STATES: Final[Responses] = _json(many(some_of("ThreadState")))
 COUNTED: Final[Responses] = _json(COUNT)
 EVENT_PAGE: Final[Responses] = _json(named("EventPage"))
+MESSAGE_PAGE: Final[Responses] = _json(object_of(data=many(OBJECT), has_more={"type": "boolean"}))
+USAGE: Final[Responses] = _json(named("Usage"))
 ASSISTANT: Final[Responses] = _json(named("Assistant"))
 SUBGRAPHS: Final[Responses] = _json({"type": "object", "additionalProperties": OBJECT})
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 from runstead.runtime.json_types import JsonObject
+from runstead.runtime.runs.types import USAGE_COUNTS
 
 Schema: TypeAlias = JsonObject
 
@@ -56,6 +57,8 @@ _CHECKPOINT: Final[Schema] = {
     **object_of(thread_id=TEXT, checkpoint_id=TEXT),
     "properties": {"thread_id": TEXT, "checkpoint_id": TEXT, "checkpoint_ns": TEXT, "checkpoint_map": OBJECT},
 }
+
+_USED: Final[Schema] = object_of(**dict.fromkeys(USAGE_COUNTS, COUNT))
 
 SCHEMAS: Final[Mapping[str, Schema]] = {
     "Failure": object_of(detail=TEXT),
@@ -155,6 +158,14 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         comment=or_null(TEXT),
         created_at=_TIME,
         updated_at=_TIME,
+    ),
+    "Usage": object_of(
+        thread_id=_ID,
+        runs=COUNT,
+        total=_USED,
+        by_caller={"type": "object", "additionalProperties": _USED},
+        by_model=many(object_of(model=TEXT, provider=or_null(TEXT), caller=TEXT, usd=or_null({"type": "number"}))),
+        cost=object_of(usd=or_null({"type": "number"}), unpriced=_NAMES, prices=or_null(TEXT)),
     ),
     "EventPage": object_of(
         data=many(

@@ -24,6 +24,7 @@ from langgraph.checkpoint.base import (
 )
 
 from runstead.runtime.backoff import retry
+from runstead.runtime.runs.message_removals import MessageRemovals
 from runstead.runtime.runs.types import Holder
 from runstead.runtime.storage_fault import StorageFault
 
@@ -84,6 +85,8 @@ class PendingWrites:
 class FencedSaver(BaseCheckpointSaver[Any]):
     """Fenced saver: calls the real saver directly if it is a FenceableSaver, otherwise on the loop that it lives on.
 
+    The metadata also say which step removed messages from the state; see `runstead.runtime.runs.message_removals`.
+
     ``guard`` runs on the home loop and raises LeaseLost if nothing may be written any more. ``check`` does the same
     from any thread, and returns False if only the guard can decide. Without a check, every write goes through the
     guard. ``stamp`` is added to the metadata of every checkpoint. ``holder`` identifies the lease holder to a shared
@@ -102,12 +105,13 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         hidden: frozenset[str] = frozenset(),
         writes: PendingWrites | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        removals: MessageRemovals | None = None,
     ) -> None:
         # Not through the parent's constructor: it would check again, and slowly, that this serializer is one.
         self.serde = inner.serde
         self._inner, self._home, self._guard, self._stamp, self._check = inner, home, guard, stamp, check
         self._holder, self._hidden, self._writes = holder, hidden, writes or PendingWrites()
-        self._sleep = sleep
+        self._sleep, self._removals = sleep, removals or MessageRemovals()
         fenced = getattr(inner, "fenced", None)
         self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass, holder) if fenced is not None else None
 
@@ -121,7 +125,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
     def with_allowlist(self, *args: Any, **kwargs: Any) -> FencedSaver:
         inner = self._inner.with_allowlist(*args, **kwargs)
         options = (self._home, self._guard, self._stamp, self._check, self._holder, self._hidden, self._writes)
-        return FencedSaver(inner, *options, self._sleep)
+        return FencedSaver(inner, *options, self._sleep, self._removals)
 
     async def writes_ended(self) -> None:
         """Wait until no write is in progress. LangGraph stores in the background, and a graph that is stopped while it
@@ -129,7 +133,9 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         await self._writes.ended()
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return await self._read(lambda saver: saver.aget_tuple(config))
+        saved = await self._read(lambda saver: saver.aget_tuple(config))
+        self._removals.loaded(saved)
+        return saved
 
     async def alist(
         self,
@@ -152,7 +158,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        stamped: Any = {**metadata, **self._stamp}
+        stamped: Any = {**metadata, **self._stamp, **self._removals.stamp(config, checkpoint)}
         shown = self._without_hidden(config) if self._hidden else config
         return await self._write(lambda saver: saver.aput(shown, checkpoint, stamped, new_versions))
 
@@ -167,6 +173,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, object]], task_id: str, task_path: str = ""
     ) -> None:
+        self._removals.written(config, writes, task_path)
         await self._write(lambda saver: saver.aput_writes(config, writes, task_id, task_path))
 
     async def adelete_thread(self, thread_id: str) -> None:
