@@ -15,6 +15,7 @@ from runstead.graphs.configuration import (
     ConfigurationError,
     GraphConfiguration,
     configuration_of,
+    configuration_of_graphs,
     read_configuration,
 )
 from runstead.graphs.environment import apply_environment, read_environment
@@ -275,3 +276,9 @@ def test_serde_accepts_what_the_reference_accepts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("given", "prefix"), [("", None), ("/agents/", "/agents"), ("/a/b", "/a/b"), (None, None)])
 def test_mount_prefix_is_read_as_by_the_reference(given: str | None, prefix: str | None, tmp_path: Path) -> None:
     assert read(tmp_path, http={"mount_prefix": given}).http.mount_prefix == prefix
+
+
+@pytest.mark.parametrize("graphs", [{}, {"agent": None}, {"agent": "./agent.py:graph"}, {" ": object()}])
+def test_graphs_as_objects_are_checked(graphs: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(SourceError):
+        configuration_of_graphs(graphs, tmp_path)

@@ -7,16 +7,16 @@ drive.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, overload
 
 from fastapi import FastAPI
 
 from runstead.gateway.api import ApiEnvironment, Noun, create_api
 from runstead.gateway.services import Services
-from runstead.graphs.configuration import GraphConfiguration, read_configuration
+from runstead.graphs.configuration import GraphConfiguration, configuration_of_graphs, read_configuration
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.json_types import JsonObject
 from runstead.settings import CONFIG_FILE, Settings, load_settings
@@ -33,11 +33,32 @@ from .web_origins import cors_options, page_policy
 class Application:
     """One complete server. With ``execute=False`` it accepts and streams runs, but executes none.
 
+    ``Application({"agent": graph})`` serves graphs that are objects of this program; settings may follow by name.
+    Raises SourceError for a value that cannot be a graph.
+
     To mount it in another app, ``application = Application.from_file("langgraph.json")`` needs two more lines: ``app =
     FastAPI(lifespan=application.lifespan)`` and ``app.mount("/agents", application.asgi)``.
     """
 
-    def __init__(self, settings: Settings, configuration: GraphConfiguration, *, execute: bool = True) -> None:
+    @overload
+    def __init__(self, settings: Settings, configuration: GraphConfiguration, *, execute: bool = True) -> None: ...
+
+    @overload
+    def __init__(self, settings: Mapping[str, object], *, execute: bool = True, **options: Any) -> None: ...
+
+    def __init__(
+        self,
+        settings: Settings | Mapping[str, object],
+        configuration: GraphConfiguration | None = None,
+        *,
+        execute: bool = True,
+        **options: Any,
+    ) -> None:
+        if not isinstance(settings, Settings):
+            configuration = configuration_of_graphs(settings, Path.cwd())
+            settings = load_settings(options)
+        elif configuration is None:
+            raise TypeError('give the graphs: Application({"agent": graph}), or settings and a configuration')
         self.settings, self.configuration = settings, configuration
         self.failure: BaseException | None = None
         self.replace_process: Callable[[], None] | None = None

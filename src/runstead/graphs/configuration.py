@@ -28,7 +28,7 @@ from .sections import (
     expected_at,
     unknown_keys,
 )
-from .sources import GraphSource, SourceError, parse_source
+from .sources import GraphSource, SourceError, parse_source, source_of
 
 _log = logging.getLogger(__name__)
 
@@ -119,6 +119,19 @@ def configuration_of(targets: Sequence[str], directory: Path) -> GraphConfigurat
     places = tuple(dict.fromkeys(str(source.file.parent) for source in sources if source.file))
     return GraphConfiguration(
         directory=directory, graphs=tuple(sources), dependencies=(*places, "."), env=env if env.is_file() else {}
+    )
+
+
+def configuration_of_graphs(graphs: Mapping[str, object], directory: Path) -> GraphConfiguration:
+    """Return the configuration of graphs that are given as objects, by their ids. Raises SourceError."""
+    if not graphs:
+        raise SourceError("{}", 'there is no graph; give one, such as {"agent": graph}')
+    directory = directory.resolve()
+    return GraphConfiguration(
+        directory=directory,
+        graphs=tuple(source_of(graph_id, graph, directory) for graph_id, graph in graphs.items()),
+        # The program has imported what it needs, and set its own variables.
+        dependencies=(),
     )
 
 

@@ -41,6 +41,8 @@ def extend_search_path(paths: Iterable[Path]) -> None:
 
 def load_variable(source: GraphSource) -> object:
     """Return the value of the source's variable. Runs the user's module, once. Raises GraphLoadError."""
+    if source.value is not None:
+        return source.value
     try:
         module = (
             _load_file(source.file, source.directory) if source.file else importlib.import_module(str(source.module))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 class SourceError(Exception):
@@ -31,12 +31,13 @@ class GraphSource:
     module: str | None = None
     description: str | None = None
     agent_isolation: Literal["shared", "run"] | None = None
+    value: Any = None
+    """The graph or factory itself, if it was given as an object instead of a place in a module."""
 
 
 def parse_source(graph_id: str, target: str, directory: Path, description: str | None = None) -> GraphSource:
     """Parse ``target``; relative files are relative to ``directory``. Raises SourceError."""
-    if not graph_id.strip() or any(ord(char) < 32 for char in graph_id):
-        raise SourceError(target, f"{graph_id!r} cannot be the id of a graph; give it a readable name")
+    _check_id(graph_id, target)
     # From the right: a Windows path contains a colon too.
     place, colon, variable = target.rpartition(":")
     if not colon or not place or not re.fullmatch(r"[^\W\d]\w*", variable):
@@ -51,3 +52,17 @@ def parse_source(graph_id: str, target: str, directory: Path, description: str |
     if not file.is_file():
         raise SourceError(target, f"there is no file {place!r} in {directory}; correct the path")
     return GraphSource(graph_id, target, variable, directory, file=file, description=description)
+
+
+def source_of(graph_id: str, value: Any, directory: Path) -> GraphSource:
+    """Return the source of a graph that is given as an object. Raises SourceError."""
+    target = f"<{type(value).__name__} {graph_id}>"
+    _check_id(graph_id, target)
+    if value is None or isinstance(value, str):
+        raise SourceError(graph_id, f"got {value!r}; expected a compiled graph, or a factory of one")
+    return GraphSource(graph_id, target, graph_id, directory, value=value)
+
+
+def _check_id(graph_id: str, target: str) -> None:
+    if not graph_id.strip() or any(ord(char) < 32 for char in graph_id):
+        raise SourceError(target, f"{graph_id!r} cannot be the id of a graph; give it a readable name")
