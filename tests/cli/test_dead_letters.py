@@ -32,7 +32,7 @@ def test_dead_letter_is_listed_and_retried(
     assert watched.exit_code == 1
     (dead,) = invoke("runs", "ls", "--dead", "--url", url, "--json").of("run")
     assert (dead["run_id"], dead["status"], dead["dead_letter"]) == (run, "error", True)
-    assert "error (dead letter)" in invoke("runs", "ls", "--url", url).out
+    assert "dead letter" in invoke("runs", "ls", "--url", url).out
 
     assert f"runstead watch {run}" in invoke("runs", "retry", run, "--url", url).out
     again = invoke("watch", run, "--url", url, "--json")

@@ -27,6 +27,9 @@ COMMANDS = [
     ("runs", "ls"),
     ("runs", "retry"),
     ("runs", "cancel"),
+    ("chat",),
+    ("threads", "ls"),
+    ("approvals", "answer"),
 ]
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 from langgraph_sdk import get_client
 
-from runstead.runtime.json_types import JsonObject
 from runstead.settings import SettingsError, load_settings
 
 from .output import USAGE, CommandError
 
 if TYPE_CHECKING:
     from langgraph_sdk.client import LangGraphClient
+
+_LOG_IN: Final = "log in with --api-key KEY, or with --header 'authorization: Bearer TOKEN'"
 
 
 def server_url(url: str | None, settings_file: Path | None) -> str:
@@ -30,20 +31,26 @@ def server_url(url: str | None, settings_file: Path | None) -> str:
 
 
 @asynccontextmanager
-async def connect(url: str) -> AsyncIterator[LangGraphClient]:
-    """Yield a client for the server at ``url``, once it has responded. Raises CommandError if it does not."""
+async def connect(
+    url: str, *, api_key: str | None = None, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[LangGraphClient]:
+    """Yield a client for the server at ``url``, once it has responded. Raises CommandError if it does not.
+
+    Without ``api_key``, the SDK takes that of LANGGRAPH_API_KEY and similar variables.
+    """
     # Checked first, and once: the SDK retries a refused connection for seconds before it reports an error.
     try:
         async with httpx.AsyncClient(timeout=10, trust_env=False) as probe:
-            answered = await probe.get(f"{url}/ok")
+            answered = await probe.get(f"{url}/ok", headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise CommandError(
             f"no server answers at {url} ({error})",
             "start one with `runstead dev` or `runstead serve`, or name another with --url",
         ) from error
     if answered.status_code != httpx.codes.OK:
-        raise CommandError(f"{url} answers, but not as an agent server would: HTTP {answered.status_code} for /ok")
-    client = get_client(url=url)
+        raise _unusable(url, answered)
+    own_key: dict[str, Any] = {"api_key": api_key} if api_key else {}
+    client = get_client(url=url, headers=headers, **own_key)
     try:
         with describe_errors(url):
             yield client
@@ -57,7 +64,7 @@ def describe_errors(url: str) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPStatusError as error:
-        raise CommandError(_detail(error)) from error
+        raise _server_error(error) from error
     except httpx.TransportError as error:
         raise CommandError(
             f"the connection to {url} was lost ({error or type(error).__name__})",
@@ -65,13 +72,27 @@ def describe_errors(url: str) -> Iterator[None]:
         ) from error
 
 
-async def find_thread(client: LangGraphClient, run_id: str) -> str:
-    """Return the thread of a run of which only the id is known."""
-    run: JsonObject = await client.http.get(f"/runs/{run_id}")
-    return str(run["thread_id"])
+def _unusable(url: str, answered: httpx.Response) -> CommandError:
+    """Return the error for a server that does not report to be usable: its own sentence, if it sent one."""
+    try:
+        body = answered.json()
+    except ValueError:
+        body = None
+    detail = _sentence(body)
+    if detail is None:
+        problem = f"{url} answers, but not as an agent server would: HTTP {answered.status_code} for /ok"
+        return CommandError(problem, "name the server's own address with --url")
+    trace = body.get("traceback") if isinstance(body, dict) else None
+    return CommandError(f"the server at {url} cannot serve: {detail}" + (f"\n{trace.rstrip()}" if trace else ""))
 
 
-def _detail(error: httpx.HTTPStatusError) -> str:
-    body = getattr(error, "body", None)
+def _server_error(error: httpx.HTTPStatusError) -> CommandError:
+    status = error.response.status_code
+    sentence = _sentence(getattr(error, "body", None)) or f"the server answered HTTP {status} for {error.request.url}"
+    hint = _LOG_IN if status == httpx.codes.UNAUTHORIZED else None
+    return CommandError(sentence, hint)
+
+
+def _sentence(body: Any) -> str | None:
     detail = body.get("detail") if isinstance(body, dict) else None
-    return str(detail or error)
+    return detail if isinstance(detail, str) and detail else None

@@ -1,131 +1,92 @@
 """``runstead crons``: list, pause, resume and delete scheduled runs."""
 
 # No `from __future__ import annotations`: typer reads the annotations of commands.
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .options import Json, SettingsFile, Url
+from .client_command import ServerClient, client_command
 from .output import Output
+from .times import ago, moment
 
 app = typer.Typer(help="List, pause, resume and delete crons.", no_args_is_help=True, rich_markup_mode=None)
 
 
-CronId = Annotated[str, typer.Argument(help="Id of the cron.")]
+CronId = Annotated[str, typer.Argument(help="Id of the cron, or the first characters of it.")]
 
 
 @app.command("ls")
+@client_command
 def crons_ls(
+    server: ServerClient,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum number of results.")] = 20,
-    url: Url = None,
-    settings: SettingsFile = None,
-    json: Json = False,
 ) -> None:
     """List crons, the next due one first."""
 
-    output = Output(as_json=json)
-    with output.handle_errors():
-        list_crons(output, limit=limit, url=url, settings_file=settings)
+    async def work(client: Any) -> list[Any]:
+        return list(await client.crons.search(sort_by="next_run_date", sort_order="asc", limit=limit))
+
+    crons = server.call(work)
+    for cron in crons:
+        server.output.line("cron", **{name: value for name, value in cron.items() if name != "payload"})
+    if not server.output.as_json:
+        _show_table(crons, server.output)
 
 
 @app.command("pause")
-def crons_pause(cron_id: CronId, url: Url = None, settings: SettingsFile = None, json: Json = False) -> None:
+@client_command
+def crons_pause(server: ServerClient, cron_id: CronId) -> None:
     """Pause a cron."""
-
-    output = Output(as_json=json)
-    with output.handle_errors():
-        switch_cron(cron_id, output, enabled=False, url=url, settings_file=settings)
+    _switch(server, cron_id, enabled=False)
 
 
 @app.command("resume")
-def crons_resume(cron_id: CronId, url: Url = None, settings: SettingsFile = None, json: Json = False) -> None:
+@client_command
+def crons_resume(server: ServerClient, cron_id: CronId) -> None:
     """Resume a paused cron, from its next due time on."""
-
-    output = Output(as_json=json)
-    with output.handle_errors():
-        switch_cron(cron_id, output, enabled=True, url=url, settings_file=settings)
+    _switch(server, cron_id, enabled=True)
 
 
 @app.command("rm")
-def crons_rm(cron_id: CronId, url: Url = None, settings: SettingsFile = None, json: Json = False) -> None:
+@client_command
+def crons_rm(server: ServerClient, cron_id: CronId) -> None:
     """Delete a cron. Its runs stay."""
+    from .references import find_cron
 
-    output = Output(as_json=json)
-    with output.handle_errors():
-        delete_cron(cron_id, output, url=url, settings_file=settings)
+    async def work(client: Any) -> str:
+        found = await find_cron(client, cron_id)
+        await client.crons.delete(found)
+        return found
 
-
-def list_crons(output: Output, *, limit: int, url: str | None, settings_file: Path | None) -> None:
-    """Print crons as a table, or one per line."""
-    import asyncio
-
-    from .connection import connect, server_url
-
-    place = server_url(url, settings_file)
-
-    async def command() -> list[Any]:
-        async with connect(place) as client:
-            return list(await client.crons.search(sort_by="next_run_date", sort_order="asc", limit=limit))
-
-    crons = asyncio.run(command())
-    for cron in crons:
-        output.line("cron", **{name: value for name, value in cron.items() if name != "payload"})
-    if not output.as_json:
-        _show_table(crons, output)
+    found = server.call(work)
+    server.output.line("deleted", cron_id=found)
+    server.output.say(f"Cron {found} is deleted; its runs stay.")
 
 
-def switch_cron(cron_id: str, output: Output, *, enabled: bool, url: str | None, settings_file: Path | None) -> None:
-    """Pause or resume a cron."""
-    import asyncio
+def _switch(server: ServerClient, cron_id: str, *, enabled: bool) -> None:
+    from .references import find_cron
 
-    from .connection import connect, server_url
+    async def work(client: Any) -> Any:
+        return await client.crons.update(await find_cron(client, cron_id), enabled=enabled)
 
-    place = server_url(url, settings_file)
-
-    async def command() -> None:
-        async with connect(place) as client:
-            cron = await client.crons.update(cron_id, enabled=enabled)
-            output.line("changed", cron_id=cron_id, enabled=cron["enabled"], next_run_date=cron["next_run_date"])
-            output.say(f"Cron {cron_id} is due at {_moment(cron['next_run_date'])}." if enabled else "It is paused.")
-
-    asyncio.run(command())
-
-
-def delete_cron(cron_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
-    """Delete a cron."""
-    import asyncio
-
-    from .connection import connect, server_url
-
-    place = server_url(url, settings_file)
-
-    async def command() -> None:
-        async with connect(place) as client:
-            await client.crons.delete(cron_id)
-            output.line("deleted", cron_id=cron_id)
-            output.say(f"Cron {cron_id} is deleted; its runs stay.")
-
-    asyncio.run(command())
+    cron = server.call(work)
+    due = cron["next_run_date"]
+    server.output.line("changed", cron_id=cron["cron_id"], enabled=cron["enabled"], next_run_date=due)
+    server.output.say(f"Cron {cron['cron_id']} is due at {moment(due)}." if enabled else "It is paused.")
 
 
 def _show_table(crons: list[Any], output: Output) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("cron", "schedule", "time zone", "next (UTC)", "thread", "last"):
-        table.add_column(title, no_wrap=True)
-    for cron in crons:
-        table.add_row(
-            cron["cron_id"],
+    crons_shown = output.short_ids([cron["cron_id"] for cron in crons])
+    threads = output.short_ids([cron["thread_id"] for cron in crons if cron["thread_id"]])
+    rows = [
+        (
+            crons_shown[cron["cron_id"]],
             cron["schedule"],
             cron["timezone"] or "UTC",
-            _moment(cron["next_run_date"]) if cron["enabled"] else "paused",
-            cron["thread_id"] or "a new one each time",
-            (cron.get("last_error") or cron.get("last_run_id") or "")[:60],
+            ago(cron["next_run_date"]) if cron["enabled"] else "paused",
+            threads[cron["thread_id"]] if cron["thread_id"] else "new ones",
+            cron.get("last_error") or cron.get("last_run_id") or "",
         )
-    output.console.print(table if crons else "no crons")
-
-
-def _moment(value: object) -> str:
-    return str(value)[:19].replace("T", " ") if value else "never"
+        for cron in crons
+    ]
+    output.table(("cron", "schedule", "time zone", "next", "thread", "last"), rows, empty="no crons")

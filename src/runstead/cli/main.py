@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import audit, crons, encryption, keys, runs, server_commands, storage, webhooks
+from . import approvals, audit, crons, encryption, keys, run_commands, runs, server_commands, storage, threads, webhooks
 
 app = typer.Typer(
     name="runstead",
@@ -33,8 +33,9 @@ for command in (
     server_commands.serve,
     server_commands.worker,
     server_commands.cluster,
-    runs.run,
-    runs.watch,
+    run_commands.run,
+    run_commands.watch,
+    run_commands.chat,
 ):
     app.command()(command)
 app.command()(storage.migrate)
@@ -44,6 +45,8 @@ app.command("export")(storage.export_)
 app.command("import")(storage.import_)
 app.command()(storage.doctor)
 app.add_typer(runs.app, name="runs")
+app.add_typer(threads.app, name="threads")
+app.add_typer(approvals.app, name="approvals")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(webhooks.app, name="webhooks")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -21,6 +21,9 @@ FAILED: Final = 1
 USAGE: Final = 2
 NEEDS_HUMAN: Final = 3
 CANCELLED: Final = 130
+_WIDE: Final = 120
+"""Columns from which on a table has room for whole ids."""
+_SHORTEST_ID: Final = 13
 
 
 class CommandError(Exception):
@@ -59,12 +62,43 @@ class Output:
         if not self.as_json:
             self.console.print(text.encode("utf-8", "backslashreplace").decode("utf-8"), style=style, end=end)
 
+    def table(self, titles: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
+        """Print a table whose last column is cut off at the width of the terminal; ``empty`` if there are no rows."""
+        if not rows:
+            self.say(empty)
+            return
+        from rich.cells import cell_len, set_cell_size
+
+        # One row is one line, whatever the texts contain.
+        lines = [titles, *([" ".join(cell.split()) for cell in row] for row in rows)]
+        widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+        room = self.console.width - sum(widths[:-1]) - 2 * (len(widths) - 1)
+        widths[-1] = min(widths[-1], max(room, cell_len(titles[-1])))
+        for number, line in enumerate(lines):
+            last = line[-1]
+            if cell_len(last) > widths[-1]:
+                last = set_cell_size(last, widths[-1] - 1).rstrip() + "…"
+            cells = [set_cell_size(cell, width) for cell, width in zip(line[:-1], widths[:-1], strict=True)]
+            self.say("  ".join((*cells, last)).rstrip(), style=None if number else "bold")
+
+    def short_ids(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return for each id what a table shows: all of it where there is room, else its shortest unique beginning."""
+        if self.console.width >= _WIDE:
+            return {one: one for one in ids}
+        # Ids begin with their time: those of the same minute differ after the eighth character.
+        length = next(
+            (n for n in range(_SHORTEST_ID, 37) if len({one[:n] for one in ids}) == len(set(ids))), _SHORTEST_ID
+        )
+        return {one: one[:length].rstrip("-") for one in ids}
+
     def ask(self, question: str) -> str:
         """Ask a question and return the typed line. Raises KeyboardInterrupt on Ctrl-C, EOFError on Ctrl-D."""
         # asyncio handles Ctrl-C by cancelling a task, which a blocking prompt would never notice.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            return self.console.input(question)
+            # Printed literally; the console's own prompt would take text in brackets for markup.
+            self.console.print(question, end="")
+            return input()
         finally:
             signal.signal(signal.SIGINT, before)
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from runstead.runtime.json_types import JsonMapping
 
 from .approval import NotApprovable, approve_all, ask_about
-from .output import CANCELLED, FAILED, NEEDS_HUMAN, Output
+from .client_command import ServerClient
+from .output import CANCELLED, FAILED, NEEDS_HUMAN
 from .renderer import RunRenderer
 from .transcript import Transcript
 
@@ -31,18 +32,16 @@ _SECOND_THOUGHT_SECONDS = 2.0
 class RunSession:
     """Session that follows runs of one thread, at a terminal or for a program that reads lines."""
 
-    def __init__(
-        self, client: LangGraphClient, output: Output, thread_id: str, *, url: str | None = None, approve: bool = False
-    ) -> None:
-        self._client, self._output, self._thread_id = client, output, thread_id
-        self._url_option = f" --url {url}" if url else ""
+    def __init__(self, client: LangGraphClient, server: ServerClient, thread_id: str, *, approve: bool = False) -> None:
+        self._client, self._output, self._thread_id = client, server.output, thread_id
+        self._url_option = server.url_option
         self._approve = approve
-        self._view = RunRenderer(output)
+        self._view = RunRenderer(server.output)
         self._run_id = ""
         self._assistant = ""
         self._transcript = Transcript()
 
-    async def create(self, assistant: str, input: Any, command: Any = None) -> int:
+    async def create(self, assistant: str, input: Any, command: Any = None, *, checkpoint_id: str | None = None) -> int:
         """Create a run and follow it, and the runs that continue it after interrupts. Return the exit code."""
         self._assistant = assistant
 
@@ -55,6 +54,7 @@ class RunSession:
             assistant,
             input=input,
             command=command,
+            checkpoint_id=checkpoint_id,
             stream_mode=MODES,
             stream_subgraphs=True,
             stream_resumable=True,
@@ -70,6 +70,16 @@ class RunSession:
         run = await self._client.runs.get(self._thread_id, run_id)
         self._assistant = run["assistant_id"]
         return await self._follow(self._client.runs.join_stream(self._thread_id, run_id, last_event_id="-1"))
+
+    async def answer(self, assistant: str, interrupts: JsonMapping) -> int:
+        """Answer the pending interrupts of the thread, as the API shows them, and follow the run that continues."""
+        self._assistant = assistant
+        transcript = self._transcript = Transcript()
+        for item in transcript.feed(
+            "values", {"__interrupt__": [one for several in interrupts.values() for one in several]}
+        ):
+            self._view.show(item)
+        return await self._answer(transcript)
 
     async def _follow(self, stream: AsyncIterator[StreamPart]) -> int:
         transcript = self._transcript = self._transcript.next_run()

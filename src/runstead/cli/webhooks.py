@@ -1,144 +1,94 @@
 """``runstead webhooks``: list, show and resend deliveries."""
 
 # No `from __future__ import annotations`: typer reads the annotations of commands.
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from runstead.runtime.json_types import JsonObject
 
-from .options import Json, SettingsFile, Url
+from .client_command import ServerClient, client_command
 from .output import Output
+from .times import ago, moment
 
 app = typer.Typer(help="List, show and resend webhook deliveries.", no_args_is_help=True, rich_markup_mode=None)
 
+DeliveryId = Annotated[str, typer.Argument(help="Id of the delivery, or the first characters of it.")]
+
 
 @app.command("ls")
+@client_command
 def webhooks_ls(
+    server: ServerClient,
     run_id: Annotated[str | None, typer.Option("--run", help="Only deliveries of this run.")] = None,
     status: Annotated[str | None, typer.Option("--status", help="Only pending, delivered or failed ones.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum number of results.")] = 20,
-    url: Url = None,
-    settings: SettingsFile = None,
-    json: Json = False,
 ) -> None:
     """List deliveries, the newest first."""
+    from .references import find_run
 
-    output = Output(as_json=json)
-    with output.handle_errors():
-        list_deliveries(output, run_id=run_id, status=status, limit=limit, url=url, settings_file=settings)
+    params: JsonObject = {"limit": limit} | ({"status": status} if status else {})
+
+    async def work(client: Any) -> list[JsonObject]:
+        own = {"run_id": (await find_run(client, run_id))[1]} if run_id else {}
+        found: list[JsonObject] = await client.http.get("/webhooks/deliveries", params=params | own)
+        return found
+
+    deliveries = server.call(work)
+    for delivery in deliveries:
+        server.output.line("delivery", **delivery)
+    if not server.output.as_json:
+        _show_table(deliveries, server.output)
 
 
 @app.command("show")
-def webhooks_show(
-    delivery_id: Annotated[str, typer.Argument(help="Id of the delivery.")],
-    url: Url = None,
-    settings: SettingsFile = None,
-    json: Json = False,
-) -> None:
+@client_command
+def webhooks_show(server: ServerClient, delivery_id: DeliveryId) -> None:
     """Show a delivery with all its attempts."""
+    from .references import find_delivery
 
-    output = Output(as_json=json)
-    with output.handle_errors():
-        show_delivery(delivery_id, output, url=url, settings_file=settings)
+    async def work(client: Any) -> JsonObject:
+        found: JsonObject = await client.http.get(f"/webhooks/deliveries/{await find_delivery(client, delivery_id)}")
+        return found
 
-
-@app.command("redeliver")
-def webhooks_redeliver(
-    delivery_id: Annotated[str, typer.Argument(help="Id of the delivery.")],
-    url: Url = None,
-    settings: SettingsFile = None,
-    json: Json = False,
-) -> None:
-    """Send a delivery again now, whatever its status."""
-
-    output = Output(as_json=json)
-    with output.handle_errors():
-        redeliver(delivery_id, output, url=url, settings_file=settings)
-
-
-def list_deliveries(
-    output: Output, *, run_id: str | None, status: str | None, limit: int, url: str | None, settings_file: Path | None
-) -> None:
-    """Print deliveries as a table, or one per line."""
-    import asyncio
-
-    from .connection import connect, server_url
-
-    place = server_url(url, settings_file)
-    params: JsonObject = {"limit": limit} | ({"status": status} if status else {})
-    params |= {"run_id": run_id} if run_id else {}
-
-    async def command() -> list[JsonObject]:
-        async with connect(place) as client:
-            found: list[JsonObject] = await client.http.get("/webhooks/deliveries", params=params)
-            return found
-
-    deliveries = asyncio.run(command())
-    for delivery in deliveries:
-        output.line("delivery", **delivery)
-    if not output.as_json:
-        _show_table(deliveries, output)
-
-
-def show_delivery(delivery_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
-    """Print one delivery with its attempts."""
-    import asyncio
-
-    from .connection import connect, server_url
-
-    place = server_url(url, settings_file)
-
-    async def command() -> JsonObject:
-        async with connect(place) as client:
-            found: JsonObject = await client.http.get(f"/webhooks/deliveries/{delivery_id}")
-            return found
-
-    delivery = asyncio.run(command())
+    output, delivery = server.output, server.call(work)
     output.line("delivery", **delivery)
     output.say(f"{delivery['status']}  run {delivery['run_id']} to {delivery['url']}")
     for attempt in delivery["attempts"]:
         result = attempt["error"] or f"status {attempt['status_code']}"
-        output.say(f"  {attempt['number']}  {_moment(attempt['started_at'])}  {result}")
+        output.say(f"  {attempt['number']}  {moment(attempt['started_at'])}  {result}")
     if delivery["next_attempt_at"]:
-        output.say(f"  {'next' if delivery['attempts'] else 'first'} try at {_moment(delivery['next_attempt_at'])} UTC")
+        output.say(f"  {'next' if delivery['attempts'] else 'first'} try at {moment(delivery['next_attempt_at'])} UTC")
 
 
-def redeliver(delivery_id: str, output: Output, *, url: str | None, settings_file: Path | None) -> None:
-    """Send a delivery again now."""
-    import asyncio
+@app.command("redeliver")
+@client_command
+def webhooks_redeliver(server: ServerClient, delivery_id: DeliveryId) -> None:
+    """Send a delivery again now, whatever its status."""
+    from .references import find_delivery
 
-    from .connection import connect, server_url
+    async def work(client: Any) -> JsonObject:
+        found = await find_delivery(client, delivery_id)
+        sent: JsonObject = await client.http.post(f"/webhooks/deliveries/{found}/redeliver", json=None)
+        return sent
 
-    place = server_url(url, settings_file)
-
-    async def command() -> None:
-        async with connect(place) as client:
-            delivery = await client.http.post(f"/webhooks/deliveries/{delivery_id}/redeliver", json=None)
-            output.line("redelivering", **delivery)
-            output.say(f"Sending it again. See: runstead webhooks show {delivery_id}")
-
-    asyncio.run(command())
+    delivery = server.call(work)
+    server.output.line("redelivering", **delivery)
+    server.output.say(f"Sending it again. See: runstead webhooks show {delivery['delivery_id']}{server.url_option}")
 
 
 def _show_table(deliveries: list[JsonObject], output: Output) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("delivery", "run", "status", "attempts", "created", "url"):
-        table.add_column(title, no_wrap=True)
-    for delivery in deliveries:
-        table.add_row(
-            delivery["delivery_id"],
-            delivery["run_id"],
-            delivery["status"],
-            str(delivery["attempt_count"]),
-            _moment(delivery["created_at"]),
-            delivery["url"][:80],
+    shown = output.short_ids([one["delivery_id"] for one in deliveries])
+    runs = output.short_ids([one["run_id"] for one in deliveries])
+    rows = [
+        (
+            shown[one["delivery_id"]],
+            runs[one["run_id"]],
+            one["status"],
+            str(one["attempt_count"]),
+            ago(one["created_at"]),
+            one["url"],
         )
-    output.console.print(table if deliveries else "no deliveries")
-
-
-def _moment(text: str) -> str:
-    return text[:19].replace("T", " ")
+        for one in deliveries
+    ]
+    output.table(("delivery", "run", "status", "tries", "created", "url"), rows, empty="no deliveries")
