@@ -7,15 +7,17 @@ between runs, for as long as the thread exists.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from enum import Enum, auto
+from typing import Final, assert_never
 
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.facade import RunStream
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
 from runstead.runtime.serialization import encode
+from runstead.runtime.state_machine import StateMachine
 from runstead.runtime.stream_bridge import (
     FROM_THE_START,
     GAP,
@@ -43,6 +45,21 @@ _LOOK_AGAIN: Final = 30.0
 _AHEAD: Final = timedelta(minutes=5)
 """Maximum clock difference between two machines; a time later than that has not happened yet."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ThreadStreamState(Enum):
+    """``IDLE``: between runs. ``FOLLOWING``: in the stream of a run. ``GONE``: the thread is deleted."""
+
+    IDLE = auto()
+    FOLLOWING = auto()
+    GONE = auto()
+
+
+TRANSITIONS: Final[Mapping[ThreadStreamState, frozenset[ThreadStreamState]]] = {
+    ThreadStreamState.IDLE: frozenset({ThreadStreamState.FOLLOWING, ThreadStreamState.GONE}),
+    ThreadStreamState.FOLLOWING: frozenset({ThreadStreamState.IDLE}),
+    ThreadStreamState.GONE: frozenset(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +109,10 @@ class ThreadStream:
         self._followed: set[tuple[RunId, object]] = set()
         self._live: set[RunId] = set()
         self._ready: list[StreamItem] = []
-        self._run: RunRecord | None = None
+        self._reader = StateMachine(ThreadStreamState.IDLE, TRANSITIONS)
         self._stream: RunStream | None = None
+        """The stream of the run that is followed."""
         self._looked_at: float | None = None
-        self._over = False
         self._closed = False
 
     async def start(self, last_event_id: str | None) -> None:
@@ -121,7 +138,7 @@ class ThreadStream:
     async def read(self) -> Sequence[StreamItem]:
         """Return the items that can be read now, at least one; ``[HEARTBEAT_SENTINEL]`` after a silent interval; an
         empty sequence when the thread is gone. Raises BridgeClosed when the server shuts down."""
-        while not self._ready and not self._over:
+        while not self._ready and self._reader.state is not ThreadStreamState.GONE:
             self._ready += await self._step()
         items, self._ready = self._ready, []
         return items
@@ -136,16 +153,27 @@ class ThreadStream:
             await self._stream.aclose()
 
     async def _step(self) -> Sequence[StreamItem]:
-        if self._run is not None:
-            return await self._follow(self._run)
+        match self._reader.state:
+            case ThreadStreamState.IDLE:
+                return await self._find_next()
+            case ThreadStreamState.FOLLOWING:
+                return await self._follow()
+            case ThreadStreamState.GONE:
+                return ()
+            case _:
+                assert_never(self._reader.state)
+
+    async def _find_next(self) -> Sequence[StreamItem]:
         if not self._next:
             await self._look()
         if self._next:
             return await self._begin(self._next.popleft())
         if await self._sources.clock.wait(self._listener.heard, self._sources.heartbeat):
             return ()
-        self._over = await self._sources.threads.get(self._thread_id) is None
-        return () if self._over else [HEARTBEAT_SENTINEL]
+        if await self._sources.threads.get(self._thread_id) is not None:
+            return [HEARTBEAT_SENTINEL]
+        self._reader.enter(ThreadStreamState.GONE)
+        return ()
 
     async def _look(self) -> None:
         """Find new items: runs that were notified, at intervals all runs, and the state updates in between."""
@@ -211,13 +239,15 @@ class ThreadStream:
             )
         except RunNotFound:
             return [self._done(run)]
-        self._run = self._stream.record
+        self._reader.enter(ThreadStreamState.FOLLOWING)
         return ()
 
-    async def _follow(self, run: RunRecord) -> Sequence[StreamItem]:
-        assert self._stream is not None
+    async def _follow(self) -> Sequence[StreamItem]:
+        stream = self._stream
+        assert stream is not None, "it follows a run"
+        run = stream.record
         try:
-            items = await self._stream.read()
+            items = await stream.read()
         except StreamNotFound:
             items = ()
         start = Place.of_run(run)
@@ -231,8 +261,9 @@ class ThreadStream:
             elif item is HEARTBEAT_SENTINEL:
                 shown.append(item)
         if not items or (isinstance(items[-1], Sentinel) and items[-1] is not HEARTBEAT_SENTINEL):
-            await self._stream.aclose()
-            self._run = self._stream = None
+            await stream.aclose()
+            self._stream = None
+            self._reader.enter(ThreadStreamState.IDLE)
             shown.append(self._done(await run_or_none(self._sources.runs, run.run_id) or run))
         return shown
 

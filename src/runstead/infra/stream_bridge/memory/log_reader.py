@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from enum import Enum, auto
+from typing import Final
 
 from runstead.runtime.clock import Clock
+from runstead.runtime.state_machine import StateMachine
 from runstead.runtime.stream_bridge import (
     CANCELLED_SENTINEL,
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
     ResumeResult,
-    StreamBridgeError,
     StreamEvent,
     StreamItem,
     StreamNotFound,
@@ -31,6 +32,24 @@ PACKED_EVENTS = 128
 """Maximum number of events of one read from blocks, which must be decoded: small turns keep live readers responsive."""
 MOST_BYTES = 1024 * 1024
 """Maximum bytes of one read. A stalled reader keeps what it has read in memory: that must not be a whole window."""
+
+
+class ReaderState(Enum):
+    """``READING``: from memory. ``FETCHING``: waiting for a piece of a file. ``BROKEN``: the end cannot be read."""
+
+    READING = auto()
+    FETCHING = auto()
+    BROKEN = auto()
+    ENDED = auto()
+
+
+TRANSITIONS: Final[Mapping[ReaderState, frozenset[ReaderState]]] = {
+    ReaderState.READING: frozenset({ReaderState.FETCHING, ReaderState.ENDED}),
+    ReaderState.FETCHING: frozenset({ReaderState.READING, ReaderState.BROKEN, ReaderState.ENDED}),
+    ReaderState.BROKEN: frozenset({ReaderState.ENDED}),
+    # Closed after its end.
+    ReaderState.ENDED: frozenset({ReaderState.ENDED}),
+}
 
 _log = logging.getLogger(__name__)
 
@@ -55,9 +74,7 @@ class LogReader:
         "__weakref__",
         "_alarms",
         "_armed",
-        "_broken",
         "_clock",
-        "_done",
         "_fetching",
         "_interval",
         "_last_id",
@@ -65,6 +82,7 @@ class LogReader:
         "_missed",
         "_pieces",
         "_place",
+        "_reader",
         "_resumed",
         "_spoken_at",
         "_spool",
@@ -88,12 +106,11 @@ class LogReader:
         self._missed = self._resumed.gap_count if self._resumed.status == "evicted" else 0
         self._spoken_at = clock.monotonic()
         self._armed = False
-        self._done = False
+        self._reader = StateMachine(ReaderState.READING, TRANSITIONS)
         self._waiter: asyncio.Future[None] | None = None
         # Blocks that are being read, in order.
         self._pieces: deque[Piece] = deque()
         self._fetching: asyncio.Task[None] | None = None
-        self._broken: Callable[[], StreamBridgeError] | None = None
         log.readers.add(self)
 
     @property
@@ -101,13 +118,14 @@ class LogReader:
         return self._resumed
 
     async def read(self) -> Sequence[StreamItem]:
-        while not self._done:
-            if self._broken is not None:
-                raise self._broken()
+        while self._reader.state is not ReaderState.ENDED:
+            if self._reader.state is ReaderState.BROKEN:
+                # Readers use the run's record instead.
+                raise StreamNotFound(self._log.run_id)
             if items := self._take():
                 self._spoken_at = self._clock.monotonic()
                 return items
-            if self._fetching is None and self._log.gone is not None:
+            if self._reader.state is not ReaderState.FETCHING and self._log.gone is not None:
                 raise self._log.gone()
             if self._interval is not None:
                 beat_at = self._spoken_at + self._interval
@@ -128,7 +146,7 @@ class LogReader:
         There is no await before the return, so a cancelled read loses nothing.
         """
         log = self._log
-        if self._fetching is not None:
+        if self._reader.state is ReaderState.FETCHING:
             return []
         events = self._gather()
         if events:
@@ -181,6 +199,7 @@ class LogReader:
 
     def _fetch(self, block: Block) -> None:
         blocks = self._log.blocks.adjacent(block)
+        self._reader.enter(ReaderState.FETCHING)
         self._fetching = asyncio.create_task(self._fetched(blocks), name="stream-block")
 
     async def _fetched(self, blocks: Sequence[Block]) -> None:
@@ -192,27 +211,29 @@ class LogReader:
             pieces = [self._spool.piece_of(data[block.offset - first.offset :][: block.length]) for block in blocks]
             self._pieces.extend(Piece(block.first, piece) for block, piece in zip(blocks, pieces, strict=True))
         except (OSError, ValueError) as error:
-            self._lost(blocks, error)
+            self._reader.enter(self._after_loss(blocks, error))
+        else:
+            self._reader.enter(ReaderState.READING)
         finally:
             self._fetching = None
         self._wake()
 
-    def _lost(self, blocks: Sequence[Block], error: Exception) -> None:
+    def _after_loss(self, blocks: Sequence[Block], error: Exception) -> ReaderState:
         if not blocks[-1].dropped:
             _log.warning("events of run %s cannot be read from disk and are lost: %s", self._log.run_id, error)
         if self._log.blocks.end in blocks:
-            # Without its end the log is useless: readers use the run's record instead.
-            self._broken = partial(StreamNotFound, self._log.run_id)
-        else:
-            # As if the window had moved past them: readers get a notice of the gap.
-            self._log.drop_before(blocks[-1].end)
+            # Without its end the log is useless.
+            return ReaderState.BROKEN
+        # As if the window had moved past them: readers get a notice of the gap.
+        self._log.drop_before(blocks[-1].end)
+        return ReaderState.READING
 
     async def _wait(self) -> None:
         if self._waiter is not None:
             raise RuntimeError("a stream subscription is read by one task at a time")
         # A reader that waits for the disk need not be woken by new events.
-        is_reading = self._fetching is not None
-        self._waiter = asyncio.get_running_loop().create_future() if is_reading else self._log.waiter()
+        is_fetching = self._reader.state is ReaderState.FETCHING
+        self._waiter = asyncio.get_running_loop().create_future() if is_fetching else self._log.waiter()
         try:
             await self._waiter
         finally:
@@ -240,7 +261,7 @@ class LogReader:
             self._arm(beat_at)
 
     def _finish(self) -> None:
-        self._done = True
+        self._reader.enter(ReaderState.ENDED)
         self._pieces.clear()
         if self._fetching is not None:
             self._fetching.cancel()

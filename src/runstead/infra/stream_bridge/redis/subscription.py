@@ -7,11 +7,13 @@ every gap between two events that it returns, whatever the reason: the window, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 from typing import Final
 
+from runstead.runtime.state_machine import StateMachine
 from runstead.runtime.stream_bridge import (
     CANCELLED_SENTINEL,
     END_SENTINEL,
@@ -39,6 +41,27 @@ MOST_EVENTS: Final = 512
 _TRIES: Final = 20
 _TRY_AGAIN: Final = 0.25
 """Seconds between attempts to find a stream whose reader subscribed while Redis was unavailable."""
+
+
+class ReaderState(Enum):
+    """Position of a reader in the log. ``STARTING``: its position is not known yet, since Redis was unavailable.
+    ``READING``: behind the end, on pages. ``LIVE``: on the tail, and on pages where it has lost the tail's events.
+    """
+
+    STARTING = auto()
+    READING = auto()
+    LIVE = auto()
+    ENDED = auto()
+
+
+TRANSITIONS: Final[Mapping[ReaderState, frozenset[ReaderState]]] = {
+    ReaderState.STARTING: frozenset({ReaderState.READING, ReaderState.ENDED}),
+    ReaderState.READING: frozenset({ReaderState.LIVE, ReaderState.ENDED}),
+    # Live again: on another tail, after the first one was lost with its shard's reader.
+    ReaderState.LIVE: frozenset({ReaderState.LIVE, ReaderState.ENDED}),
+    # Closed after its end.
+    ReaderState.ENDED: frozenset({ReaderState.ENDED}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +95,7 @@ class LogSubscription:
         self._asked = last_event_id
         self._after = first_page(last_event_id)
         self._resumed = ResumeResult("fresh" if last_event_id in (None, LIVE) else "resumed", last_event_id)
-        self._placed = self._done = False
+        self._reader = StateMachine(ReaderState.STARTING, TRANSITIONS)
         self._place = 0
         # The last id that the reader was given, and the number of lost events after it (None: unknown).
         self._last: str | None = None
@@ -83,6 +106,7 @@ class LogSubscription:
         self._seen_version = -1
         self._page: Page | None = None
         self._fetching: asyncio.Task[None] | None = None
+        # The error of the next read that finds no items.
         self._gone: Callable[[], StreamBridgeError] | None = None
         if page is not None:
             self._find_place(page)
@@ -90,6 +114,10 @@ class LogSubscription:
     @property
     def resumed(self) -> ResumeResult:
         return self._resumed
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._reader.state is ReaderState.ENDED
 
     def wake(self) -> None:
         self._pulse.wake()
@@ -101,14 +129,14 @@ class LogSubscription:
         self.wake()
 
     async def read(self) -> Sequence[StreamItem]:
-        while not self._done:
+        while not self._has_ended:
             if items := self._take():
                 self._pulse.reset()
                 return items
-            if not self._done and (gone := self._gone or self._lost_with_tail()) is not None:
-                raise gone()
-            if self._done:
+            if self._has_ended:
                 break
+            if (gone := self._gone or self._lost_with_tail()) is not None:
+                raise gone()
             if self._pulse.is_due:
                 self._pulse.reset()
                 return [HEARTBEAT_SENTINEL]
@@ -126,12 +154,11 @@ class LogSubscription:
         """
         if self._page is not None:
             page, self._page = self._page, None
-            if self._placed:
-                items = self._turn(page)
-            else:
+            if self._reader.state is ReaderState.STARTING:
                 self._find_place(page)
                 return self._take()
-            if items or self._done:
+            items = self._turn(page)
+            if items or self._has_ended:
                 return items
         if (events := self._from_tail()) is not None:
             return self._given(events) if events else []
@@ -165,7 +192,7 @@ class LogSubscription:
             # Only a reader that subscribed during an outage gets here: the stream does not exist.
             self._gone = partial(StreamNotFound, self._run_id)
             return
-        self._placed = True
+        self._reader.enter(ReaderState.READING)
         self._place, self._resumed = page.shape.resume(self._asked)
         if self._resumed.status in ("resumed", "evicted"):
             self._last, self._missed = self._asked, self._resumed.gap_count
@@ -228,6 +255,7 @@ class LogSubscription:
         end = (page.attempt, page.seq)
         is_sure = page.there and page.shape.published == self._place and self._has_same_places(page)
         self._within = end if is_sure else None
+        self._reader.enter(ReaderState.LIVE)
         start = end if page.there and page.terminal is None else numbers_of(self._after) or (0, 0)
         if self._tail is None or self._tail.gone is not None:
             self._leave_tail()
@@ -236,7 +264,7 @@ class LogSubscription:
             self._seen_version = self._tail.version if self._tail.last <= start else -1
 
     def _fetch(self) -> None:
-        if self._fetching is None and self._gone is None and not self._done:
+        if self._fetching is None and self._gone is None and not self._has_ended:
             if self._tail is not None:
                 self._seen_version = self._tail.version
             self._fetching = asyncio.create_task(self._fetched(), name="stream-page")
@@ -245,7 +273,7 @@ class LogSubscription:
         try:
             page = await self._room.pages.read_patiently(self._keys, self._after)
             for _ in range(_TRIES):
-                if self._placed or page.there:
+                if self._reader.state is not ReaderState.STARTING or page.there:
                     break
                 # Redis has just come back, maybe without its data: the publisher restores the stream in a moment.
                 await asyncio.sleep(_TRY_AGAIN)
@@ -261,7 +289,7 @@ class LogSubscription:
         return self._tail.gone
 
     def _finish(self) -> None:
-        self._done = True
+        self._reader.enter(ReaderState.ENDED)
         self._stop_fetching()
         self._leave_tail()
 
