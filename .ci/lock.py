@@ -294,7 +294,8 @@ def run_uv(*arguments: str | Path) -> str:
     done = subprocess.run(
         [find_uv(), *arguments],
         cwd=ROOT,
-        env={**environment, "UV_DEFAULT_INDEX": "https://pypi.org/simple"},
+        # The machine's own certificates, as .ci/venv trusts them.
+        env={"UV_SYSTEM_CERTS": "true", **environment, "UV_DEFAULT_INDEX": "https://pypi.org/simple"},
         stdout=subprocess.PIPE,
         text=True,
         check=False,
