@@ -124,6 +124,18 @@ class Settings(BaseSettings):
         description="Your own authenticator (`module:object` or `./file.py:object`): an object with `authenticate`, or "
         "a function or class that returns one.",
     )
+    observers: tuple[str, ...] = Field(
+        default=(),
+        description="Further observers of runs (a JSON list of `module:object`).",
+    )
+    event_store: str | None = Field(
+        default=None, description="Your own event store (`module:object`), instead of the one of `run_events`."
+    )
+    bridge: str | None = Field(default=None, description="Your own stream bridge (`module:object`).")
+    checkpointer: str | None = Field(default=None, description="Your own checkpoint store (`module:object`).")
+    dispatcher: str | None = Field(
+        default=None, description="Factory of your own dispatcher of runs (`module:object`)."
+    )
     allowed_hosts: tuple[str, ...] | None = Field(
         default=None,
         description="Further host names that a server without authentication answers to (a JSON list such as "

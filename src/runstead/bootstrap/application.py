@@ -7,7 +7,7 @@ drive.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self, overload
@@ -19,10 +19,14 @@ from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration, configuration_of_graphs, read_configuration
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.json_types import JsonObject
+from runstead.runtime.runs.observer import RunObserver
+from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore
+from runstead.runtime.stream_bridge import StreamBridge
 from runstead.settings import CONFIG_FILE, Settings, load_settings
-from runstead.wire.credentials import Credentials
+from runstead.wire.credentials import Authenticator, Credentials
 from runstead.wire.errors import Unavailable
 
+from .adapters import Adapters, DispatcherFactory, split_adapters
 from .assembly import Assembly, build_application
 from .loopback import loopback
 from .memory_limits import byte_budget
@@ -41,7 +45,19 @@ class Application:
     """
 
     @overload
-    def __init__(self, settings: Settings, configuration: GraphConfiguration, *, execute: bool = True) -> None: ...
+    def __init__(
+        self,
+        settings: Settings,
+        configuration: GraphConfiguration,
+        *,
+        execute: bool = True,
+        observers: Sequence[RunObserver] = (),
+        authenticator: Authenticator | None = None,
+        event_store: RunEventStore | None = None,
+        bridge: StreamBridge | None = None,
+        checkpointer: RunCheckpointStore | None = None,
+        dispatcher: DispatcherFactory | None = None,
+    ) -> None: ...
 
     @overload
     def __init__(self, settings: Mapping[str, object], *, execute: bool = True, **options: Any) -> None: ...
@@ -54,11 +70,18 @@ class Application:
         execute: bool = True,
         **options: Any,
     ) -> None:
+        """The adapters replace, or the observers join, those of the profile and of the settings; see `Adapters`."""
+        supplied, named = split_adapters(options)
         if not isinstance(settings, Settings):
             configuration = configuration_of_graphs(settings, Path.cwd())
-            settings = load_settings(options)
+            settings = load_settings(named)
         elif configuration is None:
             raise TypeError('give the graphs: Application({"agent": graph}), or settings and a configuration')
+        elif unknown := [name for name, value in named.items() if value is not None and value != ()]:
+            raise TypeError(f"unknown options: {', '.join(unknown)}; put settings into the Settings")
+        if "authenticator" in supplied and settings.auth is None:
+            settings = settings.model_copy(update={"auth": "custom"})
+        self._adapters = Adapters(**supplied).over(settings)
         self.settings, self.configuration = settings, configuration
         self.failure: BaseException | None = None
         self.replace_process: Callable[[], None] | None = None
@@ -90,9 +113,10 @@ class Application:
     @classmethod
     def from_file(cls, config: str | Path = CONFIG_FILE, **settings: object) -> Self:
         """Create an application for the graphs of a langgraph.json, with the settings that ``runstead serve`` finds,
-        and those given here."""
+        and those given here; adapters may be objects too (``observers=[...]``)."""
         file = Path(config).resolve()
-        return cls(load_settings({**settings, "config": file}, project=file.parent), read_configuration(file))
+        adapters, named = split_adapters(settings)
+        return cls(load_settings({**named, "config": file}, project=file.parent), read_configuration(file), **adapters)
 
     @property
     def services(self) -> Services:
@@ -127,6 +151,7 @@ class Application:
             execute=self._execute,
             replace_process=self.replace_process,
             after_reload=self.after_reload,
+            adapters=self._adapters,
         ) as parts:
             self._parts = parts
             try:

@@ -61,6 +61,7 @@ from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 
+from .adapters import NO_ADAPTERS, Adapters
 from .background import cron_scheduler, expire_regularly, sweep_regularly
 from .client_limits import run_quota
 from .extensions import open_auth, with_roles
@@ -103,6 +104,7 @@ async def build_application(
     execute: bool = True,
     replace_process: Callable[[], None] | None = None,
     after_reload: bool = False,
+    adapters: Adapters = NO_ADAPTERS,
 ) -> AsyncIterator[Assembly]:
     """Start everything, for the duration of a block.
 
@@ -112,7 +114,7 @@ async def build_application(
     # Opened before all user code, and closed after it.
     async with (
         UserLoop.running() as user_loop,
-        _assembled(settings, configuration, user_loop, execute, replace_process, after_reload) as assembly,
+        _assembled(settings, configuration, user_loop, execute, replace_process, after_reload, adapters) as assembly,
     ):
         yield assembly
 
@@ -125,13 +127,14 @@ async def _assembled(
     execute: bool,
     replace_process: Callable[[], None] | None,
     after_reload: bool,
+    adapters: Adapters,
 ) -> AsyncIterator[Assembly]:
     execute = execute and settings.max_concurrent_runs > 0
     # User code first: a graph that cannot be loaded is reported before any file is touched.
     code = await _prepared(settings, configuration)
     handlers = None if code.encryption is None else LangGraphEncryption(code.encryption, user_loop)
     async with AsyncExitStack() as stack:
-        parts = await open_parts(stack, settings, configuration, code, user_loop, handlers)
+        parts = await open_parts(stack, settings, configuration, code, user_loop, handlers, adapters)
         profile = parts.profile
         stack.enter_context(sdk_cache(profile.cache, profile.clock, user_loop))
         scheduler = await _scheduler(parts, settings, configuration, code, user_loop)
@@ -146,7 +149,7 @@ async def _assembled(
         lost = LoopFailover(user_loop, runs, closing, code.custom, replace_process)
         blocks = stack.enter_context(lost.watchdog(settings).running())
         door = await stack.enter_async_context(
-            open_auth(settings, configuration, code.auth, profile.database, profile.clock, user_loop)
+            open_auth(settings, configuration, adapters.auth_or(code.auth), profile.database, profile.clock, user_loop)
         )
         services = _services(parts, runs, closing, settings, configuration)
         access.services = services = replace(
@@ -255,7 +258,8 @@ def _runtime(
         agents=parts.graphs,
         agent_loops=parts.loops,
         store=parts.graph_store,
-        observer=CompositeObserver([profile.notices, parts.webhooks.sender]),
+        observer=CompositeObserver([profile.notices, parts.webhooks.sender, *parts.observers.all]),
+        required_observers=parts.observers.required,
         clock=clock,
         limits=run_limits(settings, reserved_slots(settings, configuration)),
         error_redactor=ErrorRedactor(bool(settings.show_errors)),

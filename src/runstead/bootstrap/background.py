@@ -12,7 +12,6 @@ from typing import Final
 from runstead.auth.api_keys import AUTH_SOURCE
 from runstead.gateway.auth.authorization import authorize_run
 from runstead.gateway.services import Services
-from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.crons.scheduler import CronScheduler, CronSettings
 from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.storage.items.store import SqlItemStore
@@ -21,6 +20,7 @@ from runstead.resources.crons import CronRecord
 from runstead.resources.thread_expiry import ThreadExpiry
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.periodic import beside, repeat
+from runstead.runtime.runs.store import RunCheckpointStore
 from runstead.settings import Settings
 from runstead.wire.errors import Forbidden
 from runstead.wire.runs import RunCreate
@@ -35,7 +35,7 @@ _EVERY: Final = 60.0
 
 @asynccontextmanager
 async def sweep_regularly(
-    sweeper: StorageSweeper, checkpoints: SqlCheckpoints, retention: timedelta
+    sweeper: StorageSweeper, checkpoints: RunCheckpointStore, retention: timedelta
 ) -> AsyncIterator[None]:
     """Sweep at intervals, for the duration of a block. A failing sweep is logged, and repeated at the next interval."""
 

@@ -24,6 +24,7 @@ from runstead.runtime.runs.agent_loop import AgentLoops
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 
+from .adapters import NO_ADAPTERS, Adapters, Observers, open_adapters
 from .background import sweep_items_regularly
 from .embedded import open_embedded
 from .encryption import load_cipher
@@ -52,6 +53,7 @@ class Parts:
     handled: EncryptedStores
     encrypts_values: bool
     """True if values of threads cannot be searched, or only in part."""
+    observers: Observers
 
 
 async def _open_scaled(
@@ -78,6 +80,7 @@ async def open_parts(
     code: UserCode,
     user_loop: UserLoop,
     handlers: LangGraphEncryption | None,
+    adapters: Adapters = NO_ADAPTERS,
 ) -> Parts:
     """Open the configured profile and the components on top of it, until the end of ``stack``. Raises StorageError."""
     opened = _open_scaled if settings.is_cluster else open_embedded
@@ -87,6 +90,7 @@ async def open_parts(
     if handlers is not None and cipher is None:
         _log.warning("%s", not_encrypted_by(handlers))
     profile = await opened(stack, settings, checkpoint_serde(configuration, cipher), cipher, handlers)
+    profile, observers = await open_adapters(stack, profile, adapters, configuration)
     handled = EncryptedStores(handlers)
     # Events are numerous: with encryption keys, handlers are not called for each of them.
     profile = replace(profile, events=handled.run_events(profile.events, encrypts=cipher is None))
@@ -108,4 +112,6 @@ async def open_parts(
         open_webhooks(settings, configuration, database, clock, user_loop, handled.deliveries)
     )
     encrypts_values = cipher is not None or (handlers is not None and handlers.encrypts_json)
-    return Parts(profile, store, graph_store, loops, code.graphs, webhooks, WakeupSignal(), handled, encrypts_values)
+    return Parts(
+        profile, store, graph_store, loops, code.graphs, webhooks, WakeupSignal(), handled, encrypts_values, observers
+    )

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.storage.database import EnqueueHook, ObservedDatabase, no_enqueue
 from runstead.infra.storage.items.vectors import ItemVectors, VectorsComparedHere
 from runstead.resources.cache import Cache
@@ -15,7 +14,7 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.limits import ClientLimits
 from runstead.runtime.runs.dispatch import RunDispatcher
 from runstead.runtime.runs.observer import RunObserver
-from runstead.runtime.runs.store import RunEventStore, RunLeaseStore
+from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore, RunLeaseStore
 from runstead.runtime.stream_bridge import StreamBridge
 
 
@@ -53,7 +52,7 @@ class Profile:
     """Opened profile. ``is_shared``: other processes use it too, and may hold runs."""
 
     database: ObservedDatabase
-    checkpoints: SqlCheckpoints
+    checkpoints: RunCheckpointStore
     bridge: StreamBridge
     events: RunEventStore
     notices: Notices

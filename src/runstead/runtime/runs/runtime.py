@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -70,6 +71,7 @@ class RunsRuntime:
     agent_loops: AgentLoops
     store: object | None = None
     observer: RunObserver = field(default_factory=CompositeObserver)
+    required_observers: Sequence[RunObserver] = ()
     clock: Clock = field(default_factory=SystemClock)
     limits: RunLimits = field(default_factory=RunLimits)
     error_redactor: ErrorRedactor = REDACTING

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
+import uuid
+from typing import Final
 
 import uuid_utils.compat as uuid7s
 
 from runstead.runtime.clock import Clock
 
+from ...json_types import JsonMapping
 from ..observer import RunLifecycleEvent, RunLifecycleEventType, RunObserver
-from ..types import RunRecord, RunStatus, StopReason, ThreadStatus
+from ..types import Outcome, RunCompletionData, RunFailure, RunRecord, RunStatus, StopReason, ThreadStatus
 
 _log = logging.getLogger(__name__)
+
+_ENDS: Final = frozenset(
+    (RunLifecycleEventType.RUN_COMPLETED, RunLifecycleEventType.RUN_FAILED, RunLifecycleEventType.RUN_CANCELLED)
+)
 
 
 class RunEventEmitter:
@@ -22,9 +29,18 @@ class RunEventEmitter:
         self._sequence = 0
 
     async def emit(self, event_type: RunLifecycleEventType, **payload: object) -> None:
+        event = self._event(event_type, payload)
+        try:
+            await self._observer.on_event(event)
+        except Exception:
+            _log.exception("observers failed on %s of run %s", event_type.value, self._run.run_id)
+
+    def _event(self, event_type: RunLifecycleEventType, payload: JsonMapping) -> RunLifecycleEvent:
         self._sequence += 1
-        event = RunLifecycleEvent(
-            event_id=str(uuid7s.uuid7()),
+        # The same for each notification of one end, so that observers recognize a repetition.
+        of_end = uuid.uuid5(uuid.NAMESPACE_OID, f"{self._run.run_id}/{self._run.attempt}/{event_type.value}")
+        return RunLifecycleEvent(
+            event_id=str(of_end if event_type in _ENDS else uuid7s.uuid7()),
             event_type=event_type,
             run_id=self._run.run_id,
             thread_id=self._run.thread_id,
@@ -32,10 +48,13 @@ class RunEventEmitter:
             occurred_at=self._clock.now(),
             payload=payload,
         )
-        try:
-            await self._observer.on_event(event)
-        except Exception:
-            _log.exception("observers failed on %s of run %s", event_type.value, self._run.run_id)
+
+    def intended_end(self, outcome: Outcome, stop: StopReason | None) -> RunLifecycleEvent:
+        """Return the event for an end that is about to be written; it does not count in the sequence."""
+        event_type, payload = _end_of(outcome.status, outcome.completion, outcome.failure, outcome.title, stop)
+        event = self._event(event_type, payload)
+        self._sequence -= 1
+        return event
 
     async def ended(
         self,
@@ -46,16 +65,27 @@ class RunEventEmitter:
         stop: StopReason | None = None,
     ) -> None:
         """Emit the event for the end of the run, and one for its thread's status unless that is unchanged (None)."""
-        completion = record.completion.to_json() if record.completion else {}
-        match record.status:
-            case RunStatus.SUCCESS:
-                extra = {"title": title} if title else {}
-                await self.emit(RunLifecycleEventType.RUN_COMPLETED, completion=completion, **extra)
-            case RunStatus.INTERRUPTED:
-                reason = (stop or record.stop_requested or StopReason.BY_USER).value
-                await self.emit(RunLifecycleEventType.RUN_CANCELLED, completion=completion, reason=reason)
-            case _:
-                error = record.failure.to_json() if record.failure else {}
-                await self.emit(RunLifecycleEventType.RUN_FAILED, completion=completion, error=error)
+        event_type, payload = _end_of(
+            record.status, record.completion, record.failure, title, stop or record.stop_requested
+        )
+        await self.emit(event_type, **payload)
         if thread_status is not None:
             await self.emit(RunLifecycleEventType.THREAD_STATUS_UPDATED, status=thread_status)
+
+
+def _end_of(
+    status: RunStatus,
+    completion: RunCompletionData | None,
+    failure: RunFailure | None,
+    title: str | None,
+    stop: StopReason | None,
+) -> tuple[RunLifecycleEventType, dict[str, object]]:
+    """Return the type and the payload of the event for the end of a run."""
+    shown: dict[str, object] = {"completion": completion.to_json() if completion else {}}
+    match status:
+        case RunStatus.SUCCESS:
+            return RunLifecycleEventType.RUN_COMPLETED, {**shown, **({"title": title} if title else {})}
+        case RunStatus.INTERRUPTED:
+            return RunLifecycleEventType.RUN_CANCELLED, {**shown, "reason": (stop or StopReason.BY_USER).value}
+        case _:
+            return RunLifecycleEventType.RUN_FAILED, {**shown, "error": failure.to_json() if failure else {}}

@@ -44,6 +44,7 @@ from .outcome import resolve_outcome, rollback_outcome, unencryptable_outcome
 from .partial_answers import PartialAnswers
 from .planner import ExecutionPlan, ExecutionPlanner
 from .registry import RunHandle, stop_revoked
+from .required_observers import confirm_end
 from .snapshot import StateSnapshot, read_stored
 
 T = TypeVar("T")
@@ -382,6 +383,10 @@ class RunExecution:
         lifecycle.check(self._lease.run_id, self._lease.run.status, outcome.status)
         # Sync the state first: a run must not be reported as ended if a power failure could lose its state.
         await self._with_retries("synced", self._runtime.checkpoints.sync)
+        required = self._runtime.required_observers
+        if required and not outcome.rolled_back:
+            event = self._events.intended_end(outcome, stop)
+            outcome = await confirm_end(required, event, outcome, self._runtime.clock)
         settled, outcome = await self._settled(outcome)
         if outcome.status is RunStatus.SUCCESS and outcome.thread.status == "interrupted":
             await self._publisher.awaiting_input()
