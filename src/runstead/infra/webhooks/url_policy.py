@@ -229,9 +229,10 @@ def _meant(address: IpAddress) -> Iterator[IpAddress]:
         yield address.ipv4_mapped
     elif address in _CARRIERS[0] or (address in _CARRIERS[1] and int(address) > 1):
         yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    elif address.sixtofour is not None:
+        # Python 3.12.4 and later call all of 2002::/16 private, whatever is inside.
+        yield address.sixtofour
     else:
         yield address
-        if address.sixtofour is not None:
-            yield address.sixtofour
         if address.teredo is not None:
             yield from address.teredo
