@@ -459,6 +459,12 @@ class Settings(BaseSettings):
         default="sql",
         description="Storage of trace and message events: `sql` (the database) or `jsonl` (files of JSON lines).",
     )
+    run_events_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Time after which events of runs are deleted (days), also of threads that are still used. "
+        "Unset: they are kept as long as their thread.",
+    )
     show_errors: bool | None = Field(
         default=None,
         description="Send clients the texts of all errors of agents, instead of only those that authors raise; the "

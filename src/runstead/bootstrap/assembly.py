@@ -62,7 +62,7 @@ from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 
 from .adapters import NO_ADAPTERS, Adapters
-from .background import cron_scheduler, expire_regularly, sweep_regularly
+from .background import cron_scheduler, delete_old_events_regularly, expire_regularly, sweep_regularly
 from .client_limits import run_quota
 from .extensions import open_auth, with_roles
 from .loop_failover import LoopFailover
@@ -197,7 +197,9 @@ async def _start_sweeping(
     sweeper = StorageSweeper(profile.database, profile.clock)
     await sweeper.correct_times()
     retention = timedelta(seconds=settings.stream_retention_seconds)
-    await stack.enter_async_context(sweep_regularly(sweeper, profile.checkpoints, retention))
+    await stack.enter_async_context(sweep_regularly(sweeper, profile.checkpoints, profile.events, retention))
+    kept = None if settings.run_events_days is None else timedelta(days=settings.run_events_days)
+    await stack.enter_async_context(delete_old_events_regularly(profile.events, kept, profile.clock))
     expiry = ThreadExpiry(
         SqlThreadExpiryStore(profile.database, profile.clock), profile.events, profile.checkpoints, profile.bridge
     )

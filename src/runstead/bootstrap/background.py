@@ -20,7 +20,7 @@ from runstead.resources.crons import CronRecord
 from runstead.resources.thread_expiry import ThreadExpiry
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.periodic import beside, repeat
-from runstead.runtime.runs.store import RunCheckpointStore
+from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore
 from runstead.settings import Settings
 from runstead.wire.errors import Forbidden
 from runstead.wire.runs import RunCreate
@@ -31,11 +31,12 @@ _log = logging.getLogger(__name__)
 
 _EVERY: Final = 60.0
 """Seconds between two sweeps."""
+_HOUR: Final = 3_600.0
 
 
 @asynccontextmanager
 async def sweep_regularly(
-    sweeper: StorageSweeper, checkpoints: RunCheckpointStore, retention: timedelta
+    sweeper: StorageSweeper, checkpoints: RunCheckpointStore, events: RunEventStore, retention: timedelta
 ) -> AsyncIterator[None]:
     """Sweep at intervals, for the duration of a block. A failing sweep is logged, and repeated at the next interval."""
 
@@ -43,9 +44,33 @@ async def sweep_regularly(
         swept = await sweeper.sweep(retention)
         for thread_id in swept.threads:
             await checkpoints.delete_thread(thread_id)
+        await events.delete_threads(swept.threads)
 
     sweeping = repeat(sweep, _EVERY, SystemClock(), failed=lambda: _log.exception("sweeping failed"))
     async with beside(sweeping, "sweeper"):
+        yield
+
+
+@asynccontextmanager
+async def delete_old_events_regularly(
+    events: RunEventStore, kept: timedelta | None, clock: Clock
+) -> AsyncIterator[None]:
+    """Delete events of runs that are older than ``kept``, at once and then every hour, for the duration of a block.
+
+    None: keep them.
+    """
+    if kept is None:
+        yield
+        return
+
+    async def sweep() -> None:
+        if deleted := await events.delete_before(clock.now() - kept):
+            _log.info("deleted %d events of runs that were older than %s", deleted, kept)
+
+    def failed() -> None:
+        _log.exception("could not delete old events of runs")
+
+    async with beside(repeat(sweep, _HOUR, clock, failed=failed, at_once=True), "old-events"):
         yield
 
 

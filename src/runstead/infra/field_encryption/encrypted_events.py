@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from runstead.runtime.field_encryption import FieldCipher
@@ -65,6 +66,12 @@ class EncryptedRunEventStore:
 
     async def delete_events(self, thread_id: ThreadId, *, run_id: RunId | None = None) -> int:
         return await self._inner.delete_events(thread_id, run_id=run_id)
+
+    async def delete_threads(self, thread_ids: Sequence[ThreadId]) -> None:
+        await self._inner.delete_threads(thread_ids)
+
+    async def delete_before(self, cutoff: datetime) -> int:
+        return await self._inner.delete_before(cutoff)
 
 
 def _key(stored: StoredRunEvent) -> JsonObject:

@@ -14,10 +14,12 @@ is always flushed. A batch that was cut off is invisible to readers and removed 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from threading import RLock
 from typing import Any, Final, ParamSpec, TypeVar
@@ -106,6 +108,35 @@ class JsonlRunEventStore:
         actor = require_actor_context("deleting run events")
         return await self._in_worker(self._delete, actor, thread_id, run_id)
 
+    async def delete_threads(self, thread_ids: Sequence[ThreadId]) -> None:
+        for thread_id in thread_ids:
+            await self._in_worker(self._forget, thread_id)
+
+    async def delete_before(self, cutoff: datetime) -> int:
+        """Delete the events of threads whose last event is from before ``cutoff``."""
+        return await self._in_worker(self._delete_before, cutoff)
+
+    def _forget(self, thread_id: ThreadId) -> None:
+        if not thread_id or (owner := self._owners.owner_of(thread_id)) is None:
+            return
+        folder = self._paths.of_names(*owner, thread_id)
+        with self._locks[hash(thread_id) % _LOCKS]:
+            self._paths.check(folder / "events.jsonl").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                # Empty, unless other files of the thread are in it.
+                folder.rmdir()
+            self._owners.forget(thread_id)
+
+    def _delete_before(self, cutoff: datetime) -> int:
+        deleted = 0
+        for thread_id, owner in self._owners.all():
+            path = self._paths.check(self._paths.of_names(*owner, thread_id) / "events.jsonl")
+            file = EventFile(path, thread_id, self._locks[hash(thread_id) % _LOCKS], self._cipher)
+            with file.lock:
+                if path.exists() and path.stat().st_mtime < cutoff.timestamp():
+                    deleted += file.delete(None)
+        return deleted
+
     def _append(self, actor: ActorContext, thread_id: ThreadId, batch: Sequence[RunEvent]) -> list[StoredRunEvent]:
         file = self._file(actor, thread_id)
         if file is None:
@@ -168,6 +199,21 @@ class ThreadOwners:
             return None
         tenant, user = owner
         return (tenant, user) if tenant == path_name(actor.tenant_id) else None
+
+    def owner_of(self, thread_id: ThreadId) -> tuple[str, str] | None:
+        """Return the folder names of the owner's tenant and user; None if the thread has no owner."""
+        owner = _owner_on(self._marker(thread_id))
+        return None if owner is None else (owner[0], owner[1])
+
+    def forget(self, thread_id: ThreadId) -> None:
+        """Delete the record of a thread's owner."""
+        self._marker(thread_id).unlink(missing_ok=True)
+
+    def all(self) -> Iterator[tuple[ThreadId, tuple[str, str]]]:
+        """Yield the threads whose ids are plain, as those of the server are, with their owners."""
+        for marker in self._folder.iterdir() if self._folder.exists() else ():
+            if path_name(marker.name) == marker.name and (owner := self.owner_of(marker.name)) is not None:
+                yield marker.name, owner
 
     def _marker(self, thread_id: ThreadId) -> Path:
         return self._folder / path_name(thread_id)

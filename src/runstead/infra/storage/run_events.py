@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -22,6 +24,8 @@ from .run_predicates import lock_attempt
 from .run_queries import clamp_limit
 from .schema import run_event_threads, run_events, threads
 
+_THREADS: Final = 200
+"""Threads whose old events are deleted in one transaction."""
 _THREAD: Final[BindParameter[str]] = bindparam("the_thread")
 _COUNTER: Final = Prepared(
     select(run_event_threads.c.tenant_id, run_event_threads.c.user_id, run_event_threads.c.last_seq)
@@ -122,6 +126,34 @@ class SqlRunEventStore:
         # The counter stays: its numbers must not be reused.
         statement = delete(run_events).where(_visible(thread_id, actor), *_matching(run_id, (), ()))
         return await self._database.write(lambda connection: connection.execute(statement).rowcount)
+
+    async def delete_threads(self, thread_ids: Sequence[ThreadId]) -> None:
+        if not thread_ids:
+            return
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(run_events).where(run_events.c.thread_id.in_(thread_ids)))
+            connection.execute(delete(run_event_threads).where(run_event_threads.c.thread_id.in_(thread_ids)))
+
+        await self._database.write(work)
+
+    async def delete_before(self, cutoff: datetime) -> int:
+        # By threads, which have an index, in transactions that are short enough not to delay others.
+        deleted, last = 0, ""
+        while found := await self._database.read(partial(_threads_after, last=last)):
+            deleted += await self._database.write(partial(_delete_before, thread_ids=found, cutoff=cutoff))
+            last = found[-1]
+        return deleted
+
+
+def _threads_after(connection: Connection, last: ThreadId) -> Sequence[ThreadId]:
+    ids = run_event_threads.c.thread_id
+    return connection.execute(select(ids).where(ids > last).order_by(ids).limit(_THREADS)).scalars().all()
+
+
+def _delete_before(connection: Connection, thread_ids: Sequence[ThreadId], cutoff: datetime) -> int:
+    old = delete(run_events).where(run_events.c.thread_id.in_(thread_ids), run_events.c.created_at < cutoff)
+    return connection.execute(old).rowcount
 
 
 def _take_numbers(connection: Connection, thread_id: ThreadId, actor: ActorContext, count: int) -> int:

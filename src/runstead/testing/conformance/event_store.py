@@ -315,3 +315,18 @@ class RunEventStoreConformance:
             await events.delete_events(THREAD)
         with acting(ALICE):
             assert await events.count_events(THREAD) == 1
+
+    async def test_delete_threads_deletes_everything_without_an_actor(self, events: RunEventStore) -> None:
+        await self.write(events, 3)
+        await self.write(events, 2, thread_id=OTHER_THREAD)
+        await events.delete_threads([THREAD, "unknown"])
+        with acting(ALICE):
+            assert await events.count_events(THREAD) == 0
+            assert await events.count_events(OTHER_THREAD) == 2
+
+    async def test_delete_before_deletes_old_events_without_reusing_their_seq(self, events: RunEventStore) -> None:
+        await self.write(events, 3)
+        assert await events.delete_before(MORNING - timedelta(days=10_000)) == 0
+        assert await events.delete_before(MORNING + timedelta(seconds=1)) == 3
+        assert await events.delete_before(MORNING + timedelta(seconds=1)) == 0
+        assert seqs(await self.write(events, 1)) == [4]

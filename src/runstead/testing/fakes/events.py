@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
@@ -92,6 +93,18 @@ class InMemoryRunEventStore:
         deleted = len(log.events) - len(kept)
         # The log itself stays: its last number must not be reused.
         log.events = kept
+        return deleted
+
+    async def delete_threads(self, thread_ids: Sequence[ThreadId]) -> None:
+        for thread_id in thread_ids:
+            self._logs.pop(thread_id, None)
+
+    async def delete_before(self, cutoff: datetime) -> int:
+        deleted = 0
+        for log in self._logs.values():
+            kept = [stored for stored in log.events if stored.event.created_at >= cutoff]
+            deleted += len(log.events) - len(kept)
+            log.events = kept
         return deleted
 
 

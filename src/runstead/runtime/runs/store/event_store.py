@@ -75,3 +75,13 @@ class RunEventStore(Protocol):
         """Delete the events of a thread, or of one of its runs, and return their number. New events never reuse a
         ``seq``."""
         ...
+
+    async def delete_threads(self, thread_ids: Sequence[ThreadId]) -> None:
+        """Delete everything of threads that no longer exist. Not limited to an actor: for cleanup only."""
+        ...
+
+    async def delete_before(self, cutoff: datetime) -> int:
+        """Delete events of all threads from before ``cutoff``, and return their number. Not limited to an actor: for
+        cleanup only. A store of files may keep older events of a thread that has newer ones.
+        """
+        ...
