@@ -20,6 +20,7 @@ pytest_plugins = [
     "tests.slow_files",
     "tests.servers.postgres",
     "tests.servers.profiles",
+    "tests.simulation.fixtures",
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,7 +14,6 @@ from runstead.graphs.configuration import read_configuration
 from runstead.settings import load_settings
 from tests.processes.server import ServerProcess
 from tests.servers.sqlite import current_data
-from tests.simulation.scenario import Scenario
 
 from .browser import Browser
 from .gate import Gate
@@ -27,16 +25,6 @@ SERVED = Path(__file__).parent / "served.json"
 
 MakeApplication: TypeAlias = Callable[..., Application]
 StartServer: TypeAlias = Callable[..., ServerProcess]
-
-
-@pytest.fixture
-def story() -> Iterator[Scenario]:
-    """One started process, without delays and failures except scripted ones."""
-    # Errors are expected here.
-    logging.disable(logging.ERROR)
-    with Scenario() as story:
-        yield story
-    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ second gap.
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,14 +19,6 @@ from tests.simulation.scenario import CALM, Scenario, a_spec
 
 TALKS = [Step(takes=1, chunks=9) for _ in range(3)]
 SPEC = a_spec("r1", *TALKS, stream_modes=("values", "custom"))
-
-
-@pytest.fixture
-def story() -> Iterator[Scenario]:
-    logging.disable(logging.ERROR)
-    with Scenario() as story:
-        yield story
-    logging.disable(logging.NOTSET)
 
 
 def gaps_of(reader: Reader) -> list[dict[str, Any]]:
