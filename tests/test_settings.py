@@ -100,9 +100,9 @@ def test_relative_paths_are_relative_to_their_file(tmp_path: Path) -> None:
         ({"port": 99999}, "", {}, "flag --port: "),
         ({}, "port = 99999", {}, "runstead.toml: port: "),
         ({}, "", {"RUNSTEAD_PORT": "many"}, "environment variable RUNSTEAD_PORT: "),
-        ({}, "prot = 1", {}, "runstead.toml: prot: there is no such setting; known are host, port"),
+        ({}, "prot = 1", {}, "runstead.toml: prot: there is no such setting; did you mean port?"),
         ({}, "port = ", {}, "cannot be read as TOML"),
-        ({}, 'lease_term_seconds = "soon"', {}, "got 'soon'"),
+        ({}, 'lease_term_seconds = "soon"', {}, "must be a number, got 'soon'"),
     ],
 )
 def test_bad_setting_is_refused_with_its_source(

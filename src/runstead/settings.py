@@ -20,6 +20,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runstead.runtime.json_types import JsonMapping, JsonObject
+from runstead.validation_texts import did_you_mean, problem_of
 
 SETTINGS_FILE: Final = "runstead.toml"
 CONFIG_FILE: Final = "langgraph.json"
@@ -596,6 +597,14 @@ def load_settings(
         raise SettingsError(_explain(error, from_flags, from_file, place)) from error
 
 
+def unknown_variable_warnings(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return a warning for each RUNSTEAD_* variable that matches no setting."""
+    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
+    return [
+        f"{name}: no setting has this name, ignored{did_you_mean(name, known)}" for name in unknown_variables(environ)
+    ]
+
+
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """Return RUNSTEAD_* variables that match no setting, and are probably misspelled."""
     known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
@@ -636,7 +645,7 @@ def _explain(error: ValidationError, flags: JsonMapping, from_file: JsonMapping,
     for problem in error.errors():
         if not problem["loc"]:
             # Concerns several settings; its input would be all of them, including passwords.
-            lines.append(problem["msg"].removeprefix("Value error, "))
+            lines.append(problem_of(problem))
             continue
         name = str(problem["loc"][0])
         if name in flags:
@@ -646,7 +655,8 @@ def _explain(error: ValidationError, flags: JsonMapping, from_file: JsonMapping,
         else:
             source = f"environment variable {ENV_PREFIX}{name.upper()}"
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{source}: there is no such setting; known are {', '.join(Settings.model_fields)}")
+            guess = did_you_mean(name, Settings.model_fields)
+            lines.append(f"{source}: there is no such setting{guess or '; docs/settings.md lists them'}")
         else:
-            lines.append(f"{source}: {problem['msg']}, got {problem['input']!r}")
+            lines.append(f"{source}: {problem_of(problem)}, got {problem['input']!r}")
     return "\n".join(lines)

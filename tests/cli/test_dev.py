@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from runstead.infra.engines.data_dir import own_data_dir
+
 from .conftest import GRAPHS
 from .processes import CTRL_C, Background, Done, Terminal
 
@@ -97,13 +99,14 @@ def test_files_written_by_runs_cause_no_reload(developing: tuple[Background, str
 
 def test_dev_prints_url_and_snippet_and_stops_on_ctrl_c(work: Path, terminal: Callable[..., Terminal]) -> None:
     dev = terminal("dev", "agent.py:greeter", "--port", "0", "--data-dir", str(work / "data"), cwd=work)
-    dev.wait_for('client = get_sync_client(url="http://127.0.0.1:')
-    dev.wait_for('client.runs.stream(None, "greeter", ')
-    dev.wait_for("Runstead serves greeter at http://127.0.0.1:")
-    dev.wait_for("  data  ")
-    dev.wait_for(" --url ")
+    dev.wait_for("Runstead serves greeter at ")
     dev.wait_for("\r\n")
     url = dev.before.strip()
+    dev.wait_for("  data  ")
+    dev.wait_for(" --url ")
+    # Once it serves, and not before.
+    dev.wait_for(f'client = get_sync_client(url="{url}')
+    dev.wait_for('client.runs.stream(None, "greeter", ')
     dev.press(CTRL_C)
     assert dev.end() == 0
     with pytest.raises(httpx.TransportError):
@@ -126,3 +129,11 @@ def test_printed_snippet_works(developing: tuple[Background, str]) -> None:
     parts = list(client.runs.stream(None, "greeter", input=question, stream_mode="messages-tuple"))
     said = "".join(part.data[0]["content"] for part in parts if part.event == "messages")
     assert said == "hello to you"
+
+
+def test_dev_ends_when_its_data_directory_is_in_use(work: Path, background: Start) -> None:
+    data = work / "data"
+    with own_data_dir(data):
+        dev = background("dev", "agent.py:greeter", "--port", "0", "--data-dir", str(data), "--json", cwd=work)
+        assert "is in use by" in dev.wait_for("error")["error"]
+        assert dev.process.wait(60) == 1

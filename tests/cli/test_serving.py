@@ -98,7 +98,7 @@ def test_data_directory_belongs_to_one_server(background: Start, runstead: Run, 
         (["--host", "0.0.0.0"], "0.0.0.0 can be reached from other machines, and authentication is off"),
         (["--host", "no.such.host.invalid", "--allow-unauthenticated"], "is not an address of this machine"),
         (["--set", "port"], "write it as NAME=VALUE"),
-        (["--set", "prot=1"], "flag --prot: there is no such setting"),
+        (["--set", "prot=1"], "flag --prot: there is no such setting; did you mean port?"),
         (["--port", "99999"], "flag --port: "),
         (["--settings", "nowhere.toml"], "there is no such settings file"),
         (["--config", "nowhere.json"], "nowhere.json: there is no such file"),
@@ -171,7 +171,9 @@ def test_crash_in_native_code_leaves_the_stacks_of_all_threads(project: Path, ho
 def test_unknown_variable_causes_a_warning(background: Start, project: Path, tmp_path: Path) -> None:
     serve = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--json")
     serving = background(*serve, cwd=project, RUNSTEAD_PROT="1")
-    assert serving.wait_for("warning")["warning"] == "RUNSTEAD_PROT: no setting has this name, ignored"
+    assert serving.wait_for("warning")["warning"] == (
+        "RUNSTEAD_PROT: no setting has this name, ignored; did you mean RUNSTEAD_PORT?"
+    )
 
 
 def test_child_server_ends_when_its_parent_dies(project: Path, home: Path, tmp_path: Path) -> None:

@@ -94,8 +94,8 @@ def test_image_keys_are_ignored_and_unknown_keys_cause_warnings(tmp_path: Path) 
         tmp_path, python_version="3.12", dockerfile_lines=["RUN x"], grafs={}, http={"corse": {}}, pip_installer="uv"
     )
     assert [warning.removeprefix(f"{configuration.file}: ") for warning in configuration.warnings] == [
-        "grafs: unknown key, ignored",
-        "http.corse: unknown key, ignored",
+        "grafs: unknown key, ignored; did you mean graphs?",
+        "http.corse: unknown key, ignored; did you mean cors?",
     ]
 
 
@@ -119,7 +119,11 @@ def test_image_keys_are_ignored_and_unknown_keys_cause_warnings(tmp_path: Path) 
         ({"http": {"mount_prefix": "agents"}}, "http.mount_prefix", 'expected a path such as "/agents"'),
         ({"http": {"cors": {"allow_origins": "*"}}}, "http.cors.allow_origins", "expected list such as"),
         ({"http": {"cors": {"allow_origin_regex": "("}}}, "http.cors.allow_origin_regex", "a regular expression"),
-        ({"http": {"disable_runs": "yes"}}, "http.disable_runs", "expected true or false"),
+        (
+            {"http": {"disable_runs": "yes"}},
+            "http.disable_runs",
+            "must be true or false, got 'yes'; expected true or false",
+        ),
         ({"store": {"index": {"embed": "x"}}}, "store.index.dims", "is missing; expected length of the embedding"),
         ({"checkpointer": {"ttl": {"default_ttl": -1}}}, "checkpointer.ttl.default_ttl", "expected minutes"),
     ],

@@ -18,7 +18,7 @@ from runstead.bootstrap.database_check import check_databases
 from runstead.bootstrap.key_check import check_keys
 from runstead.resources.health_checks import HealthCheck
 from runstead.runtime.user_code.watchdog import remedy_for
-from runstead.settings import Settings, unknown_variables
+from runstead.settings import CONFIG_FILE, Settings, unknown_variable_warnings
 
 from .output import FAILED, CommandError, Output
 from .preflight import (
@@ -72,8 +72,8 @@ def run_checks(request: ServeRequest) -> Iterator[HealthCheck]:
     except CommandError as error:
         yield HealthCheck("settings", "failed", error.problem, "correct it, or leave it out to get the default")
         return
-    for name in unknown_variables():
-        yield HealthCheck("settings", "warning", f"no setting is called {name}", "correct the spelling, or unset it")
+    for warning in unknown_variable_warnings():
+        yield HealthCheck("settings", "warning", warning, "correct the spelling, or unset it")
     yield check_port(settings)
     yield from check_user_code(settings)
     if settings.is_cluster:
@@ -83,11 +83,20 @@ def run_checks(request: ServeRequest) -> Iterator[HealthCheck]:
     try:
         configuration = request.configuration(settings)
     except CommandError as error:
-        yield HealthCheck("configuration", "failed", error.problem, _CONFIGURATION)
+        yield _without_configuration(request, settings, error)
         return
     yield _refusal("host", settings.host, lambda: refuse_strangers(configuration, settings))
     yield from check_encryption(configuration, settings)
     yield from check_configuration_file(configuration, settings)
+
+
+def _without_configuration(request: ServeRequest, settings: Settings, error: CommandError) -> HealthCheck:
+    """Return the finding about a configuration that cannot be read. A directory without one can be served by
+    naming a graph, as the quickstart does."""
+    file = settings.config or Path.cwd() / CONFIG_FILE
+    if request.targets or file.exists():
+        return HealthCheck("configuration", "failed", error.problem, "correct the place named above")
+    return HealthCheck("configuration", "failed" if settings.config else "warning", error.problem, _CONFIGURATION)
 
 
 def check_encryption(configuration: GraphConfiguration, settings: Settings) -> Iterator[HealthCheck]:
@@ -138,7 +147,7 @@ def check_port(settings: Settings) -> HealthCheck:
             probe.bind(address)
     except OSError as error:
         if _answers(settings.url):
-            return HealthCheck("port", "warning", f"{place} is taken by an agent server that answers at {settings.url}")
+            return HealthCheck("port", "ok", f"{place} is used by an agent server, which answers at {settings.url}")
         way_out = "choose another with --port, or end the process that has it"
         return HealthCheck("port", "failed", f"cannot listen on {place}: {error.strerror or error}", way_out)
     return HealthCheck("port", "ok", f"{place} is free")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runstead.settings import Settings, unknown_variables
+from runstead.settings import Settings, unknown_variable_warnings
 
 from .output import USAGE, CommandError, Output
 
@@ -28,7 +28,7 @@ def load_graphs(configuration: GraphConfiguration) -> None:
     except ConfigurationError as error:
         raise CommandError(str(error), "correct the file, or remove the key") from error
     except GraphLoadError as error:
-        raise CommandError(str(error), "correct it and start again; `runstead doctor` checks all graphs") from error
+        raise CommandError(str(error), "correct it; `runstead doctor` checks all graphs") from error
     except ExceptionGroup as errors:
         raise CommandError("\n".join(str(error) for error in errors.exceptions)) from errors
 
@@ -80,7 +80,7 @@ def _command_errors() -> Iterator[None]:
     try:
         yield
     except UnsupportedConfiguration as error:
-        raise CommandError(str(error), "correct it and start again") from error
+        raise CommandError(str(error), "correct it") from error
 
 
 def refuse_strangers(configuration: GraphConfiguration, settings: Settings) -> None:
@@ -111,7 +111,6 @@ def refuse_unprotected(configuration: GraphConfiguration, settings: Settings) ->
 
 def warn(configuration: GraphConfiguration, output: Output) -> None:
     """Print warnings about settings and configuration that have no effect."""
-    remarks = [f"{name}: no setting has this name, ignored" for name in unknown_variables()]
-    for remark in (*configuration.warnings, *remarks):
+    for remark in (*configuration.warnings, *unknown_variable_warnings()):
         output.line("warning", warning=remark)
         output.say(f"warning: {remark}", style="yellow")

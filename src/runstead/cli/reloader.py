@@ -20,12 +20,12 @@ from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.settings import Settings
 
 from .failure_responder import FailureResponder
-from .output import Output
+from .output import FAILED, Output
 from .preflight import refuse_strangers, refuse_unprotected
 from .process_replacement import AFTER_RELOAD
 from .request import ServeRequest
 from .server_process import ServerProcess, startup_timeout_seconds
-from .serving import listen_on, show_snippet, url_of
+from .serving import listen_on
 
 if TYPE_CHECKING:
     from watchfiles import Change
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".py", ".json", ".toml", ".env")
 _RELOAD_GRACE_SECONDS = 1
+WITH_SNIPPET = "--snippet"
+"""Option of a first server, which prints code for the graph once it serves."""
 
 
 class _CodeFilter(DefaultFilter):
@@ -65,8 +67,7 @@ def reload_forever(request: ServeRequest, output: Output) -> None:
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
-        server.start()
-        show_snippet(url_of(listening, settings), configuration, output)
+        server.start(WITH_SNIPPET)
         try:
             changes = watch(
                 *_watched(configuration),
@@ -77,7 +78,8 @@ def reload_forever(request: ServeRequest, output: Output) -> None:
                 raise_interrupt=False,
             )
             for changed in changes:
-                reloader.look()
+                if not reloader.look():
+                    raise SystemExit(FAILED)
                 if changed:
                     reloader.reload(sorted({Path(path).name for _, path in changed}))
         finally:
@@ -92,15 +94,19 @@ class _Reloader:
         self._responder: FailureResponder | None = None
         self._is_reload = False
 
-    def look(self) -> None:
-        """Respond with the reason from now on, if the server has ended by itself."""
+    def look(self) -> bool:
+        """Respond with the reason from now on, if the server has ended by itself. Return False if no change of the
+        code would help; the server has printed the reason."""
         if (code := self._server.has_died()) is None:
-            return
+            return True
+        if self._server.failure is not None and self._server.failure.by_storage:
+            return False
         # A server that could not start has lost no run; one that ended later has, and its runs count a lost attempt.
         self._is_reload = self._is_reload and self._server.failure is not None
         self._responder = FailureResponder(self._listening, self._answer(code))
         self._output.line("died", exit_code=code)
-        self._output.say(f"The server ended with exit code {code}; it starts again when a file changes.", style="red")
+        self._output.say(f"The server ended with exit code {code}. A changed file starts the next one.", style="red")
+        return True
 
     def reload(self, names: list[str]) -> None:
         """Replace the server."""
@@ -111,7 +117,7 @@ class _Reloader:
         if self._responder is not None:
             self._responder.close()
             self._responder = None
-        self._server.start(*([AFTER_RELOAD] if self._is_reload else []))
+        self._server.start(AFTER_RELOAD if self._is_reload else WITH_SNIPPET)
 
     def end(self) -> None:
         """End the current server."""

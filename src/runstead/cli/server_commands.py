@@ -73,6 +73,7 @@ def serve(
     parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     failure_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     after_reload: Annotated[bool, typer.Option("--after-reload", hidden=True)] = False,
+    snippet: Annotated[bool, typer.Option("--snippet", hidden=True)] = False,
 ) -> None:
     """Serve graphs in the foreground.
 
@@ -97,6 +98,7 @@ def serve(
             parent_fd=parent_fd,
             failure_fd=failure_fd,
             after_reload=after_reload,
+            snippet=snippet,
         )
 
 

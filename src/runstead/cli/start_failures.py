@@ -19,10 +19,14 @@ _PIPE_BYTES: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class StartFailure:
-    """Error of a failed start, and its traceback in the user's code."""
+    """Error of a failed start, and its traceback in the user's code.
+
+    ``by_storage``: the storage refused, such as a data directory in use; a change of the code does not help.
+    """
 
     problem: str
     traceback: str
+    by_storage: bool = False
 
 
 @contextmanager
@@ -52,6 +56,7 @@ def read_failure(failure_fd: int) -> StartFailure | None:
 
 def _described(error: Exception) -> StartFailure:
     from runstead.graphs.modules import describe, is_user_code
+    from runstead.resources.storage_errors import StorageError
 
     root: BaseException = error
     while root.__cause__ is not None:
@@ -63,4 +68,5 @@ def _described(error: Exception) -> StartFailure:
         # Without the frames of Python's import system and of Runstead before it.
         del shown.stack[: own[0]]
     text = "".join(shown.format(chain=False))
-    return StartFailure(problem[:_LONGEST], text[-_LONGEST:])
+    by_storage = isinstance(error, StorageError) or isinstance(error.__cause__, StorageError)
+    return StartFailure(problem[:_LONGEST], text[-_LONGEST:], by_storage)

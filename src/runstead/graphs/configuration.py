@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from runstead.runtime.json_types import JsonMapping, JsonObject
+from runstead.validation_texts import did_you_mean, problem_of
 
 from .sections import (
     AuthPart,
@@ -181,8 +182,8 @@ def _graph(file: Path, graph_id: str, value: Any) -> GraphSource:
 
 def _remarks(directory: Path, data: JsonMapping, parts: Document) -> Iterator[str]:
     """Yield warnings about parts of the file that have no effect, as ``key: sentence``."""
-    for key in unknown_keys(data):
-        yield f"{key}: unknown key, ignored"
+    for key, known in unknown_keys(data):
+        yield f"{key}: unknown key, ignored{did_you_mean(key.rpartition('.')[2], known)}"
     for dependency in parts.dependencies:
         if is_local(dependency) and not (directory / dependency).is_dir():
             yield (
@@ -213,4 +214,4 @@ def _first_problem(error: ValidationError) -> tuple[str, str]:
     expected = expected_at(place)
     if problem["type"] == "missing":
         return ".".join(place), f"is missing; expected {expected}"
-    return ".".join(place), f"{problem['msg']}, got {problem['input']!r}; expected {expected}"
+    return ".".join(place), f"{problem_of(problem)}, got {problem['input']!r}; expected {expected}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -254,8 +254,10 @@ def expected_at(place: Sequence[str], model: type[Section] = Document) -> str:
     return deeper or field_info.description or "something else"
 
 
-def unknown_keys(data: JsonMapping, model: type[Section] = Document, prefix: str = "") -> Iterator[str]:
-    """Yield the dotted keys of ``data`` that are unknown."""
+def unknown_keys(
+    data: JsonMapping, model: type[Section] = Document, prefix: str = ""
+) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield the dotted keys of ``data`` that are unknown, each with the keys that are known at its place."""
     known = {info.alias or name: info for name, info in model.model_fields.items()} | dict(model.model_fields)
     for key, value in data.items():
         if key in known:
@@ -263,7 +265,7 @@ def unknown_keys(data: JsonMapping, model: type[Section] = Document, prefix: str
             if part and isinstance(value, dict):
                 yield from unknown_keys(value, part, f"{prefix}{key}.")
         elif prefix or key not in BUILD_ONLY:
-            yield f"{prefix}{key}"
+            yield f"{prefix}{key}", known
 
 
 def _section_of(annotation: object) -> type[Section] | None:
