@@ -1,0 +1,144 @@
+"""Every route with an id, requested by each kind of user with each kind of body; covers new routes automatically."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from runstead.bootstrap.application import Application
+from runstead.bootstrap.server import serving
+from runstead.gateway.auth.policy import OPEN_PATHS
+from runstead.infra.engines.data_dir import RUNS_FILE
+from runstead.infra.storage.api_keys import SqlApiKeyStore
+from runstead.infra.storage.sqlite import open_storage
+from runstead.resources.api_keys import ApiKeyRecord, digest_of, new_key
+from tests.servers.sqlite import current_data
+
+NOW: Final = datetime.now(UTC)
+CANARY: Final = "canary-of-alice"
+OWNER: Final = ApiKeyRecord("key_owner", "k", "", "alice", "acme", (), NOW)
+USERS: Final = {
+    "owner": OWNER,
+    "same name in another tenant": replace(OWNER, key_id="key_2", tenant_id="umbrella"),
+    "another user": replace(OWNER, key_id="key_3", user_id="bob"),
+    "admin of another tenant": replace(OWNER, key_id="key_4", user_id="eve", tenant_id="umbrella", scopes=("admin",)),
+    "expired": replace(OWNER, key_id="key_5", expires_at=NOW - timedelta(hours=1)),
+    "revoked": replace(OWNER, key_id="key_6", revoked_at=NOW),
+    "admin": replace(OWNER, key_id="key_7", user_id="carol", scopes=("admin",)),
+    "operator": replace(OWNER, key_id="key_8", user_id="olga", tenant_id="ops", scopes=("operator",)),
+}
+STRANGERS: Final = ("same name in another tenant", "another user", "admin of another tenant")
+BODIES: Final[dict[str, bytes | None]] = {"none": None, "{}": b"{}", "[]": b"[]", "[{}]": b"[{}]", '"x"': b'"x"'}
+TO_COME: Final = {f"/threads/{{thread_id}}{end}" for end in ("/commands", "/stream", "/stream/events")}
+"""Clients open these before a thread exists: for strangers they are of a thread that does not exist."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A server with objects of alice's, and a client."""
+
+    http: httpx.AsyncClient
+    keys: dict[str, str]
+    ids: dict[str, str]
+    routes: list[tuple[str, str]]
+
+    async def ask(self, user: str, method: str, path: str, body: bytes | None) -> httpx.Response:
+        headers = {"content-type": "application/json"}
+        if user in self.keys:
+            headers["x-api-key"] = self.keys[user]
+        if user == "operator":
+            headers["x-runstead-tenant"] = "acme"
+        filled = re.sub(r"\{(\w+)\}", lambda found: self.ids[found[1]], path)
+        return await self.http.request(method, filled, content=body, headers=headers)
+
+
+@pytest.fixture
+async def matrix(tmp_path: Path) -> AsyncIterator[Matrix]:
+    keys = {}
+    async with open_storage(current_data(tmp_path / "data") / RUNS_FILE) as database:
+        for name, record in USERS.items():
+            keys[name] = new_key()
+            await SqlApiKeyStore(database).add(replace(record, digest=digest_of(keys[name])))
+    application = Application.from_file(
+        Path(__file__).parent / "roles.json",
+        data_dir=tmp_path / "data",
+        port=0,
+        auth="keys",
+        admin_scope="admin",
+        operator_scope="operator",
+        shutdown_grace_seconds=0.1,
+        webhook_allow_loopback=True,
+    )
+    async with serving(application) as url, httpx.AsyncClient(base_url=url, timeout=60) as http:
+        headers = {"x-api-key": keys["owner"]}
+        marked = {"metadata": {"mark": CANARY}}
+        thread = (await http.post("/threads", json=marked, headers=headers)).json()["thread_id"]
+        hook = {"webhook": "http://127.0.0.1:9/x"}
+        run = {"assistant_id": "asker", "input": {}, **marked, **hook}
+        await http.post(f"/threads/{thread}/runs/wait", json=run, headers=headers)
+        (made,) = (await http.get(f"/threads/{thread}/runs", headers=headers)).json()
+        state = (await http.get(f"/threads/{thread}/state", headers=headers)).json()
+        cron = {"assistant_id": "asker", "schedule": "0 0 29 2 *", **marked}
+        assistant = {"graph_id": "asker", **marked}
+        (delivery,) = (await http.get("/webhooks/deliveries", headers=headers)).json()
+        ids = {
+            "thread_id": thread,
+            "run_id": made["run_id"],
+            "checkpoint_id": state["checkpoint_id"],
+            "cron_id": (await http.post("/runs/crons", json=cron, headers=headers)).json()["cron_id"],
+            "assistant_id": (await http.post("/assistants", json=assistant, headers=headers)).json()["assistant_id"],
+            "delivery_id": delivery["delivery_id"],
+            "namespace": "none",
+        }
+        paths = (await http.get("/openapi.json")).json()["paths"]
+        routes = [(method.upper(), path) for path in paths for method in paths[path] if path not in OPEN_PATHS]
+        yield Matrix(http, keys, ids, sorted(routes))
+
+
+async def test_no_kind_of_user_without_access_reaches_an_object(matrix: Matrix) -> None:
+    with_ids = [route for route in matrix.routes if "{" in route[1]]
+    # An id of a new kind has to be added to the fixture.
+    assert {name for _, path in with_ids for name in re.findall(r"\{(\w+)\}", path)} <= set(matrix.ids)
+    wrong: list[Any] = []
+    for method, path in with_ids:
+        for kind, body in BODIES.items():
+            for user in ("expired", "revoked", "nobody"):
+                told = await matrix.ask(user, method, path, body)
+                if told.status_code != 401:
+                    wrong.append((user, method, path, kind, told.status_code))
+            if path in TO_COME:
+                continue
+            for user in STRANGERS:
+                told = await matrix.ask(user, method, path, body)
+                if told.status_code not in (404, 422, 400) or CANARY in told.text:
+                    wrong.append((user, method, path, kind, told.status_code, told.text[:100]))
+    assert wrong == []
+    for name, path in (
+        ("thread_id", "/threads/"),
+        ("run_id", "/runs/"),
+        ("cron_id", "/runs/crons/"),
+        ("assistant_id", "/assistants/"),
+        ("delivery_id", "/webhooks/deliveries/"),
+    ):
+        for user in ("owner", "admin", "operator"):
+            told = await matrix.ask(user, "GET", path + matrix.ids[name], None)
+            assert (told.status_code, CANARY in told.text or name == "delivery_id") == (200, True), (user, path)
+
+
+async def test_lists_show_no_object_of_another_user(matrix: Matrix) -> None:
+    shown = []
+    for method, path in matrix.routes:
+        if "{" in path or (method == "POST" and not path.endswith(("/search", "/count", "/namespaces"))):
+            continue
+        for user in STRANGERS:
+            told = await matrix.ask(user, method, path, b"{}" if method == "POST" else None)
+            if CANARY in told.text:
+                shown.append((user, method, path))
+    assert shown == []
