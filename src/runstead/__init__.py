@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .bootstrap.application import Application
     from .runtime.actor_context import ActorContext, acting, actor
     from .runtime.runs.facade import RunsFacade
+    from .runtime.runs.secrets import secrets
     from .runtime.runs.types import RunScope, RunSpec
     from .settings import Settings
     from .version import __version__
@@ -27,6 +28,7 @@ __all__ = [
     "__version__",
     "acting",
     "actor",
+    "secrets",
 ]
 
 _MODULES: Final = {
@@ -39,6 +41,7 @@ _MODULES: Final = {
     "__version__": "runstead.version",
     "acting": "runstead.runtime",
     "actor": "runstead.runtime.actor_context",
+    "secrets": "runstead.runtime.runs.secrets",
 }
 
 

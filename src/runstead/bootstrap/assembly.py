@@ -158,6 +158,7 @@ async def _assembled(
             blocks=blocks,
             audit=audit_log(parts, settings, configuration),
             limits=profile.limits,
+            run_secrets=parts.run_secrets,
         )
         await services.assistants.register_graphs(code.graphs.descriptions, code.graphs.names)
         await _start_sweeping(stack, profile, settings, configuration)
@@ -262,6 +263,7 @@ def _runtime(
         store=parts.graph_store,
         observer=CompositeObserver([profile.notices, parts.webhooks.sender, *parts.observers.all]),
         required_observers=parts.observers.required,
+        secrets=parts.run_secrets,
         clock=clock,
         limits=run_limits(settings, reserved_slots(settings, configuration)),
         error_redactor=ErrorRedactor(bool(settings.show_errors)),

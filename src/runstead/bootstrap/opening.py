@@ -18,9 +18,11 @@ from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.replacements import SqlReplacements
 from runstead.resources.items import ActorScopedStore
+from runstead.resources.run_secrets import CachedRunSecrets
 from runstead.resources.storage_errors import StorageUnusable
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.agent_loop import AgentLoops
+from runstead.runtime.runs.secrets import RunSecretStore
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 
@@ -54,6 +56,8 @@ class Parts:
     encrypts_values: bool
     """True if values of threads cannot be searched, or only in part."""
     observers: Observers
+    run_secrets: RunSecretStore | None
+    """None where they would be in a Redis without encryption."""
 
 
 async def _open_scaled(
@@ -113,5 +117,15 @@ async def open_parts(
     )
     encrypts_values = cipher is not None or (handlers is not None and handlers.encrypts_json)
     return Parts(
-        profile, store, graph_store, loops, code.graphs, webhooks, WakeupSignal(), handled, encrypts_values, observers
+        profile,
+        store,
+        graph_store,
+        loops,
+        code.graphs,
+        webhooks,
+        WakeupSignal(),
+        handled,
+        encrypts_values,
+        observers,
+        None if profile.is_shared and cipher is None else CachedRunSecrets(profile.cache),
     )

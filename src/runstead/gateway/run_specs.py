@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
 
 from starlette.requests import HTTPConnection, Request
+from uuid_utils.compat import uuid7
 
 from runstead.resources.assistant_lookup import AssistantNotFound
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.redaction import identity_keys
+from runstead.runtime.runs.secrets import SECRETS_KEY
 from runstead.runtime.runs.types import RunRecord, RunSpec
 from runstead.wire.configs import Continued
-from runstead.wire.errors import NotFound
+from runstead.wire.errors import NotFound, Unprocessable
 from runstead.wire.headers import came_with_request, configurable_of
 from runstead.wire.remarks import identity_remarks
 from runstead.wire.runs import RunCreate, continues, to_run_spec
@@ -22,6 +26,8 @@ from .auth.audit import decisions_of, note
 from .idempotency import with_idempotency
 from .remark_headers import add_remarks
 from .services import Services
+
+_MAX_SECRETS: Final = 64 * 1024
 
 
 async def run_specs_of(
@@ -81,7 +87,7 @@ async def _run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConn
     await services.assistant_lookup.check_context(spec.graph_id, spec.context)
     if spec.checkpoint and spec.thread_id:
         await services.states.check_checkpoint(spec.thread_id, spec.checkpoint)
-    return spec
+    return await _with_secrets(spec, body, services)
 
 
 def _continued(run: RunRecord | None, graph_id: str, is_let_in: Callable[[str], bool]) -> Continued | None:
@@ -95,3 +101,18 @@ def _continued(run: RunRecord | None, graph_id: str, is_let_in: Callable[[str], 
 
     configurable = kept(run.spec.config.get("configurable") or {})
     return Continued(run.assistant_id, configurable, kept(run.spec.context or {}))
+
+
+async def _with_secrets(spec: RunSpec, body: RunCreate, services: Services) -> RunSpec:
+    """Return the run with the names of its secrets, which are kept apart from it. Raises Unprocessable."""
+    configurable = {name: value for name, value in spec.config.get("configurable", {}).items() if name != SECRETS_KEY}
+    if not body.secrets:
+        return replace(spec, config={**spec.config, "configurable": configurable})
+    if services.run_secrets is None:
+        raise Unprocessable("secrets: this server passes none on, for its Redis is not encrypted (set encryption_keys)")
+    if sum(len(name) + len(value) for name, value in body.secrets.items()) > _MAX_SECRETS:
+        raise Unprocessable(f"secrets: they may have {_MAX_SECRETS} characters together")
+    run_id = spec.run_id or str(uuid7())
+    await services.run_secrets.put(require_actor_context("secrets of a run"), run_id, body.secrets)
+    named = {**configurable, SECRETS_KEY: sorted(body.secrets)}
+    return replace(spec, run_id=run_id, config={**spec.config, "configurable": named})

@@ -25,6 +25,7 @@ from runstead.resources.webhooks import DeliveryStore, WebhookGate
 from runstead.runtime.clock import Clock
 from runstead.runtime.limits import ClientLimits
 from runstead.runtime.runs.facade import RunsFacade
+from runstead.runtime.runs.secrets import RunSecretStore
 from runstead.runtime.runs.store import RunEventStore, RunUsageStore
 from runstead.runtime.user_code.watchdog import BlockCount
 from runstead.wire.authorization import Authorizer
@@ -89,6 +90,7 @@ class Services:
     ready: Callable[[], Awaitable[str | None]]
     authorizer: Authorizer | None = None
     audit: AuditLog | None = None
+    run_secrets: RunSecretStore | None = None
     limits: ClientLimits = field(default_factory=ClientLimits)
     blocks: BlockCount = field(default_factory=BlockCount)
     options: GatewayOptions = field(default_factory=GatewayOptions)

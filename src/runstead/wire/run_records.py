@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from runstead.runtime.json_types import JsonObject
+from runstead.runtime.json_types import JsonMapping, JsonObject
+from runstead.runtime.runs.secrets import SECRETS_KEY
 from runstead.runtime.runs.types import RunCommand, RunRecord, RunStatus, StopReason
 
 RUN_FIELDS: Final = (
@@ -66,7 +67,7 @@ def _kwargs(record: RunRecord) -> JsonObject:
     return {
         "input": spec.input,
         "command": _command(spec.command),
-        "config": {**spec.config, "configurable": {**spec.config.get("configurable", {}), **own}},
+        "config": {**spec.config, "configurable": {**_shown(spec.config.get("configurable", {})), **own}},
         "context": spec.context or {},
         "stream_mode": list(spec.stream_modes),
         "interrupt_before": _shown_nodes(spec.interrupt_before),
@@ -95,3 +96,7 @@ def _command(command: RunCommand | None) -> JsonObject | None:
 
 def _shown_nodes(nodes: tuple[str, ...]) -> list[str] | str | None:
     return "*" if nodes == ("*",) else list(nodes) or None
+
+
+def _shown(configurable: JsonMapping) -> JsonObject:
+    return {name: value for name, value in configurable.items() if name != SECRETS_KEY}

@@ -136,6 +136,7 @@ class RunCreate(WireModel):
     strict_resume: bool | None = None
     timeout_seconds: float | None = Field(None, gt=0, le=_TEN_YEARS, allow_inf_nan=False)
     max_attempts: int | None = Field(None, ge=1, le=1_000)
+    secrets: dict[str, str] | None = Field(None, max_length=64, repr=False)
 
 
 RUN_CREATE: Final[TypeAdapter[RunCreate]] = TypeAdapter(RunCreate)

@@ -15,6 +15,7 @@ from .dispatch import RunDispatcher
 from .error_redaction import REDACTING, ErrorRedactor
 from .observer import CompositeObserver, RunObserver
 from .scheduling import RunScheduler
+from .secrets import RunSecretStore
 from .store import (
     RunCheckpointStore,
     RunCreateStore,
@@ -72,6 +73,7 @@ class RunsRuntime:
     store: object | None = None
     observer: RunObserver = field(default_factory=CompositeObserver)
     required_observers: Sequence[RunObserver] = ()
+    secrets: RunSecretStore | None = None
     clock: Clock = field(default_factory=SystemClock)
     limits: RunLimits = field(default_factory=RunLimits)
     error_redactor: ErrorRedactor = REDACTING

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
@@ -23,6 +23,7 @@ from runstead.runtime.runs.callbacks.builder import RunCallbacks
 from runstead.runtime.runs.exceptions import LeaseLost, RollbackRequested, RunError
 from runstead.runtime.runs.observer import RunLifecycleEventType
 from runstead.runtime.runs.runtime import RunsRuntime
+from runstead.runtime.runs.secrets import SECRETS_KEY, bound_secrets
 from runstead.runtime.runs.store import Settled
 from runstead.runtime.runs.types import Lease, Outcome, RunStatus, StopReason
 from runstead.runtime.serialization import encode
@@ -177,7 +178,8 @@ class RunExecution:
         work = UserWork("run", plan.graph_id, self._lease.run_id, self._lease.thread_id)
         async with self._runtime.agent_loops.lease(work) as loop, self._timeout():
             attempt = self._attempt(plan, loop, queue)
-            task = loop.submit(attempt.run)
+            with bound_secrets(self._secret_names, await self._secrets()):
+                task = loop.submit(attempt.run)
             # The attempt finishes the queue itself, unless its loop is abandoned.
             task.when_ended(queue.finish)
             self._handle.on_stop(queue.wake)
@@ -201,6 +203,14 @@ class RunExecution:
                     await self._publisher.publish(event, data)
             queue.close()
             return end
+
+    @property
+    def _secret_names(self) -> tuple[str, ...]:
+        return tuple(self._lease.run.spec.config.get("configurable", {}).get(SECRETS_KEY, ()))
+
+    async def _secrets(self) -> Mapping[str, str] | None:
+        store, run = self._runtime.secrets, self._lease.run
+        return await store.get(run.actor, run.run_id) if store is not None and self._secret_names else None
 
     def _attempt(self, plan: ExecutionPlan, loop: AgentLoop, queue: CrossLoopQueue[EncodedEvent]) -> AgentAttempt:
         return AgentAttempt(
@@ -466,6 +476,8 @@ class RunExecution:
         """
         run = self._lease.run
         try:
+            if self._runtime.secrets is not None and self._secret_names:
+                await self._runtime.secrets.discard(run.actor, run.run_id)
             await self._runtime.checkpoints.forget_mark(run.thread_id, run.run_id)
         except Exception:
             _log.warning("could not delete the undo mark of run %s", run.run_id, exc_info=True)
