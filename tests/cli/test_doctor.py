@@ -177,7 +177,7 @@ def test_taken_port_is_reported(tmp_path: Path) -> None:
 def test_port_taken_by_an_agent_server_is_not_a_failure(server: str, tmp_path: Path) -> None:
     finding = check_port(Settings(port=int(server.rpartition(":")[2]), data_dir=tmp_path))
     assert finding.state == "ok"
-    assert f"an agent server that answers at {server}" in finding.detail
+    assert f"an agent server, which answers at {server}" in finding.detail
 
 
 def test_owner_of_the_data_directory_is_reported(place: Path) -> None:
