@@ -50,7 +50,7 @@ def serve_forever(
         refuse_strangers(configuration, settings)
         # Before the imports, which take seconds: a port in use is reported at once.
         listening = socket.socket(fileno=socket_fd) if socket_fd is not None else listen_on(settings)
-        application = _application(settings, configuration)
+        application = _application(settings, configuration, output)
         application.after_reload = after_reload
         from runstead.bootstrap.server import serve
 
@@ -84,7 +84,7 @@ def work_forever(request: ServeRequest, output: Output, *, parent_fd: int | None
             )
         if settings.max_concurrent_runs == 0:
             raise CommandError("a worker that executes 0 runs at once has nothing to do", "give --workers more")
-        application = _application(settings, configuration)
+        application = _application(settings, configuration, output)
         from runstead.bootstrap.worker import work
 
         def started() -> None:
@@ -117,12 +117,15 @@ def _prepared(request: ServeRequest, output: Output) -> Iterator[tuple[Settings,
         raise CommandError(str(error)) from error
 
 
-def _application(settings: Settings, configuration: GraphConfiguration) -> Application:
+def _application(settings: Settings, configuration: GraphConfiguration, output: Output) -> Application:
     load_graphs(configuration)
     load_handlers(configuration, settings)
     from runstead.bootstrap.application import Application
 
-    application = Application(settings, configuration)
+    from .run_lines import RunLines
+
+    lines = RunLines(output, lambda: application.services)
+    application = Application(settings, configuration, observers=[lines])
     gc.enable()
     gc.freeze()
     return application
