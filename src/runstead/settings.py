@@ -25,7 +25,7 @@ from runstead.validation_texts import did_you_mean, problem_of
 SETTINGS_FILE: Final = "runstead.toml"
 CONFIG_FILE: Final = "langgraph.json"
 ENV_PREFIX: Final = "RUNSTEAD_"
-_PATHS: Final = ("data_dir", "config", "encryption_keys_file")
+_PATHS: Final = ("data_dir", "config", "encryption_keys_file", "files_dir")
 _LONGEST_QUEUE: Final = 128
 _MOST_URGENT: Final = 2**31 - 1
 OIDC_ALGORITHMS: Final = (
@@ -315,6 +315,22 @@ class Settings(BaseSettings):
     )
     stream_awaiting_input_seconds: float = Field(
         default=7200, ge=0, description="The same for a run that stopped at an interrupt (seconds)."
+    )
+
+    # --- files -----------------------------------------------------------------------------------------------------
+    files_dir: Path | None = Field(
+        default=None,
+        description="Folder for the files of threads; in a cluster, one that all servers and workers share. Unset: "
+        "files in the data directory, and none in a cluster.",
+    )
+    files_max_file_bytes: int = Field(
+        default=100 * 1024 * 1024, ge=1, description="Maximum size of a file, and of all files in one upload (bytes)."
+    )
+    files_user_bytes: int = Field(
+        default=1024 * 1024 * 1024,
+        ge=1,
+        description="Size of all files of a user, beyond which uploads are refused (bytes). What agents write counts, "
+        "but is not refused.",
     )
 
     # --- crons -----------------------------------------------------------------------------------------------------

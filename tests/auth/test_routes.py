@@ -44,6 +44,7 @@ async def ids(http: httpx.AsyncClient) -> dict[str, str]:
     """A thread of alice's with a run, all of it private."""
     thread = (await http.post("/threads", json={}, headers=ALICE)).json()["thread_id"]
     await http.post(f"/threads/{thread}/runs/wait", json=RUN, headers=ALICE)
+    await http.post(f"/threads/{thread}/files", files={"file": ("a.txt", b"secret")}, headers=ALICE)
     (run,) = (await http.get(f"/threads/{thread}/runs", headers=ALICE)).json()
     state = (await http.get(f"/threads/{thread}/state", headers=ALICE)).json()
     return {"thread_id": thread, "run_id": run["run_id"], "checkpoint_id": state["checkpoint_id"]}
@@ -67,8 +68,9 @@ async def ask(http: httpx.AsyncClient, route: Route, ids: dict[str, str], who: d
     body = BODIES.get(route)
     if body is None and ids and path.endswith("/state/checkpoint"):
         body = {"checkpoint": {"checkpoint_id": ids["checkpoint_id"], "thread_id": ids["thread_id"]}}
+    params = {"path": "uploads/a.txt"} if path.endswith("/files/content") else None
     json = (body or {}) if method in ("POST", "PUT", "PATCH") else None
-    return await http.request(method, filled, json=json, headers=who)
+    return await http.request(method, filled, json=json, params=params, headers=who)
 
 
 async def test_every_route_declares_a_permission(routes: list[Route]) -> None:

@@ -51,6 +51,7 @@ async def test_resources_of_another_user_are_not_found(door: httpx.AsyncClient) 
     (run,) = (await door.get(f"/threads/{thread_id}/runs", headers=ALICE)).json()
     state = (await door.get(f"/threads/{thread_id}/state", headers=ALICE)).json()
     place, of_run = f"/threads/{thread_id}", f"/threads/{thread_id}/runs/{run['run_id']}"
+    await door.post(f"{place}/files", files={"file": ("a.txt", b"1")}, headers=ALICE)
     await door.put(f"{of_run}/feedback", json={"score": 1}, headers=ALICE)
     item = {"namespace": ["a"], "key": "k", "value": {"x": 1}}
     await door.put("/store/items", json=item, headers=ALICE)
@@ -68,6 +69,11 @@ async def test_resources_of_another_user_are_not_found(door: httpx.AsyncClient) 
         ("GET", f"{place}/history", None),
         ("POST", f"{place}/history", {}),
         ("GET", f"{place}/messages", None),
+        ("GET", f"{place}/files", None),
+        ("GET", f"{place}/files/content?path=uploads/a.txt", None),
+        ("GET", f"{place}/files/archive", None),
+        ("POST", f"{place}/files", None),
+        ("DELETE", f"{place}/files?path=uploads/a.txt", None),
         ("GET", f"{place}/runs", None),
         ("POST", f"{place}/runs", body),
         ("POST", f"{place}/runs/stream", body),
@@ -108,6 +114,7 @@ async def test_resources_of_another_user_are_not_found(door: httpx.AsyncClient) 
     assert (await door.post("/threads", json={"thread_id": thread_id}, headers=BOB)).status_code == 409
     # Alice's data is unchanged.
     assert (await door.get(of_run, headers=ALICE)).json()["status"] == "success"
+    assert len((await door.get(f"{place}/files", headers=ALICE)).json()) == 1
     assert (await door.get(f"{of_run}/feedback", headers=ALICE)).json()[0]["score"] == 1
     assert (await door.get("/store/items?namespace=a&key=k", headers=ALICE)).json()["value"] == {"x": 1}
 

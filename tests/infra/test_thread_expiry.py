@@ -19,15 +19,18 @@ from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.engines.postgres import PostgresDatabase
+from runstead.infra.files.disk import DiskFiles
 from runstead.infra.run_events.jsonl import JsonlRunEventStore
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
+from runstead.infra.storage.thread_owners import SqlThreadOwnerStore
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
 from runstead.resources.thread_expiry import ThreadExpiry
+from runstead.resources.thread_files import ThreadFiles
 from runstead.resources.threads import ThreadTtl, TtlStrategy
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.store.event_store import RunEvent
@@ -57,6 +60,7 @@ class House:
     store: SqlThreadExpiryStore
     expiry: ThreadExpiry
     clock: ManualClock
+    files: DiskFiles
 
     async def thread(self, thread_id: str, strategy: TtlStrategy = "delete") -> None:
         """A thread with a TTL of an hour, and three states."""
@@ -92,10 +96,12 @@ async def a_house_over(
         MemoryStreamBridge.running(MemoryStreamSettings(), clock) as bridge,
     ):
         store = SqlThreadExpiryStore(database, clock)
-        expiry = ThreadExpiry(store, events, checkpoints, bridge)
+        files = DiskFiles(folder / "files")
+        owned = ThreadFiles(SqlThreadOwnerStore(database), files)
+        expiry = ThreadExpiry(store, events, checkpoints, bridge, owned)
         create = SqlRunCreateStore(database, clock, lambda: None)
         threads, query = SqlThreadStore(database, clock), SqlRunQueryStore(database)
-        yield House(threads, create, query, checkpoints, events, bridge, store, expiry, clock)
+        yield House(threads, create, query, checkpoints, events, bridge, store, expiry, clock, files)
 
 
 @pytest.fixture
@@ -128,6 +134,7 @@ async def test_expired_thread_is_deleted_completely(house: House) -> None:
     for thread_id in ("t-1", "t-2"):
         await house.thread(thread_id)
         await house.events.append([an_event(thread_id)])
+        (house.files.workspace_of(ALICE, thread_id).outputs / "report.txt").write_text(thread_id)
     await house.clock.advance(HOUR / 2)
     await house.threads.update("t-2", metadata={})
     await house.clock.advance(HOUR / 2)
@@ -138,6 +145,8 @@ async def test_expired_thread_is_deleted_completely(house: House) -> None:
         3,
         1,
     )
+    assert await house.files.list(ALICE, "t-1") == []
+    assert [entry.path for entry in await house.files.list(ALICE, "t-2")] == ["outputs/report.txt"]
     assert await house.expiry.sweep() == 0
 
 

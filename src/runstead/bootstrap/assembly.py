@@ -26,6 +26,7 @@ from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
 from runstead.handlers.encryption import LangGraphEncryption
 from runstead.handlers.encryption_context import EncryptionContextAuthentication
+from runstead.infra.files.disk import DiskFiles, FileLimits
 from runstead.infra.prices.genai import GenaiPrices
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.assistants import SqlAssistantStore
@@ -39,6 +40,7 @@ from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQuerySto
 from runstead.infra.storage.run_usage import SqlRunUsageStore
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
+from runstead.infra.storage.thread_owners import SqlThreadOwnerStore
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.resources.assistant_lookup import AssistantLookup
 from runstead.resources.assistant_service import AssistantRemoval, AssistantService
@@ -47,6 +49,7 @@ from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_configs import ThreadConfigs
 from runstead.resources.thread_expiry import ThreadExpiry
+from runstead.resources.thread_files import ThreadFiles
 from runstead.resources.thread_messages import ThreadMessages
 from runstead.resources.thread_service import ThreadCopies, ThreadService
 from runstead.runtime.actor_context import ActorContext
@@ -55,7 +58,7 @@ from runstead.runtime.runs.error_redaction import ErrorRedactor
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.graph_access import GraphAccess
 from runstead.runtime.runs.observer import CompositeObserver
-from runstead.runtime.runs.runtime import RunsRuntime
+from runstead.runtime.runs.runtime import RunsRuntime, no_surroundings
 from runstead.runtime.runs.scheduling import RunScheduler
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
@@ -139,7 +142,8 @@ async def _assembled(
         stack.enter_context(sdk_cache(profile.cache, profile.clock, user_loop))
         scheduler = await _scheduler(parts, settings, configuration, code, user_loop)
         access = RunAccessCheck(SqlApiKeyStore(profile.database), profile.clock)
-        runtime = _runtime(parts, settings, configuration, scheduler, access)
+        files = _files(profile, settings)
+        runtime = _runtime(parts, settings, configuration, scheduler, access, files)
         if not profile.is_shared:
             # The data directory belongs to this process alone, so every holder of a run from before the start is dead.
             await (runtime.lease_store.release_all() if after_reload else runtime.lease_store.abandon_all())
@@ -151,7 +155,7 @@ async def _assembled(
         door = await stack.enter_async_context(
             open_auth(settings, configuration, adapters.auth_or(code.auth), profile.database, profile.clock, user_loop)
         )
-        services = _services(parts, runs, closing, settings, configuration)
+        services = _services(parts, runs, closing, settings, configuration, files)
         access.services = services = replace(
             services,
             authorizer=door.authorizer,
@@ -161,7 +165,7 @@ async def _assembled(
             run_secrets=parts.run_secrets,
         )
         await services.assistants.register_graphs(code.graphs.descriptions, code.graphs.names)
-        await _start_sweeping(stack, profile, settings, configuration)
+        await _start_sweeping(stack, profile, settings, configuration, files)
         executing = partial(
             _executing, parts, services, access, closing, settings, user_loop, code.custom, execute=execute
         )
@@ -192,17 +196,25 @@ async def _scheduler(
 
 
 async def _start_sweeping(
-    stack: AsyncExitStack, profile: Profile, settings: Settings, configuration: GraphConfiguration
+    stack: AsyncExitStack,
+    profile: Profile,
+    settings: Settings,
+    configuration: GraphConfiguration,
+    files: ThreadFiles | None,
 ) -> None:
     """Correct times from a wrong clock, then delete expired data at intervals, until ``stack`` ends."""
     sweeper = StorageSweeper(profile.database, profile.clock)
     await sweeper.correct_times()
     retention = timedelta(seconds=settings.stream_retention_seconds)
-    await stack.enter_async_context(sweep_regularly(sweeper, profile.checkpoints, profile.events, retention))
+    await stack.enter_async_context(sweep_regularly(sweeper, profile.checkpoints, profile.events, retention, files))
     kept = None if settings.run_events_days is None else timedelta(days=settings.run_events_days)
     await stack.enter_async_context(delete_old_events_regularly(profile.events, kept, profile.clock))
     expiry = ThreadExpiry(
-        SqlThreadExpiryStore(profile.database, profile.clock), profile.events, profile.checkpoints, profile.bridge
+        SqlThreadExpiryStore(profile.database, profile.clock),
+        profile.events,
+        profile.checkpoints,
+        profile.bridge,
+        files,
     )
     await stack.enter_async_context(expire_regularly(expiry, thread_sweeps(configuration), profile.clock))
 
@@ -239,6 +251,7 @@ def _runtime(
     configuration: GraphConfiguration,
     scheduler: RunScheduler | None,
     access: RunAccess,
+    files: ThreadFiles | None,
 ) -> RunsRuntime:
     profile, queue = parts.profile, parts.profile.queue
     database, clock = profile.database, profile.clock
@@ -269,11 +282,17 @@ def _runtime(
         error_redactor=ErrorRedactor(bool(settings.show_errors)),
         scheduler=scheduler,
         access=access,
+        surroundings=no_surroundings if files is None else files.around_run,
     )
 
 
 def _services(
-    parts: Parts, runs: RunsFacade, closing: Shutdown, settings: Settings, configuration: GraphConfiguration
+    parts: Parts,
+    runs: RunsFacade,
+    closing: Shutdown,
+    settings: Settings,
+    configuration: GraphConfiguration,
+    files: ThreadFiles | None,
 ) -> Services:
     profile, handled = parts.profile, parts.handled
     threads = handled.threads(SqlThreadStore(profile.database, profile.clock, default_ttl=thread_ttl(configuration)))
@@ -289,7 +308,7 @@ def _services(
     )
     directory = AssistantLookup(assistants, parts.graphs)
     editor = AssistantService(assistants, directory, trusted_with_shared(settings))
-    removal = ThreadService(runs, threads, profile.events, profile.checkpoints, profile.bridge)
+    removal = ThreadService(runs, threads, profile.events, profile.checkpoints, profile.bridge, files)
     return Services(
         runs=runs,
         threads=threads,
@@ -318,6 +337,7 @@ def _services(
         ),
         clock=profile.clock,
         ready=Readiness((profile.database, *profile.others), closing).reason,
+        files=files,
         options=_gateway_options(parts, settings, configuration),
     )
 
@@ -331,10 +351,20 @@ def audit_log(parts: Parts, settings: Settings, configuration: GraphConfiguratio
     return AuditLog(SqlAuditLog(profile.database), profile.clock, keeps_values=not parts.encrypts_values)
 
 
+def _files(profile: Profile, settings: Settings) -> ThreadFiles | None:
+    """Return the files of threads; None in a cluster without a folder that all its nodes share."""
+    folder = settings.files_dir or (None if settings.is_cluster else settings.data_dir / "files")
+    if folder is None:
+        return None
+    limits = FileLimits(settings.files_max_file_bytes, settings.files_user_bytes)
+    return ThreadFiles(SqlThreadOwnerStore(profile.database), DiskFiles(folder, limits))
+
+
 def _gateway_options(parts: Parts, settings: Settings, configuration: GraphConfiguration) -> GatewayOptions:
     return GatewayOptions(
         max_body_bytes=settings.max_body_bytes,
         max_page_bytes=settings.max_page_bytes,
+        max_upload_bytes=settings.files_max_file_bytes,
         heartbeat=settings.heartbeat_seconds,
         cron_min_interval=settings.cron_min_interval_seconds,
         configurable_headers=header_choice(configuration),

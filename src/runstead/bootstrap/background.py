@@ -18,6 +18,7 @@ from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.resources.crons import CronRecord
 from runstead.resources.thread_expiry import ThreadExpiry
+from runstead.resources.thread_files import ThreadFiles
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.periodic import beside, repeat
 from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore
@@ -36,7 +37,11 @@ _HOUR: Final = 3_600.0
 
 @asynccontextmanager
 async def sweep_regularly(
-    sweeper: StorageSweeper, checkpoints: RunCheckpointStore, events: RunEventStore, retention: timedelta
+    sweeper: StorageSweeper,
+    checkpoints: RunCheckpointStore,
+    events: RunEventStore,
+    retention: timedelta,
+    files: ThreadFiles | None = None,
 ) -> AsyncIterator[None]:
     """Sweep at intervals, for the duration of a block. A failing sweep is logged, and repeated at the next interval."""
 
@@ -44,6 +49,8 @@ async def sweep_regularly(
         swept = await sweeper.sweep(retention)
         for thread_id in swept.threads:
             await checkpoints.delete_thread(thread_id)
+            if files is not None:
+                await files.delete_files_of(thread_id, None)
         await events.delete_threads(swept.threads)
 
     sweeping = repeat(sweep, _EVERY, SystemClock(), failed=lambda: _log.exception("sweeping failed"))

@@ -39,6 +39,7 @@ from .routes import (
     crons,
     events,
     feedback,
+    files,
     items,
     meta,
     protocol,
@@ -68,6 +69,7 @@ _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
     (protocol, ("threads", "runs", "event_streaming")),
     (webhooks, ("runs",)),
     (feedback, ("runs",)),
+    (files, ("threads",)),
     (items, ("store",)),
     (audit, ()),
 )

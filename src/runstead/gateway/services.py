@@ -17,6 +17,7 @@ from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_configs import ThreadConfigs
+from runstead.resources.thread_files import ThreadFiles
 from runstead.resources.thread_messages import ThreadMessages
 from runstead.resources.thread_service import ThreadCopies, ThreadService
 from runstead.resources.threads import ThreadStore
@@ -38,7 +39,8 @@ class GatewayOptions:
     """Options of the gateway.
 
     ``configurable_headers`` decides by a header's name (in lower case) whether it is added to a run's configurable.
-    ``max_page_bytes`` limits the values of threads in one page of a search. ``heartbeat`` is the silence (seconds)
+    ``max_page_bytes`` limits the values of threads in one page of a search. ``max_upload_bytes`` limits the files of
+    one upload together. ``heartbeat`` is the silence (seconds)
     after which a waiting response sends a heartbeat. ``is_traced``: the operator has enabled LangSmith tracing.
     ``encrypts_values``: thread values are stored encrypted, and cannot be searched. ``cron_min_interval`` (seconds):
     the shortest time between two runs of a cron; None for no limit.
@@ -46,6 +48,7 @@ class GatewayOptions:
 
     max_body_bytes: int = 32 * 1024 * 1024
     max_page_bytes: int = 32 * 1024 * 1024
+    max_upload_bytes: int = 100 * 1024 * 1024
     heartbeat: float = 5.0
     configurable_headers: Callable[[str], bool] = field(default=lambda _: False)
     is_traced: bool = False
@@ -59,8 +62,8 @@ class Services:
 
     ``ready`` returns the reason why the server accepts no new work (storage unavailable, or shutdown), or None.
     ``authorizer`` decides about permissions; with None, users may do everything with their own objects. ``audit``
-    records who did what, ``limits`` bounds what users may ask for. ``blocks`` counts how often user code blocked its
-    event loop.
+    records who did what, ``limits`` bounds what users may ask for. ``files`` is None if the server
+    stores none. ``blocks`` counts how often user code blocked its event loop.
     """
 
     runs: RunsFacade
@@ -92,6 +95,7 @@ class Services:
     audit: AuditLog | None = None
     run_secrets: RunSecretStore | None = None
     limits: ClientLimits = field(default_factory=ClientLimits)
+    files: ThreadFiles | None = None
     blocks: BlockCount = field(default_factory=BlockCount)
     options: GatewayOptions = field(default_factory=GatewayOptions)
 

@@ -16,6 +16,7 @@ from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore
 from runstead.runtime.runs.types import RunId, ThreadId
 from runstead.runtime.stream_bridge import StreamBridge
 
+from .thread_files import ThreadFiles
 from .threads import TtlStrategy
 
 _log = logging.getLogger(__name__)
@@ -54,9 +55,15 @@ class ThreadExpiry:
     """Deletion or reduction of expired threads."""
 
     def __init__(
-        self, store: ThreadExpiryStore, events: RunEventStore, checkpoints: RunCheckpointStore, bridge: StreamBridge
+        self,
+        store: ThreadExpiryStore,
+        events: RunEventStore,
+        checkpoints: RunCheckpointStore,
+        bridge: StreamBridge,
+        files: ThreadFiles | None = None,
     ) -> None:
         self._store, self._events, self._checkpoints, self._bridge = store, events, checkpoints, bridge
+        self._files = files
 
     async def sweep(self, limit: int = 1_000) -> int:
         """Process up to ``limit`` expired threads and return their number. Failures are logged, and tried again at the
@@ -86,5 +93,7 @@ class ThreadExpiry:
         await self._checkpoints.delete_thread(expired.thread_id)
         with acting(expired.owner.with_access_to(expired.thread_id)):
             await self._events.delete_events(expired.thread_id)
+        if self._files is not None:
+            await self._files.delete_files_of(expired.thread_id, expired.owner)
         for run_id in await self._store.finish(expired):
             await self._bridge.cleanup(run_id)

@@ -18,6 +18,7 @@ from runstead.runtime.stream_bridge import StreamBridge
 
 from .states import ThreadStates
 from .thread_configs import ThreadConfigs
+from .thread_files import ThreadFiles
 from .threads import ThreadRecord, ThreadStore
 
 _PAGE: Final = 500
@@ -34,9 +35,10 @@ class ThreadService:
         events: RunEventStore,
         checkpoints: RunCheckpointStore,
         bridge: StreamBridge,
+        files: ThreadFiles | None = None,
     ) -> None:
         self._runs, self._threads, self._events = runs, threads, events
-        self._checkpoints, self._bridge = checkpoints, bridge
+        self._checkpoints, self._bridge, self._files = checkpoints, bridge, files
 
     async def remove(self, thread_id: ThreadId) -> None:
         """Delete a thread. Raises ThreadNotFound, and ThreadBusy if new runs keep arriving while the old ones are being
@@ -49,6 +51,8 @@ class ThreadService:
                 runs = await self._stopped(thread_id)
                 await self._checkpoints.delete_thread(thread_id)
                 await self._events.delete_events(thread_id)
+                if self._files is not None:
+                    await self._files.delete_thread(thread_id)
             try:
                 await self._threads.delete(thread_id)
             except ThreadBusy:

@@ -47,6 +47,7 @@ from runstead.runtime.runs.exceptions import (
 )
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge import BridgeClosed, BridgeUnavailable, CapacityExceeded, StreamNotFound
+from runstead.workspace import FileNotFound, FilePathConflict, FileTooLarge, InvalidFilePath, QuotaExceeded
 
 UNEXPECTED: Final = 500
 """Status of an unexpected error."""
@@ -109,6 +110,12 @@ class NotJson(WireError):
             f"The body {announced}; send it as application/json, with the header 'content-type: application/json' "
             "(-H in curl, headers in fetch)"
         )
+
+
+class UnsupportedMediaType(WireError):
+    """The body has another content type than the route expects."""
+
+    status = 415
 
 
 class Unprocessable(WireError):
@@ -197,6 +204,11 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     DeliveryNotFound: (404, str),
     FeedbackNotFound: (404, str),
     FeedbackFull: (409, str),
+    FileNotFound: (404, str),
+    FilePathConflict: (409, str),
+    FileTooLarge: (413, str),
+    QuotaExceeded: (413, str),
+    InvalidFilePath: (422, str),
     ThreadBusy: (409, lambda _: _BUSY),
     ThreadExists: (409, str),
     AssistantExists: (409, str),

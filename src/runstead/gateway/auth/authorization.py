@@ -102,7 +102,7 @@ async def authorize(connection: HTTPConnection) -> Authorization:
     method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
     if (ask := declaration_of(scope["route"].endpoint).permission) is None:
         raise Forbidden("This server's auth handlers are not asked about this route, so it is closed to all users")
-    body = await _body(connection, method, services.options.max_body_bytes)
+    body = await _body(connection, method, services.options.max_body_bytes) if ask.has_json_body else {}
     granted = [await _granted(services, authorizer, ask, _given(connection, one)) for one in ask.bodies(body)]
     watch: AccessWatch | None = scope.get(WATCH)
     if watch is not None and ask.action == "read":

@@ -54,7 +54,7 @@ class RequestView:
 class Permission:
     """Authorization of one route. ``value`` builds the value that handlers read and may change. ``is_batch``: the body
     is a list, and each of its elements is authorized. ``item_fields`` maps names in a value for items to names in the
-    body."""
+    body. ``has_json_body``: False if the body is not JSON, and not shown to handlers."""
 
     resource: Resource
     action: Action
@@ -62,6 +62,7 @@ class Permission:
     value: Callable[[RequestView], JsonObject]
     is_batch: bool = False
     item_fields: Mapping[str, str] = field(default_factory=dict)
+    has_json_body: bool = True
 
     def bodies(self, body: object) -> list[object]:
         """Return the bodies to authorize one by one, at least one: handlers are called for any body."""
@@ -164,6 +165,7 @@ def _cancel_many(given: RequestView) -> JsonObject:
 _PRUNED: Final = ("thread_ids", "strategy")
 THREAD_READ: Final = Permission("threads", "read", "thread", _named)
 THREAD_UPDATE: Final = Permission("threads", "update", "thread", _named)
+FILE_WRITE: Final = replace(THREAD_UPDATE, has_json_body=False)
 THREAD_DELETE: Final = Permission("threads", "delete", "thread", _named)
 NEW_RUN: Final = Permission("threads", "create_run", "new run", _new_run)
 THREAD_SEARCH: Final = Permission(

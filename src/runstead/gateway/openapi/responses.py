@@ -14,7 +14,7 @@ from .schemas import ANYTHING, COUNT, EVENT, OBJECT, Schema, many, named, object
 Responses: TypeAlias = JsonMapping
 """Responses by status, in OpenAPI's format."""
 
-_DESCRIPTIONS: Final = {"200": "Done.", "202": "Under way.", "204": "Done, without content."}
+_DESCRIPTIONS: Final = {"200": "Done.", "202": "Under way.", "206": "A part of it.", "204": "Done, without content."}
 _PLACES: Final = ("content-location", "location", "runstead-remark")
 _PAGES: Final = ("x-pagination-total", "x-pagination-next")
 
@@ -66,6 +66,12 @@ DRAWING: Final[Responses] = _json(named("Drawing"))
 ASSISTANT_VERSIONS: Final[Responses] = _json(many(named("AssistantVersion")))
 FEEDBACK: Final[Responses] = _json(named("Feedback"))
 FEEDBACK_PAGE: Final[Responses] = _json(many(named("Feedback")), *_PAGES)
+FILES: Final[Responses] = _json(many(named("File")), "x-pagination-total")
+CONTENT: Final[Responses] = {
+    "200": _content("application/octet-stream", {"type": "string", "format": "binary"}, ()),
+    "206": _content("application/octet-stream", {"type": "string", "format": "binary"}, ("content-range",), "206"),
+}
+ARCHIVE: Final[Responses] = {"200": _content("application/zip", {"type": "string", "format": "binary"}, ())}
 ITEM_OR_NULL: Final[Responses] = _json(or_null(named("Item")))
 ITEMS: Final[Responses] = _json(object_of(items=many(named("Item"))))
 NAMESPACES: Final[Responses] = _json(object_of(namespaces=many(many({"type": "string"}))))

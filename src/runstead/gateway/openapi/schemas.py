@@ -167,6 +167,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         by_model=many(object_of(model=TEXT, provider=or_null(TEXT), caller=TEXT, usd=or_null({"type": "number"}))),
         cost=object_of(usd=or_null({"type": "number"}), unpriced=_NAMES, prices=or_null(TEXT)),
     ),
+    "File": object_of(path=TEXT, size=COUNT, modified_at=_TIME, media_type=TEXT),
     "EventPage": object_of(
         data=many(
             object_of(

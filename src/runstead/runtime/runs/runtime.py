@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeAlias
 
 from ..clock import Clock, SystemClock
 from ..stream_bridge import StreamBridge
@@ -24,6 +26,14 @@ from .store import (
     RunLeaseStore,
     RunQueryStore,
 )
+from .types import RunRecord
+
+Surroundings: TypeAlias = Callable[[RunRecord], AbstractAsyncContextManager[None]]
+"""Factory of the context in which agent code of a run executes, such as context variables."""
+
+
+def no_surroundings(run: RunRecord) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,8 @@ class RunsRuntime:
     """Ports of the runs domain.
 
     ``store`` is the LangGraph BaseStore for graphs, if there is one. ``error_texts`` decides which errors of agents are
-    shown to clients in full. Without a ``scheduler``, runs begin in the order in which they become due.
+    shown to clients in full. ``surroundings`` sets context variables for
+    agent code. Without a ``scheduler``, runs begin in the order in which they become due.
     """
 
     create_store: RunCreateStore
@@ -78,4 +89,5 @@ class RunsRuntime:
     limits: RunLimits = field(default_factory=RunLimits)
     error_redactor: ErrorRedactor = REDACTING
     scheduler: RunScheduler | None = None
+    surroundings: Surroundings = no_surroundings
     access: RunAccess = field(default_factory=UnrestrictedAccess)

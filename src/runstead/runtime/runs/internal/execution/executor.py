@@ -126,7 +126,8 @@ class RunExecution:
             plan = await self._start()
             if self._handle.stop_reason is not None:
                 return AttemptEnd(stopped=True)
-            return await self._stream(plan)
+            async with self._runtime.surroundings(self._lease.run):
+                return await self._stream(plan)
         except LeaseLost:
             raise
         except Exception as error:

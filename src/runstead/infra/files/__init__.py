@@ -1,0 +1,1 @@
+"""Adapters of the port for files of threads."""
