@@ -21,9 +21,11 @@ NAMES = ("agent", "my graph", "it's", 'a "b" $(c)', "grüße;ls")
 def test_graph_name_is_quoted_if_needed(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     configuration = GraphConfiguration(tmp_path, (parse_source(name, "runstead.graphs.demo:agent", tmp_path),))
     settings = load_settings({"data_dir": tmp_path / "data"}, project=tmp_path)
-    announce("http://127.0.0.1:2024", configuration, settings, Output())
+    announce("http://127.0.0.1:2024", configuration, settings, Output(), seconds=1.25)
     show_snippet("http://127.0.0.1:2024", configuration, Output())
     said = capsys.readouterr().out
+    assert "  docs  http://127.0.0.1:2024/docs\n" in said
+    assert "ready in 1.2 s" in said
     (command,) = (line.partition("try")[2] for line in said.splitlines() if line.strip().startswith("try"))
     assert shlex.split(command)[:4] == ["runstead", "run", name, "hello"]
     snippet = said[said.index("from langgraph_sdk") :]

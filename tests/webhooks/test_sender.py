@@ -111,7 +111,7 @@ async def test_accepted_delivery_is_done(storage: RunStorage, deliveries: SqlDel
 
 
 async def test_failed_delivery_is_retried_and_finally_abandoned(
-    storage: RunStorage, deliveries: SqlDeliveryStore
+    storage: RunStorage, deliveries: SqlDeliveryStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     await owed_by(storage)
     answers = (Reply(500), NoResponse("no answer within 10 s"), Reply(404))
@@ -125,6 +125,8 @@ async def test_failed_delivery_is_retried_and_finally_abandoned(
         await play.passes(40)
         last = await play.until(lambda one: one.attempts == 3)
     assert (last.status, last.next_attempt_at) == ("failed", None)
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any(f"to {URL}, attempt 3: answered 404" in text for text in warned)
     ids = {headers["webhook-id"] for _, _, headers in play.posts.posted}
     assert ids == {last.delivery_id}
     with acting(ALICE):

@@ -10,6 +10,7 @@ import shlex
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ def serve_forever(
     the report of a failed start. ``after_reload``: the previous server was ended for new code, and its runs lose no
     attempt.
     """
+    began = time.monotonic()
     if parent_fd is not None:
         end_with_parent(parent_fd)
     with reporting_failure(failure_fd), _prepared(request, output) as (settings, configuration):
@@ -61,7 +63,7 @@ def serve_forever(
 
         def started(url: str) -> None:
             uvicorn_log.setLevel(level)
-            announce(url, configuration, settings, output)
+            announce(url, configuration, settings, output, seconds=time.monotonic() - began)
             if snippet:
                 show_snippet(url, configuration, output)
 
@@ -166,12 +168,17 @@ def listen_on(settings: Settings) -> socket.socket:
     return listening
 
 
-def announce(url: str, configuration: GraphConfiguration, settings: Settings, output: Output) -> None:
-    """Print that the server has started: its URL, its graphs, and how to try it."""
+def announce(
+    url: str, configuration: GraphConfiguration, settings: Settings, output: Output, *, seconds: float
+) -> None:
+    """Print that the server has started, after ``seconds``: its URL, its graphs, and how to try it."""
     graph_ids = [source.graph_id for source in configuration.graphs]
     output.line("started", url=url, pid=os.getpid(), graphs=graph_ids, data_dir=settings.data_dir)
     output.say(f"Runstead serves {', '.join(graph_ids)} at {url}", style="bold")
     output.say(f"  data  {'PostgreSQL and Redis, shared' if settings.is_cluster else settings.data_dir}")
+    if not configuration.http.disable_meta:
+        output.say(f"  docs  {url}/docs")
+    output.say(f"  ready in {seconds:.1f} s")
     output.say(f'  try   runstead run {shlex.quote(graph_ids[0])} "hello"{_url_option(url, settings)}')
 
 

@@ -157,7 +157,9 @@ class WebhookSender:
         if not await self._deliveries.settle(due, attempt, again_at):
             _log.warning("webhook delivery %s took longer than its claim; another sender has it", due.delivery_id)
         elif error is not None:
-            _log.info("webhook delivery %s, attempt %d: %s", due.delivery_id, due.number, error)
+            # Without the query, which may contain a secret.
+            target = due.url.partition("?")[0]
+            _log.warning("webhook delivery %s to %s, attempt %d: %s", due.delivery_id, target, due.number, error)
 
 
 def _complaint(status_code: int) -> str | None:
