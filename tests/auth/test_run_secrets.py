@@ -14,6 +14,7 @@ from runstead.infra.cache.memory import MemoryCache
 from runstead.resources.run_secrets import CachedRunSecrets
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.secrets import SecretsLost, bound_secrets, secrets
+from runstead.runtime.runs.types import RunId
 from runstead.testing.clock import ManualClock
 
 from .test_identity import application_of
@@ -49,11 +50,11 @@ async def test_nodes_see_secrets_and_nothing_keeps_them(tmp_path: Path) -> None:
 async def test_secrets_are_per_actor_and_their_loss_is_an_error() -> None:
     kept = CachedRunSecrets(MemoryCache(ManualClock()))
     alice, bob = ActorContext("alice", "acme"), ActorContext("bob", "acme")
-    await kept.put(alice, "r-1", {"a": "1"})
-    await kept.put(bob, "r-1", {"a": "2"})
-    assert await kept.get(alice, "r-1") == {"a": "1"}
-    await kept.discard(alice, "r-1")
-    found = await kept.get(alice, "r-1")
+    await kept.put(alice, RunId("r-1"), {"a": "1"})
+    await kept.put(bob, RunId("r-1"), {"a": "2"})
+    assert await kept.get(alice, RunId("r-1")) == {"a": "1"}
+    await kept.discard(alice, RunId("r-1"))
+    found = await kept.get(alice, RunId("r-1"))
     with bound_secrets(("a",), found), pytest.raises(SecretsLost, match="secrets a of this run are gone"):
         secrets()
     with bound_secrets((), None):

@@ -18,7 +18,7 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.runs.internal.execution.required_observers import confirm_end
 from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
 from runstead.runtime.runs.store import RunLeaseStore
-from runstead.runtime.runs.types import Outcome, RunStatus
+from runstead.runtime.runs.types import Outcome, RunId, RunStatus, ThreadId
 from runstead.testing.clock import ManualClock
 from runstead.testing.fakes.checkpoints import InMemoryCheckpointStore
 from runstead.testing.fakes.events import InMemoryRunEventStore
@@ -72,7 +72,7 @@ async def test_server_works_with_adapters_from_outside(tmp_path: Path) -> None:
 
 async def test_required_observer_that_keeps_failing_fails_the_run() -> None:
     clock, ledger = ManualClock(), Ledger(failures=99)
-    event = RunLifecycleEvent("e", RunLifecycleEventType.RUN_COMPLETED, "r-1", "t-1", 1, clock.now())
+    event = RunLifecycleEvent("e", RunLifecycleEventType.RUN_COMPLETED, RunId("r-1"), ThreadId("t-1"), 1, clock.now())
     outcome = Outcome(RunStatus.SUCCESS)
     confirming = asyncio.ensure_future(confirm_end([ledger], event, outcome, clock))
     await clock.advance(60)

@@ -26,6 +26,7 @@ from runstead.infra.encryption.keyring import key_id_of_key
 from runstead.infra.engines.data_dir import own_data_dir
 from runstead.resources.health_checks import HealthCheck
 from runstead.runtime import RunScope, RunSpec, acting
+from runstead.runtime.runs.types import ThreadId
 from runstead.settings import Settings, load_settings
 from tests.servers.postgres import a_schema
 from tests.servers.valkey import own_valkey
@@ -277,7 +278,7 @@ def _with_databases(place: Path, name: str = "data") -> Path:
                 spec = RunSpec(
                     assistant_id="graph",
                     graph_id="graph",
-                    thread_id="t1",
+                    thread_id=ThreadId("t1"),
                     input=1,
                     scope=RunScope(if_not_exists="create"),
                 )

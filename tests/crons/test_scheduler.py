@@ -23,7 +23,7 @@ from runstead.resources.assistants import assistant_id_of
 from runstead.resources.crons import CronFilter, CronRecord
 from runstead.resources.storage_errors import StorageError
 from runstead.runtime.actor_context import acting
-from runstead.runtime.runs.types import RunFilter, RunRecord, RunSpec
+from runstead.runtime.runs.types import RunFilter, RunRecord, RunSpec, ThreadId
 from runstead.testing.conformance.cron_store import a_cron, found, made, runs_of
 from runstead.testing.conformance.run_storage import ALICE, RunStorage, decide
 from runstead.wire.errors import Forbidden
@@ -158,7 +158,7 @@ async def test_cron_past_its_end_creates_no_run(play: Play) -> None:
 
 
 async def test_refused_execution_is_skipped_and_its_reason_recorded(play: Play) -> None:
-    await play.storage.accept("t-1")
+    await play.storage.accept(ThreadId("t-1"))
     await play.cron("*/10 * * * *", thread_id="t-1", payload={"multitask_strategy": "reject"})
     await play.storage.clock.advance(timedelta(minutes=10))
     await play.scheduler().create_due()

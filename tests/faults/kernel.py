@@ -15,7 +15,7 @@ from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.agent_loop import InlineAgentLoops
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.runtime import RunLimits, RunsRuntime
-from runstead.runtime.runs.types import RunScope, RunSpec
+from runstead.runtime.runs.types import RunId, RunScope, RunSpec, ThreadId
 from runstead.testing.clock import ManualClock
 from runstead.testing.fakes import (
     AgentEnvironment,
@@ -37,11 +37,11 @@ LONG = RunLimits(lease_term=timedelta(days=365), stop_grace=5.0)
 """Renewals never find anything out."""
 
 
-def a_spec(run_id: str, *steps: Step, thread_id: str | None = "t1", **fields: Any) -> RunSpec:
+def a_spec(run_id: str, *steps: Step, thread_id: ThreadId | None = ThreadId("t1"), **fields: Any) -> RunSpec:
     """A run that takes these steps, or one short one, on a thread that is created with it."""
     script = Script(run_id, steps or (Step(),))
     settled: dict[str, Any] = {"scope": RunScope(if_not_exists="create"), "input": script.to_input()}
-    return RunSpec("agent", "agent", run_id=run_id, thread_id=thread_id, **{**settled, **fields})
+    return RunSpec("agent", "agent", run_id=RunId(run_id), thread_id=thread_id, **{**settled, **fields})
 
 
 @asynccontextmanager
@@ -69,10 +69,10 @@ class Storage:
         self.dispatcher = LocalDispatcher(self.leases, self.bell, self.clock)
 
     def status(self, run_id: str) -> str:
-        return self.tables.runs[run_id].record.status.value
+        return self.tables.runs[RunId(run_id)].record.status.value
 
     def thread_status(self, thread_id: str = "t1") -> str:
-        return self.tables.threads[thread_id].record.status
+        return self.tables.threads[ThreadId(thread_id)].record.status
 
     @asynccontextmanager
     async def workers(self, *executing: bool, **ports: Any) -> AsyncIterator[list[RunsFacade]]:

@@ -74,11 +74,11 @@ async def test_fault_03_joining_a_finished_run_answers_immediately(storage: Stor
             for is_kept in (True, False):
                 if not is_kept:
                     await storage.bridge.cleanup("r1")
-                live = await runs.join_stream("r1")
-                replayed = await runs.join_stream("r1", last_event_id="-1")
+                live = await runs.join_stream(RunId("r1"))
+                replayed = await runs.join_stream(RunId("r1"), last_event_id="-1")
                 assert HEARTBEAT_SENTINEL not in [item async for item in live]
                 assert names([item async for item in replayed])[-1:] == (["end"] if is_kept else ["values"])
-                assert (await runs.join_wait("r1")).record.status is RunStatus.SUCCESS
+                assert (await runs.join_wait(RunId("r1"))).record.status is RunStatus.SUCCESS
             assert await storage.bridge.status("r1") is None
 
 
@@ -141,9 +141,9 @@ async def test_fault_05_run_cancelled_while_starting_ends_and_frees_its_thread(s
             await runs.create_background(a_spec("r1", Step("hang")))
             await checkpoints.asked.wait()
             assert storage.status("r1") == "starting"
-            await runs.cancel("r1")
+            await runs.cancel(RunId("r1"))
             checkpoints.go_on.set()
-            assert (await runs.join_wait("r1")).record.status is RunStatus.INTERRUPTED
+            assert (await runs.join_wait(RunId("r1"))).record.status is RunStatus.INTERRUPTED
             assert storage.thread_status() == "idle"
             assert (await runs.create_and_wait(a_spec("r2"))).record.status is RunStatus.SUCCESS
     assert {effect.run_id for effect in storage.effects.done} == {"r2"}
@@ -173,9 +173,9 @@ async def test_fault_06_run_needs_no_observer(storage: Storage, is_there: bool) 
             failed = await runs.create_and_wait(a_spec("r2", Step("fail")))
             _, hanging = await runs.create_and_stream(a_spec("r3", Step("hang")))
             await anext(hanging)
-            await runs.cancel("r3", wait=True)
+            await runs.cancel(RunId("r3"), wait=True)
             await runs.create_background(a_spec("r4", after_seconds=60))
-            await runs.cancel("r4")
+            await runs.cancel(RunId("r4"))
     assert succeeded.record.status is RunStatus.SUCCESS
     assert (failed.record.status, failed.failure and failed.failure.error) == (RunStatus.ERROR, "AgentFailed")
     assert [storage.status(run_id) for run_id in ("r3", "r4")] == ["interrupted", "interrupted"]
@@ -233,14 +233,14 @@ async def test_fault_09_abandoned_readers_take_no_space_in_the_bridge(storage: S
         with acting(ALICE):
             for number in range(20):
                 with pytest.raises(RunNotFound):
-                    await runs.join_stream(f"ghost-{number}", last_event_id="-1")
+                    await runs.join_stream(RunId(f"ghost-{number}"), last_event_id="-1")
                 with pytest.raises(StreamNotFound):
                     await bridge.subscribe(f"ghost-{number}")
                 await runs.create_and_wait(a_spec(f"done-{number}"))
                 # Reconnects, and is dropped without closing.
-                await (await runs.join_stream("done-0", last_event_id="-1")).read()
+                await (await runs.join_stream(RunId("done-0"), last_event_id="-1")).read()
             here, there = [
-                await runs.create_and_stream(a_spec(f"r{number}", Step(takes=1), thread_id=f"t{number}"))
+                await runs.create_and_stream(a_spec(f"r{number}", Step(takes=1), thread_id=ThreadId(f"t{number}")))
                 for number in (1, 2)
             ]
             await storage.clock.advance(1)
@@ -254,12 +254,12 @@ def test_fault_10_silent_run_is_not_stopped(story: Scenario) -> None:
     story.wait(900)
     assert reading.done()
     assert names(reading.result()) == ["metadata", "values", "values", "end"]
-    assert (story.status("r1"), story.durable.tables.runs["r1"].record.attempt) == ("success", 1)
+    assert (story.status(RunId("r1")), story.durable.tables.runs[RunId("r1")].record.attempt) == ("success", 1)
 
 
 async def read_to_the_end(runs: RunsFacade) -> list[StreamItem]:
     with acting(ACTOR):
-        _, stream = await runs.create_and_stream(a_story("r1", Step(takes=890)))
+        _, stream = await runs.create_and_stream(a_story(RunId("r1"), Step(takes=890)))
         return [item async for item in stream]
 
 

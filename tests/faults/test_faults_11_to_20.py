@@ -19,7 +19,7 @@ from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.store import RunEvent, Settled, StoredRunEvent
-from runstead.runtime.runs.types import Holder, Lease, Outcome, RunFilter, RunScope, RunSpec, RunStatus
+from runstead.runtime.runs.types import Holder, Lease, Outcome, RunFilter, RunId, RunScope, RunSpec, RunStatus, ThreadId
 from runstead.runtime.stream_bridge import StreamEvent
 from runstead.testing.clock import turn
 from runstead.testing.fakes import InMemoryLeaseStore, InMemoryRunEventStore, Step
@@ -164,7 +164,7 @@ async def test_fault_15_parallel_event_batches_have_dense_unique_numbers(
         with acting(ALICE):
             batches = [[an_event(f"{batch}.{place}") for place in range(5)] for batch in range(20)]
             stored = await asyncio.gather(*(services.events.append(batch) for batch in batches))
-            found = await services.events.list_events("t1", limit=1_000)
+            found = await services.events.list_events(ThreadId("t1"), limit=1_000)
     assert [event.seq for event in found] == list(range(1, 101))
     # Each batch is contiguous and was given its correct numbers.
     assert sorted((event.seq, event.event.content) for batch in stored for event in batch) == [
@@ -177,7 +177,7 @@ async def test_fault_15_parallel_event_batches_have_dense_unique_numbers(
 def an_event(content: str, thread_id: str = "t1", **fields: Any) -> RunEvent:
     return RunEvent(
         **{"event_type": "custom", "category": "trace", "run_id": "r1", **fields},
-        thread_id=thread_id,
+        thread_id=ThreadId(thread_id),
         content=content,
         created_at=NOW,
     )
@@ -213,7 +213,7 @@ async def test_fault_16_failed_flush_is_retried_and_cleanup_still_happens(storag
             await turn()
             assert runs.active_runs == 0
             assert storage.checkpoints.marks == frozenset()
-            kept = await events.list_events("t1")
+            kept = await events.list_events(ThreadId("t1"))
             assert [one.event.event_type for one in kept] == (["human_message"] if failures == 2 else [])
             await runs.create_background(a_spec("r2"))
             await storage.clock.advance(10)
@@ -274,42 +274,42 @@ async def test_fault_18_terminal_event_is_published_after_the_durable_write(stor
 Boundary = Callable[[Services], Coroutine[Any, Any, Any]]
 
 BOUNDARIES: dict[str, Boundary] = {
-    "create a run": lambda use: use.runs.create_background(on_thread("t1")),
-    "stream a run": lambda use: use.runs.create_and_stream(on_thread("t1")),
-    "wait for a run": lambda use: use.runs.create_and_wait(on_thread("t1")),
-    "read a run": lambda use: use.runs.get_run("r1"),
-    "join a run": lambda use: use.runs.join_stream("r1"),
+    "create a run": lambda use: use.runs.create_background(on_thread(ThreadId("t1"))),
+    "stream a run": lambda use: use.runs.create_and_stream(on_thread(ThreadId("t1"))),
+    "wait for a run": lambda use: use.runs.create_and_wait(on_thread(ThreadId("t1"))),
+    "read a run": lambda use: use.runs.get_run(RunId("r1")),
+    "join a run": lambda use: use.runs.join_stream(RunId("r1")),
     "list runs": lambda use: use.runs.list_runs(RunFilter()),
     "count runs": lambda use: use.runs.count_runs(RunFilter()),
-    "cancel a run": lambda use: use.runs.cancel("r1"),
-    "delete a run": lambda use: use.runs.delete_run("r1"),
-    "create a thread": lambda use: use.threads.create("t2"),
-    "read a thread": lambda use: use.threads.get("t1"),
+    "cancel a run": lambda use: use.runs.cancel(RunId("r1")),
+    "delete a run": lambda use: use.runs.delete_run(RunId("r1")),
+    "create a thread": lambda use: use.threads.create(ThreadId("t2")),
+    "read a thread": lambda use: use.threads.get(ThreadId("t1")),
     "find threads": lambda use: use.threads.search(ThreadFilter()),
-    "delete a thread": lambda use: use.thread_service.remove("t1"),
-    "read a state": lambda use: use.states.read("t1"),
+    "delete a thread": lambda use: use.thread_service.remove(ThreadId("t1")),
+    "read a state": lambda use: use.states.read(ThreadId("t1")),
     "write events": lambda use: use.events.append([an_event("x")]),
-    "read events": lambda use: use.events.list_events("t1"),
+    "read events": lambda use: use.events.list_events(ThreadId("t1")),
     "read an item": lambda use: use.items.aget(("a",), "k"),
     "write an item": lambda use: use.items.aput(("a",), "k", {"x": 1}),
 }
 
 
-def on_thread(thread_id: str | None, graph: str = "agent", **fields: Any) -> RunSpec:
+def on_thread(thread_id: ThreadId | None, graph: str = "agent", **fields: Any) -> RunSpec:
     return RunSpec(graph, graph, thread_id=thread_id, scope=RunScope(if_not_exists="create"), **fields)
 
 
 async def test_fault_19_access_without_actor_is_refused(services: Services) -> None:
     """Isolation fails open for unbound actors."""
     with acting(ALICE):
-        await services.runs.create_and_wait(on_thread("t1", input=HELLO))
-        runs, events = await services.runs.count_runs(RunFilter()), await services.events.count_events("t1")
+        await services.runs.create_and_wait(on_thread(ThreadId("t1"), input=HELLO))
+        runs, events = await services.runs.count_runs(RunFilter()), await services.events.count_events(ThreadId("t1"))
     for name, reach in BOUNDARIES.items():
         with pytest.raises(ActorRequired):
             assert name == await reach(services)
     with acting(ALICE):
         assert await services.runs.count_runs(RunFilter()) == runs
-        assert await services.events.count_events("t1") == events
+        assert await services.events.count_events(ThreadId("t1")) == events
 
 
 @pytest.mark.parametrize("kept_as", ["sql", "jsonl"])
@@ -319,20 +319,20 @@ async def test_fault_19_unknown_and_foreign_threads_look_the_same(
     """Isolation fails open for unknown threads."""
     async with make_application(run_events=kept_as).running() as services:
         with acting(ALICE):
-            mine = (await services.runs.create_and_wait(on_thread("t1", input=HELLO))).record
-            assert await services.events.list_events("t1")
+            mine = (await services.runs.create_and_wait(on_thread(ThreadId("t1"), input=HELLO))).record
+            assert await services.events.list_events(ThreadId("t1"))
         with acting(BOB):
             for thread_id in ("t1", "unknown"):
-                assert await services.runs.list_runs(RunFilter(thread_id)) == []
-                assert await services.events.list_events(thread_id) == []
-                assert await services.events.delete_events(thread_id) == 0
-                assert await services.threads.get(thread_id) is None
+                assert await services.runs.list_runs(RunFilter(ThreadId(thread_id))) == []
+                assert await services.events.list_events(ThreadId(thread_id)) == []
+                assert await services.events.delete_events(ThreadId(thread_id)) == 0
+                assert await services.threads.get(ThreadId(thread_id)) is None
             for run_id in (mine.run_id, "unknown"):
                 with pytest.raises(RunNotFound):
-                    await services.runs.cancel(run_id)
+                    await services.runs.cancel(RunId(run_id))
             # Neither creating a thread nor a first write may take over a thread of another user.
             with pytest.raises(ThreadNotFound):
-                await services.runs.create_background(on_thread("t1", input=HELLO))
+                await services.runs.create_background(on_thread(ThreadId("t1"), input=HELLO))
             with pytest.raises(ThreadNotFound):
                 await services.events.append([an_event("x")])
 
@@ -343,7 +343,7 @@ async def test_fault_19_every_row_has_an_owner(make_application: MakeApplication
         ActorContext("")
     async with make_application().running() as services:
         with acting(ALICE):
-            await services.runs.create_and_wait(on_thread("t1", input=HELLO))
+            await services.runs.create_and_wait(on_thread(ThreadId("t1"), input=HELLO))
     with closing(sqlite3.connect(tmp_path / "data" / "runstead.db")) as database:
         for table in ("threads", "runs", "run_event_threads"):
             for owner in ("user_id", "tenant_id"):

@@ -19,7 +19,7 @@ from runstead.infra.run_events.jsonl import JsonlRunEventStore
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.store import RunEvent
-from runstead.runtime.runs.types import RunStatus
+from runstead.runtime.runs.types import RunId, RunStatus, ThreadId
 from runstead.runtime.stream_bridge import StreamEvent
 from runstead.testing.clock import ManualClock
 from runstead.testing.fakes import Step
@@ -103,9 +103,9 @@ async def test_fault_23_event_loop_never_waits_for_a_file(tmp_path: Path) -> Non
         with acting(ALICE):
             async with JsonlRunEventStore.open(tmp_path / "events") as store:
                 await store.append([an_event("one"), an_event("two")])
-                assert await store.count_events("t1") == 2
-                assert len(await store.list_events("t1")) == 2
-                assert await store.delete_events("t1", run_id="r1") == 2
+                assert await store.count_events(ThreadId("t1")) == 2
+                assert len(await store.list_events(ThreadId("t1"))) == 2
+                assert await store.delete_events(ThreadId("t1"), run_id=RunId("r1")) == 2
     finally:
         opened.stop()
     assert opened.threads
@@ -122,9 +122,9 @@ async def test_fault_23_torn_last_line_loses_only_that_line(tmp_path: Path, cut:
         (file,) = await asyncio.to_thread(lambda: list(tmp_path.rglob("events.jsonl")))
         os.truncate(file, file.stat().st_size - cut)
         async with JsonlRunEventStore.open(tmp_path) as store:
-            assert [one.event.content for one in await store.list_events("t1")] == ["one"]
+            assert [one.event.content for one in await store.list_events(ThreadId("t1"))] == ["one"]
             await store.append([an_event("three")])
-            found = await store.list_events("t1")
+            found = await store.list_events(ThreadId("t1"))
     assert [(one.seq, one.event.content) for one in found] == [(1, "one"), (2, "three")]
 
 
@@ -137,18 +137,18 @@ async def test_fault_23_id_cannot_choose_a_path(tmp_path: Path, bad: str) -> Non
         for actor, thread_id in ((ALICE, bad), (ALICE, f"{bad}2"), (mallory, "t1")):
             with acting(actor):
                 await store.append([an_event(thread_id, thread_id=thread_id)])
-                (found,) = await store.list_events(thread_id)
+                (found,) = await store.list_events(ThreadId(thread_id))
                 assert found.event.content == thread_id or "\ud800" in bad
         with acting(ALICE):
             # On case-insensitive file systems, another id must not be the same file.
-            assert await store.list_events(bad.swapcase() if bad.isalpha() else f"{bad}/") == []
+            assert await store.list_events(ThreadId(bad.swapcase() if bad.isalpha() else f"{bad}/")) == []
     files = await asyncio.to_thread(lambda: [path.resolve() for path in tmp_path.rglob("*") if path.is_file()])
     assert len([path for path in files if path.name == "events.jsonl"]) == 3
     assert all(path.is_relative_to(root) for path in files)
 
 
 def an_event(content: str, thread_id: str = "t1") -> RunEvent:
-    return RunEvent("r1", thread_id, "custom", "trace", content, datetime(2030, 1, 1, tzinfo=UTC))
+    return RunEvent(RunId("r1"), ThreadId(thread_id), "custom", "trace", content, datetime(2030, 1, 1, tzinfo=UTC))
 
 
 # --- and the rest -----------------------------------------------------------------------------------------------------
@@ -229,8 +229,8 @@ async def test_fault_26_cancel_reaches_another_worker_immediately(storage: Stora
             _, stream = await gateway.create_and_stream(a_spec("r1", Step("hang")))
             await anext(stream)
             assert (holder.active_runs, gateway.active_runs) == (1, 0)
-            await gateway.cancel("r1", wait=True)
-            assert (await gateway.get_run("r1")).status is RunStatus.INTERRUPTED
+            await gateway.cancel(RunId("r1"), wait=True)
+            assert (await gateway.get_run(RunId("r1"))).status is RunStatus.INTERRUPTED
     assert storage.clock.monotonic() == 0
 
 
@@ -255,7 +255,7 @@ async def test_fault_27_failing_stream_fails_no_run(storage: Storage, failing: r
     async with storage.worker(bridge=bridge) as runs, asyncio.timeout(SOON):
         with acting(ALICE):
             _, stream = await runs.create_and_stream(a_spec("r1", *[Step()] * 5, stream_modes=("updates",)))
-            result = await runs.join_wait("r1")
+            result = await runs.join_wait(RunId("r1"))
             read = [item async for item in stream if isinstance(item, StreamEvent)]
     assert result.record.status is RunStatus.SUCCESS
     assert len(storage.effects.done) == 5
@@ -297,7 +297,7 @@ async def test_fault_30_browser_closed_in_the_middle_loses_nothing(
         seen = list(await request.saw("custom"))
         run = request.headers["content-location"]
     with acting(LOCAL_ACTOR):
-        record = await services.runs.get_run(run.rpartition("/")[2])
+        record = await services.runs.get_run(RunId(run.rpartition("/")[2]))
     # No cancel was requested, which could take effect a moment later.
     assert (record.status, record.stop_requested) == (RunStatus.RUNNING, None)
     gate.open()

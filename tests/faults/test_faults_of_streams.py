@@ -11,6 +11,7 @@ import pytest
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
 from runstead.runtime.runs.exceptions import RunNotFound
 from runstead.runtime.runs.internal.execution.chunks import ChunkEncoder
+from runstead.runtime.runs.types import RunId, ThreadId
 from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamNotFound
 from runstead.testing.clock import ManualClock
 from runstead.testing.fakes import Step
@@ -23,34 +24,34 @@ TALKS = [Step(takes=1, chunks=4) for _ in range(3)]
 @pytest.mark.parametrize("on_disconnect", ["cancel", "continue"])
 def test_fault_01_successful_streamed_run_is_not_recorded_as_interrupted(story: Scenario, on_disconnect: str) -> None:
     """The response closes its stream at the end, as every ``finally`` does; the run has ended by then."""
-    reader = Reader.of(story, a_spec("r1", *TALKS, on_disconnect=on_disconnect))
+    reader = Reader.of(story, a_spec(RunId("r1"), *TALKS, on_disconnect=on_disconnect))
     story.wait(60)
     assert (reader.is_done, reader.sentinel) == (True, Sentinel.END)
-    assert story.durable.witness.statuses("r1")[-1].value == "success"
+    assert story.durable.witness.statuses(RunId("r1"))[-1].value == "success"
 
 
 def test_fault_02_slow_reader_gets_the_tail_and_no_cancel(story: Scenario) -> None:
-    slow = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")), seconds_per_batch=30)
+    slow = Reader.of(story, a_spec(RunId("r1"), *TALKS, stream_modes=("values", "custom")), seconds_per_batch=30)
     story.wait(900)
     assert slow.is_done
-    assert slow.ids == [event.event_id for event in story.durable.witness.published["r1"]]
+    assert slow.ids == [event.event_id for event in story.durable.witness.published[RunId("r1")]]
     assert slow.sentinel is Sentinel.END
 
 
 def test_fault_02_reader_of_a_removed_stream_reads_to_its_end(story: Scenario) -> None:
-    slow = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")), seconds_per_batch=2)
+    slow = Reader.of(story, a_spec(RunId("r1"), *TALKS, stream_modes=("values", "custom")), seconds_per_batch=2)
     story.wait(3.5)
-    story.publish(lambda runs: runs.delete_run("r1"))
+    story.publish(lambda runs: runs.delete_run(RunId("r1")))
     story.wait(60)
     assert slow.is_done
     assert slow.events[-1].terminal == "end"
 
 
 def test_fault_03_joining_a_finished_run_ends_and_makes_no_stream(story: Scenario) -> None:
-    story.create_and_wait(a_spec("r1"))
+    story.create_and_wait(a_spec(RunId("r1")))
     story.wait(3600)
     for _ in range(3):
-        reader = Reader.of(story, "r1")
+        reader = Reader.of(story, RunId("r1"))
         story.wait(0.001)
         assert reader.is_done
         assert Sentinel.HEARTBEAT not in reader.items
@@ -76,30 +77,30 @@ def test_fault_09_abandoned_readers_leave_space_for_runs(story: Scenario) -> Non
 
 
 def test_fault_10_silent_run_is_not_stopped(story: Scenario) -> None:
-    reader = Reader.of(story, a_spec("r1", Step(takes=3 * 3600)))
+    reader = Reader.of(story, a_spec(RunId("r1"), Step(takes=3 * 3600)))
     story.wait(2 * 3600)
-    assert (story.status("r1"), reader.is_done) == ("running", False)
+    assert (story.status(RunId("r1")), reader.is_done) == ("running", False)
     story.wait(2 * 3600)
-    assert (story.status("r1"), reader.is_done, reader.sentinel) == ("success", True, Sentinel.END)
+    assert (story.status(RunId("r1")), reader.is_done, reader.sentinel) == ("success", True, Sentinel.END)
 
 
 def test_fault_11_gap_is_reported(story: Scenario) -> None:
     with Scenario(replace(CALM, window_events=3)) as narrow:
-        narrow.create_and_wait(a_spec("r1", *TALKS, stream_modes=("values", "custom")))
-        late = Reader.of(narrow, "r1", last_event_id="1-2")
+        narrow.create_and_wait(a_spec(RunId("r1"), *TALKS, stream_modes=("values", "custom")))
+        late = Reader.of(narrow, RunId("r1"), last_event_id="1-2")
         narrow.wait(1)
         assert late.names[:2] == ["gap", "values"]
         gap = json.loads(late.events[0].data)
-        published = [event.event_id for event in narrow.durable.witness.published["r1"]]
+        published = [event.event_id for event in narrow.durable.witness.published[RunId("r1")]]
         assert (gap["from"], gap["to"]) == ("1-2", late.ids[0])
         assert gap["missed"] == published.index(gap["to"]) - published.index("1-2") - 1
 
 
 @pytest.mark.parametrize("nonsense", ["garbage", "9-9", "1-999", "0-1", "-2", "1-", "1-1-1", "💥"])
 def test_fault_11_unknown_event_id_replays_everything_and_is_reported(story: Scenario, nonsense: str) -> None:
-    whole = Reader.of(story, a_spec("r1", *TALKS))
+    whole = Reader.of(story, a_spec(RunId("r1"), *TALKS))
     story.wait(60)
-    reader = Reader.of(story, "r1", last_event_id=nonsense)
+    reader = Reader.of(story, RunId("r1"), last_event_id=nonsense)
     story.wait(1)
     assert reader.names[0] == "gap"
     assert json.loads(reader.events[0].data)["from"] == nonsense
@@ -129,7 +130,7 @@ def test_fault_13_finished_runs_are_not_kept_in_memory() -> None:
     before = alive()
     with Scenario(replace(CALM, retention=5, awaiting_retention=5)) as story:
         for number in range(200):
-            story.create_and_wait(a_spec(f"r{number}", Step("ask"), thread_id=f"t{number}"))
+            story.create_and_wait(a_spec(RunId(f"r{number}"), Step("ask"), thread_id=ThreadId(f"t{number}")))
         story.wait(60)
         theirs = {id(each) for each in before}
         assert [type(each).__name__ for each in alive() if id(each) not in theirs] == []
@@ -166,15 +167,15 @@ async def test_fault_31_ids_are_unique_and_replay_after_each_is_complete() -> No
 def test_stream_is_kept_for_an_answer_only_if_the_run_is_interrupted(ending: str) -> None:
     """A stopped run leaves pending steps too, but no interrupt."""
     with Scenario(replace(CALM, retention=5, awaiting_retention=500)) as story:
-        story.create_and_wait(a_spec("r0", Step("ask")))
+        story.create_and_wait(a_spec(RunId("r0"), Step("ask")))
         story.wait(600)
-        story.create(a_spec("r1", *([Step("ask")] if ending == "asks" else TALKS)))
+        story.create(a_spec(RunId("r1"), *([Step("ask")] if ending == "asks" else TALKS)))
         if ending != "asks":
             story.wait(1.5)
             if ending == "rolled back":
-                story.publish(lambda runs: runs.cancel("r1", action="rollback", wait=True))
+                story.publish(lambda runs: runs.cancel(RunId("r1"), action="rollback", wait=True))
             else:
-                story.publish(lambda runs: runs.cancel("r1", wait=True))
+                story.publish(lambda runs: runs.cancel(RunId("r1"), wait=True))
         story.wait(60)
         assert story.thread_status() == "interrupted"
         assert story.publish(lambda _: story.kernel.kept_streams()) == (["r1"] if ending == "asks" else [])

@@ -9,7 +9,7 @@ import pytest
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.store import CreatedRun, Decide, StopRequest
-from runstead.runtime.runs.types import RunFilter, RunRecord, RunSpec, StopReason
+from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, RunSpec, StopReason, ThreadId
 from runstead.testing.fakes import InMemoryLeaseStore, InMemoryRunStore
 
 from .kernel import ALICE, LONG, Storage, a_spec
@@ -23,7 +23,7 @@ class MuteLeases(InMemoryLeaseStore):
     mute = False
 
     async def request_stop(self, run_id: str, reason: StopReason) -> StopRequest | None:
-        asked = await super().request_stop(run_id, reason)
+        asked = await super().request_stop(RunId(run_id), reason)
         if self.mute:
             raise AnswerLost
         return asked
@@ -45,7 +45,7 @@ class MuteRuns(InMemoryRunStore):
         if self.mute and self.away:
             self.away -= 1
             raise AnswerLost
-        return await super().get_run(run_id)
+        return await super().get_run(RunId(run_id))
 
 
 async def ends(storage: Storage, run_id: str) -> bool:
@@ -73,7 +73,7 @@ async def test_lost_reply_to_a_cancel_still_ends_the_stream(action: Any) -> None
             _, stream = await runs.create_and_stream(a_spec("r1"))
             ports["lease_store"].mute = True
             with pytest.raises(AnswerLost):
-                await runs.cancel("r1", action=action)
+                await runs.cancel(RunId("r1"), action=action)
             assert await ends(storage, "r1")
             await stream.aclose()
 
@@ -91,7 +91,9 @@ async def test_lost_reply_to_a_superseding_create_ends_the_replaced_streams(stra
             with pytest.raises(AnswerLost):
                 await runs.create_background(a_spec("r3", multitask_strategy=strategy))
             assert [await ends(storage, run_id) for run_id in ("r1", "r2")] == [True, True]
-            (left,) = [run.run_id for run in await runs.list_runs(RunFilter("t1")) if not run.status.is_terminal]
+            (left,) = [
+                run.run_id for run in await runs.list_runs(RunFilter(ThreadId("t1"))) if not run.status.is_terminal
+            ]
             assert left == "r3"
 
 
@@ -108,6 +110,6 @@ async def test_write_that_was_not_applied_ends_no_stream() -> None:
         with acting(ALICE):
             _, stream = await runs.create_and_stream(a_spec("r1"))
             with pytest.raises(AnswerLost):
-                await runs.cancel("r1")
+                await runs.cancel(RunId("r1"))
             assert not await ends(storage, "r1")
             await stream.aclose()

@@ -9,7 +9,7 @@ import pytest
 from runstead.runtime.actor_context import acting
 from runstead.runtime.field_encryption import EncryptionFailed
 from runstead.runtime.runs.store import Settled
-from runstead.runtime.runs.types import Lease, Outcome
+from runstead.runtime.runs.types import Lease, Outcome, RunId
 from runstead.runtime.stream_bridge import StreamEvent
 from runstead.runtime.user_code.thread_loop import LoopLost
 from runstead.testing.clock import turn
@@ -59,4 +59,4 @@ async def test_outcome_whose_loop_was_lost_is_encrypted_on_the_next_loop(storage
             assert storage.status("r1") == "running"
             leases.refuses = False
             await storage.clock.advance(60)
-            assert (await runs.join_wait("r1")).record.status == "success"
+            assert (await runs.join_wait(RunId("r1"))).record.status == "success"

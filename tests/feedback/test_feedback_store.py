@@ -17,6 +17,7 @@ from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.resources.feedback import Feedback
 from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.types import ThreadId
 from runstead.testing.conformance.feedback_store import FeedbackStoreConformance
 from runstead.testing.conformance.run_storage import ALICE, RunStorage
 from tests.servers.postgres import PostgresSchema
@@ -55,7 +56,7 @@ async def test_feedback_writes_a_delivery_to_the_webhook_of_its_run_if_enabled(
 ) -> None:
     woken: list[str] = []
     sending = SqlFeedbackStore(database, storage.clock, lambda: woken.append("sender"))
-    run, without = await storage.accept(webhook="https://example.org/hook"), await storage.accept("t-2")
+    run, without = await storage.accept(webhook="https://example.org/hook"), await storage.accept(ThreadId("t-2"))
     with acting(ALICE):
         await feedback.put(run.run_id, None, Feedback(0.0))
         await sending.put(without.run_id, None, Feedback(0.0))

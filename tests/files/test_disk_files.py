@@ -10,6 +10,7 @@ import pytest
 
 from runstead.infra.files.disk import DiskFiles, FileLimits
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.runs.types import ThreadId
 from runstead.workspace import (
     FileNotFound,
     FilePathConflict,
@@ -33,7 +34,7 @@ def files(tmp_path: Path) -> DiskFiles:
 
 
 async def content(files: DiskFiles, owner: ActorContext, thread_id: str, path: str) -> bytes:
-    opened = await files.open(owner, thread_id, path)
+    opened = await files.open(owner, ThreadId(thread_id), path)
     try:
         return await opened.read(0, 1000)
     finally:
@@ -66,78 +67,78 @@ def test_unsafe_path_is_refused(path: str) -> None:
 
 
 async def test_file_belongs_to_one_thread_of_one_owner(files: DiskFiles) -> None:
-    await files.write(ALICE, "t-1", "uploads/a/b \u2713.txt", chunks(b"on", b"e"))
-    await files.write(ALICE, "t-1", "uploads/a/b \u2713.txt", chunks(b"two"))
+    await files.write(ALICE, ThreadId("t-1"), "uploads/a/b \u2713.txt", chunks(b"on", b"e"))
+    await files.write(ALICE, ThreadId("t-1"), "uploads/a/b \u2713.txt", chunks(b"two"))
     assert await content(files, ALICE, "t-1", "uploads/a/b \u2713.txt") == b"two"
-    assert [entry.path for entry in await files.list(ALICE, "t-1")] == ["uploads/a/b \u2713.txt"]
+    assert [entry.path for entry in await files.list(ALICE, ThreadId("t-1"))] == ["uploads/a/b \u2713.txt"]
     for owner, thread_id in ((BOB, "t-1"), (ALICE_ELSEWHERE, "t-1"), (ALICE, "t-2")):
-        assert await files.list(owner, thread_id) == []
-        assert not await files.delete(owner, thread_id, "uploads/a/b \u2713.txt")
+        assert await files.list(owner, ThreadId(thread_id)) == []
+        assert not await files.delete(owner, ThreadId(thread_id), "uploads/a/b \u2713.txt")
         with pytest.raises(FileNotFound):
-            await files.open(owner, thread_id, "uploads/a/b \u2713.txt")
-    await files.delete_thread("t-1", BOB)
-    assert await files.delete(ALICE, "t-1", "uploads/a/b \u2713.txt")
-    await files.write(ALICE, "t-1", "outputs/x", chunks(b"1"))
-    await files.delete_thread("t-1")
-    assert await files.list(ALICE, "t-1") == []
+            await files.open(owner, ThreadId(thread_id), "uploads/a/b \u2713.txt")
+    await files.delete_thread(ThreadId("t-1"), BOB)
+    assert await files.delete(ALICE, ThreadId("t-1"), "uploads/a/b \u2713.txt")
+    await files.write(ALICE, ThreadId("t-1"), "outputs/x", chunks(b"1"))
+    await files.delete_thread(ThreadId("t-1"))
+    assert await files.list(ALICE, ThreadId("t-1")) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
 async def test_symbolic_link_leads_nowhere(files: DiskFiles, tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "key").write_text("secret")
-    workspace = files.workspace_of(ALICE, "t-1")
+    workspace = files.workspace_of(ALICE, ThreadId("t-1"))
     (workspace.outputs / "folder").symlink_to(tmp_path / "secret")
     (workspace.outputs / "file").symlink_to(tmp_path / "secret" / "key")
     os.mkfifo(workspace.outputs / "pipe")
-    assert await files.list(ALICE, "t-1") == []
+    assert await files.list(ALICE, ThreadId("t-1")) == []
     for path in ("outputs/folder/key", "outputs/file", "outputs/pipe"):
         with pytest.raises(FileNotFound):
-            await files.open(ALICE, "t-1", path)
-    assert not await files.delete(ALICE, "t-1", "outputs/folder/key")
+            await files.open(ALICE, ThreadId("t-1"), path)
+    assert not await files.delete(ALICE, ThreadId("t-1"), "outputs/folder/key")
     with pytest.raises(FilePathConflict):
-        await files.write(ALICE, "t-1", "outputs/folder/key", chunks(b"new"))
+        await files.write(ALICE, ThreadId("t-1"), "outputs/folder/key", chunks(b"new"))
     # A link with the name of the file is replaced, and not followed.
-    await files.write(ALICE, "t-1", "outputs/file", chunks(b"new"))
+    await files.write(ALICE, ThreadId("t-1"), "outputs/file", chunks(b"new"))
     assert await content(files, ALICE, "t-1", "outputs/file") == b"new"
-    archive = await files.archive(ALICE, "t-1")
+    archive = await files.archive(ALICE, ThreadId("t-1"))
     assert b"secret" not in await archive.read(0, 10_000)
     await archive.close()
-    await files.delete_thread("t-1", ALICE)
+    await files.delete_thread(ThreadId("t-1"), ALICE)
     assert (tmp_path / "secret" / "key").read_text() == "secret"
 
 
 async def test_refused_file_changes_nothing(files: DiskFiles, tmp_path: Path) -> None:
-    await files.write(ALICE, "t-1", "uploads/a", chunks(b"12345678"))
+    await files.write(ALICE, ThreadId("t-1"), "uploads/a", chunks(b"12345678"))
     with pytest.raises(FileTooLarge):
-        await files.write(ALICE, "t-1", "uploads/a", chunks(b"123456", b"78901"))
-    await files.write(ALICE, "t-2", "uploads/b", chunks(b"1234567890"))
+        await files.write(ALICE, ThreadId("t-1"), "uploads/a", chunks(b"123456", b"78901"))
+    await files.write(ALICE, ThreadId("t-2"), "uploads/b", chunks(b"1234567890"))
     with pytest.raises(QuotaExceeded, match="files_user_bytes"):
-        await files.write(ALICE, "t-1", "uploads/c", chunks(b"1234567890"))
+        await files.write(ALICE, ThreadId("t-1"), "uploads/c", chunks(b"1234567890"))
     # A file that is replaced does not count twice; what an agent writes counts.
-    await files.write(ALICE, "t-1", "uploads/a", chunks(b"1234567890"))
-    (files.workspace_of(ALICE, "t-1").memory / "notes").write_bytes(b"")
+    await files.write(ALICE, ThreadId("t-1"), "uploads/a", chunks(b"1234567890"))
+    (files.workspace_of(ALICE, ThreadId("t-1")).memory / "notes").write_bytes(b"")
     with pytest.raises(QuotaExceeded, match="3 files"):
-        await files.write(ALICE, "t-1", "uploads/d", chunks(b""))
-    await files.write(BOB, "t-3", "uploads/c", chunks(b"1234567890"))
+        await files.write(ALICE, ThreadId("t-1"), "uploads/d", chunks(b""))
+    await files.write(BOB, ThreadId("t-3"), "uploads/c", chunks(b"1234567890"))
     with pytest.raises(FilePathConflict):
-        await files.write(BOB, "t-3", "uploads/c/d", chunks(b"1"))
+        await files.write(BOB, ThreadId("t-3"), "uploads/c/d", chunks(b"1"))
     with pytest.raises(InvalidFilePath, match="has to name a file in one of"):
-        await files.write(BOB, "t-3", "elsewhere/c", chunks(b"1"))
+        await files.write(BOB, ThreadId("t-3"), "elsewhere/c", chunks(b"1"))
     assert await content(files, ALICE, "t-1", "uploads/a") == b"1234567890"
     assert list((tmp_path / "files" / ".incoming").iterdir()) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="modes are of POSIX")
 async def test_files_are_readable_by_their_owner_only(files: DiskFiles, tmp_path: Path) -> None:
-    await files.write(ALICE, "t-1", "uploads/a/b", chunks(b"1"))
+    await files.write(ALICE, ThreadId("t-1"), "uploads/a/b", chunks(b"1"))
     for path in (tmp_path / "files").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
 async def test_open_file_stays_the_same_when_it_is_replaced(files: DiskFiles) -> None:
-    await files.write(ALICE, "t-1", "uploads/a", chunks(b"old"))
-    opened = await files.open(ALICE, "t-1", "uploads/a")
-    await files.write(ALICE, "t-1", "uploads/a", chunks(b"new"))
+    await files.write(ALICE, ThreadId("t-1"), "uploads/a", chunks(b"old"))
+    opened = await files.open(ALICE, ThreadId("t-1"), "uploads/a")
+    await files.write(ALICE, ThreadId("t-1"), "uploads/a", chunks(b"new"))
     assert await opened.read(1, 10) == b"ld"
     await opened.close()

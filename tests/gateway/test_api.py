@@ -19,6 +19,7 @@ from runstead.bootstrap.unsupported import UnsupportedConfiguration
 from runstead.gateway.api import create_api
 from runstead.graphs.configuration import read_configuration
 from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.types import RunId
 from runstead.settings import load_settings
 from runstead.wire.errors import MASKED
 
@@ -140,7 +141,7 @@ async def test_shutdown_disconnects_readers_and_waiters_and_cancels_no_run(appli
     async with application.running() as services:
         with acting(LOCAL_ACTOR):
             for run_id in run_ids:
-                assert (await services.runs.join_wait(run_id)).record.status.value == "success"
+                assert (await services.runs.join_wait(RunId(run_id))).record.status.value == "success"
 
 
 async def at_work(client: httpx.AsyncClient, url: str, *, count: int) -> list[str]:

@@ -21,6 +21,7 @@ from langgraph.graph import START, StateGraph
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.checkpoints.store import SqlCheckpoints
+from runstead.runtime.runs.types import RunId, ThreadId
 from runstead.testing.conformance.checkpoint_store import CheckpointStoreConformance
 from tests.servers.postgres import PostgresSchema
 
@@ -125,14 +126,14 @@ async def test_listing_can_be_abandoned_and_interleaved(checkpoints: SqlCheckpoi
 
 async def test_metadata_hard_to_express_in_json_is_stored_and_found(checkpoints: SqlCheckpoints) -> None:
     odd: Any = {"source": "loop", "step": 1, "nan": float("nan"), "half": "a\ud800b", "what": object(), "run_id": "r-1"}
-    await checkpoints.mark("t-1", "r-1")
+    await checkpoints.mark(ThreadId("t-1"), RunId("r-1"))
     await checkpoints.saver.aput(thread(), a_checkpoint("c-1"), odd, {})
     found = await checkpoints.saver.aget_tuple(thread())
     assert found is not None
     kept: dict[str, Any] = {**found.metadata}
     assert (kept["step"], kept["half"]) == (1, "ab")
     assert [one.checkpoint["id"] async for one in checkpoints.saver.alist(thread(), filter={"step": 1})] == ["c-1"]
-    await checkpoints.undo("t-1", "r-1")
+    await checkpoints.undo(ThreadId("t-1"), RunId("r-1"))
     assert await checkpoints.saver.aget_tuple(thread()) is None
 
 
@@ -142,10 +143,10 @@ async def test_overwritten_older_checkpoint_is_restored_with_its_writes(
     saver = checkpoints.saver
     at = await saver.aput(thread(), a_checkpoint("c-1"), {"run_id": "r-1", "step": 1}, {})
     await saver.aput_writes(at, [("x", "before")], "task-1")
-    await checkpoints.mark("t-1", "r-2")
+    await checkpoints.mark(ThreadId("t-1"), RunId("r-2"))
     await saver.aput(thread(), a_checkpoint("c-1"), {"run_id": "r-2", "step": 2}, {})
     await saver.aput_writes(at, [("y", "after")], "task-2")
-    await checkpoints.undo("t-1", "r-2")
+    await checkpoints.undo(ThreadId("t-1"), RunId("r-2"))
     restored = await saver.aget_tuple(thread())
     assert restored is not None
     assert restored.metadata["step"] == 1
@@ -155,10 +156,10 @@ async def test_overwritten_older_checkpoint_is_restored_with_its_writes(
 async def test_writes_stored_before_their_checkpoint_are_undone_with_the_run(checkpoints: SqlCheckpoints) -> None:
     saver = checkpoints.saver
     at = await saver.aput(thread(), a_checkpoint("c-1"), {"run_id": "r-1"}, {})
-    await checkpoints.mark("t-1", "r-2")
+    await checkpoints.mark(ThreadId("t-1"), RunId("r-2"))
     ahead: RunnableConfig = {"configurable": {**at["configurable"], "checkpoint_id": "c-2"}}
     await saver.aput_writes(ahead, [("x", 1)], "task-1")
-    await checkpoints.undo("t-1", "r-2")
+    await checkpoints.undo(ThreadId("t-1"), RunId("r-2"))
     await saver.aput(at, a_checkpoint("c-2"), {"run_id": "r-3"}, {})
     found = await saver.aget_tuple(thread())
     assert found is not None
@@ -169,10 +170,10 @@ async def test_undo_records_left_by_a_crash_are_removed_with_the_next_run(checkp
     saver = checkpoints.saver
     at = await saver.aput(thread(), a_checkpoint("c-1"), {"run_id": "r-0"}, {})
     for run_id in ("r-1", "r-2"):
-        await checkpoints.mark("t-1", run_id)
+        await checkpoints.mark(ThreadId("t-1"), RunId(run_id))
         await saver.aput_writes(at, [("__resume__", run_id)], "task-1")
-    await checkpoints.forget_mark("t-1", "r-2")
-    await checkpoints.undo("t-1", "r-1")
+    await checkpoints.forget_mark(ThreadId("t-1"), RunId("r-2"))
+    await checkpoints.undo(ThreadId("t-1"), RunId("r-1"))
     found = await saver.aget_tuple(thread())
     assert found is not None
     assert found.pending_writes == [("task-1", "__resume__", "r-2")]
@@ -211,9 +212,9 @@ async def test_channels_that_store_differences_are_rebuilt_after_copying_and_pru
     for thread_id in ("t-1", "t-2"):
         await checkpoints.saver.aprune([thread_id])
         assert (await agent.aget_state(thread(thread_id))).values["said"] == whole
-    await checkpoints.mark("t-2", "r-1")
+    await checkpoints.mark(ThreadId("t-2"), RunId("r-1"))
     await agent.ainvoke({"said": ["ho"]}, {**thread("t-2"), "metadata": {"run_id": "r-1"}}, durability="exit")
-    await checkpoints.undo("t-2", "r-1")
+    await checkpoints.undo(ThreadId("t-2"), RunId("r-1"))
     assert (await agent.aget_state(thread("t-2"))).values["said"] == whole
 
 

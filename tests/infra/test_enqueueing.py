@@ -96,5 +96,5 @@ async def test_queue_is_notified_of_the_next_run_when_a_run_ends(deed: Deed, sto
 
 async def test_queue_is_notified_of_accepted_and_delayed_runs(storage: RunStorage, queue: Queue) -> None:
     now = await storage.accept()
-    later = await storage.accept("t-2", after_seconds=60)
+    later = await storage.accept(ThreadId("t-2"), after_seconds=60)
     assert queue.told == [{now.run_id}, {later.run_id}]

@@ -17,7 +17,7 @@ from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.runs.store import RunCreateStore, RunLeaseStore
-from runstead.runtime.runs.types import Lease, RunId
+from runstead.runtime.runs.types import Lease, RunId, ThreadId, WorkerId
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.dispatcher import RecordingWorker, eventually, serving
 from runstead.testing.conformance.fair_dispatcher import FairDispatcherConformance
@@ -39,12 +39,12 @@ class Runs:
         await self.add_to("a", run_id)
 
     async def add_to(self, group: str, run_id: RunId, priority: int = 0) -> None:
-        spec = a_spec(f"thread-of-{run_id}", run_id=run_id, scheduling=assigned(priority, group))
+        spec = a_spec(ThreadId(f"thread-of-{run_id}"), run_id=run_id, scheduling=assigned(priority, group))
         with acting(ALICE):
             await self.create.create_runs([spec], decide)
 
     async def take(self, run_id: RunId) -> bool:
-        lease = await self.leases.claim(run_id, "w", TERM)
+        lease = await self.leases.claim(run_id, WorkerId("w"), TERM)
         if lease is not None:
             self._held[run_id] = await self.leases.begin(lease, None)
         return lease is not None
@@ -111,7 +111,7 @@ class TestProcrastinateTurns(FairDispatcherConformance):
 
 
 async def test_worker_takes_turns_in_its_own_queues_alone(cluster: ClusterOfGroups) -> None:
-    await cluster.add_to("a", "a-0")
+    await cluster.add_to("a", RunId("a-0"))
     assert await FairJobs(cluster.database, cluster.clock, ["gpu"]).take(1, 1) is None
     job = await FairJobs(cluster.database, cluster.clock, ["gpu", "default"]).take(await cluster.registered(), 1)
     assert job is not None
@@ -128,6 +128,6 @@ async def test_run_without_a_group_is_delivered_too(cluster: ClusterOfGroups) ->
 
 
 async def test_priority_of_a_run_and_of_its_graph_are_added(cluster: ClusterOfGroups) -> None:
-    await cluster.add_to("a", "urgent", -5)
-    await cluster.add_to("a", "late", 5)
+    await cluster.add_to("a", RunId("urgent"), -5)
+    await cluster.add_to("a", RunId("late"), 5)
     assert await cluster.queued() == [("urgent", "default", 5), ("late", "default", -5)]

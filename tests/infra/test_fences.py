@@ -24,7 +24,7 @@ from runstead.resources.storage_errors import StorageDemoted, StorageUnavailable
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.store import RunEvent
-from runstead.runtime.runs.types import Lease, Outcome, RunStatus
+from runstead.runtime.runs.types import Lease, Outcome, RunStatus, ThreadId
 from runstead.runtime.storage_fault import StorageFault
 from runstead.testing.conformance.run_storage import ALICE, DONE, TERM, RunStorage
 from tests.servers.stores import stores_over
@@ -85,7 +85,7 @@ async def test_late_worker_writes_no_events(storage: RunStorage, database: Datab
         # The successor cannot either, once it has settled.
         with pytest.raises(LeaseLost):
             await events.append([an_event(now)], holder=now.holder)
-        found = await events.list_events("t-1")
+        found = await events.list_events(ThreadId("t-1"))
     assert [(one.seq, one.event.content) for one in found] == [(1, {"by": "successor"})]
 
 
@@ -193,7 +193,7 @@ class TestCheckpointsOfALateWorker:
         self, storage: RunStorage, checkpoints: PostgresCheckpoints
     ) -> None:
         lease = await storage.begun(await storage.accept())
-        await checkpoints.mark("t-1", lease.run_id)
+        await checkpoints.mark(ThreadId("t-1"), lease.run_id)
         writing, go_on, over = threading.Event(), threading.Event(), threading.Event()
 
         def check() -> None:
@@ -207,7 +207,7 @@ class TestCheckpointsOfALateWorker:
         await asyncio.to_thread(writing.wait, 10)
         # Like the executor: first new writes are refused, then the rollback happens.
         over.set()
-        undoing = asyncio.ensure_future(checkpoints.undo("t-1", lease.run_id))
+        undoing = asyncio.ensure_future(checkpoints.undo(ThreadId("t-1"), lease.run_id))
         await asyncio.sleep(0.05)
         later = asyncio.ensure_future(self.put(saver, lease, "c-2"))
         go_on.set()

@@ -19,6 +19,7 @@ from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.resources.items import ActorScopedStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import SystemClock
+from runstead.runtime.runs.types import ThreadId, WorkerId
 from runstead.testing.conformance.run_storage import ALICE, DONE, a_spec, decide
 from tests.servers.postgres import PostgresSchema
 
@@ -105,7 +106,7 @@ async def test_frozen_worker_that_wakes_up_writes_nothing(
         async with asyncio.timeout(60):
             await asyncio.sleep(_TERM.total_seconds())
             assert await leases.recover(run.run_id, 10) is not None
-        successor = await leases.claim(run.run_id, "successor", 30 * _TERM)
+        successor = await leases.claim(run.run_id, WorkerId("successor"), 30 * _TERM)
         assert successor is not None
         successor = await leases.begin(successor, None)
         worker.send_signal(signal.SIGCONT)
@@ -125,5 +126,5 @@ async def test_frozen_worker_that_wakes_up_writes_nothing(
     with acting(ALICE):
         items = ActorScopedStore(SqlItemStore(postgres_database, SystemClock()))
         assert await items.aget(("notes",), "k") is None
-        assert await SqlRunEventStore(postgres_database).list_events("t-1") == []
+        assert await SqlRunEventStore(postgres_database).list_events(ThreadId("t-1")) == []
     await leases.settle(successor, DONE)

@@ -21,6 +21,7 @@ from runstead.infra.run_events.jsonl import JsonlRunEventStore
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.store.event_store import StoredRunEvent
+from runstead.runtime.runs.types import RunId, ThreadId
 from runstead.testing.conformance.event_store import (
     ALICE,
     BOB,
@@ -60,7 +61,7 @@ async def write(events: JsonlRunEventStore, *contents: object) -> Sequence[Store
 
 async def read(events: JsonlRunEventStore) -> list[tuple[int, object]]:
     with acting(ALICE):
-        return [(entry.seq, entry.event.content) for entry in await events.list_events(THREAD, limit=1_000)]
+        return [(entry.seq, entry.event.content) for entry in await events.list_events(ThreadId(THREAD), limit=1_000)]
 
 
 def files_under(folder: Path) -> list[Path]:
@@ -110,7 +111,7 @@ async def test_damaged_line_is_skipped_and_the_rest_is_read(
     assert await read(events) == [(1, "a"), (4, "d")]
     assert "2 damaged lines" in caplog.text
     with acting(ALICE):
-        assert seqs(await events.list_events(THREAD, after=0)) == [1, 4]
+        assert seqs(await events.list_events(ThreadId(THREAD), after=0)) == [1, 4]
     assert seqs(await write(events, "e")) == [5]
 
 
@@ -129,7 +130,7 @@ async def test_delete_of_a_run_keeps_damaged_lines(events: JsonlRunEventStore, f
         appended.write(b"rotten\n")
     with acting(ALICE):
         await events.append([an_event("c", run_id=OTHER_RUN)])
-        assert await events.delete_events(THREAD, run_id=RUN) == 2
+        assert await events.delete_events(ThreadId(THREAD), run_id=RunId(RUN)) == 2
     assert b"rotten\n" in file.read_bytes()
     assert await read(events) == [(4, "c")]
     assert seqs(await write(events, "d")) == [5]
@@ -139,9 +140,9 @@ async def test_deleted_events_are_removed_from_the_disk(events: JsonlRunEventSto
     await write(events, "secret-a", "secret-b")
     with acting(ALICE):
         await events.append([an_event("other", run_id=OTHER_RUN)])
-        await events.delete_events(THREAD, run_id=RUN)
+        await events.delete_events(ThreadId(THREAD), run_id=RunId(RUN))
         assert not any(b"secret" in path.read_bytes() for path in files_under(root))
-        await events.delete_events(THREAD)
+        await events.delete_events(ThreadId(THREAD))
     assert not any(b"other" in path.read_bytes() for path in files_under(root))
 
 
@@ -174,7 +175,7 @@ async def test_event_loop_is_not_blocked_by_the_disk(events: JsonlRunEventStore,
     # Opening a pipe for reading blocks until it is opened for writing.
     os.mkfifo(file)
     with acting(ALICE):
-        stuck = asyncio.create_task(events.list_events(THREAD))
+        stuck = asyncio.create_task(events.list_events(ThreadId(THREAD)))
     async with asyncio.timeout(0.5):
         for _ in range(20):
             await asyncio.sleep(0.001)
@@ -191,11 +192,11 @@ async def test_page_of_a_large_file_takes_little_memory(events: JsonlRunEventSto
     with acting(ALICE):
         tracemalloc.start()
         try:
-            assert seqs(await events.list_events(THREAD, limit=3)) == [19_998, 19_999, 20_000]
-            assert seqs(await events.list_events(THREAD, after=19_000, limit=2)) == [19_001, 19_002]
-            assert seqs(await events.list_events(THREAD, before=3)) == [1, 2]
-            assert await events.count_events(THREAD) == 20_000
-            assert await events.delete_events(THREAD, run_id="unknown run") == 0
+            assert seqs(await events.list_events(ThreadId(THREAD), limit=3)) == [19_998, 19_999, 20_000]
+            assert seqs(await events.list_events(ThreadId(THREAD), after=19_000, limit=2)) == [19_001, 19_002]
+            assert seqs(await events.list_events(ThreadId(THREAD), before=3)) == [1, 2]
+            assert await events.count_events(ThreadId(THREAD)) == 20_000
+            assert await events.delete_events(ThreadId(THREAD), run_id=RunId("unknown run")) == 0
             assert seqs(await events.append([an_event()])) == [20_001]
             peak = tracemalloc.get_traced_memory()[1]
         finally:
@@ -208,7 +209,7 @@ async def test_lines_longer_than_any_buffer_are_read_from_both_ends(events: Json
     await write(events, *contents)
     assert [content for _, content in await read(events)] == contents
     with acting(ALICE):
-        page = await events.list_events(THREAD, after=0)
+        page = await events.list_events(ThreadId(THREAD), after=0)
     assert [entry.event.content for entry in page] == contents
     assert seqs(await write(events, "f")) == [6]
 
@@ -227,9 +228,9 @@ async def test_hostile_id_stays_inside_the_root_and_is_found(
     actor = ActorContext(hostile, tenant_id=hostile)
     with acting(actor):
         await events.append([an_event("mine", thread_id=hostile)])
-        [stored] = await events.list_events(hostile)
+        [stored] = await events.list_events(ThreadId(hostile))
         assert (stored.event.content, stored.event.thread_id) == ("mine", hostile)
-        assert list(await events.list_events(THREAD)) == []
+        assert list(await events.list_events(ThreadId(THREAD))) == []
     assert {path.name for path in tmp_path.iterdir()} == {"data"}
     logs = [path.relative_to(root) for path in files_under(root) if path.name == "events.jsonl"]
     assert len(logs) == 2
@@ -243,7 +244,7 @@ async def test_ids_have_separate_files_on_case_insensitive_file_systems(events: 
         for thread_id in ids:
             assert seqs(await events.append([an_event(thread_id, thread_id=thread_id)])) == [1]
         for thread_id in ids:
-            [stored] = await events.list_events(thread_id)
+            [stored] = await events.list_events(ThreadId(thread_id))
             assert stored.event.content == thread_id
     folders = [path.name for path in (root / "default" / "alice" / "threads").iterdir()]
     assert len({name.casefold() for name in folders}) == len(ids)
@@ -263,7 +264,7 @@ async def test_link_out_of_the_root_is_not_followed(events: JsonlRunEventStore, 
         with pytest.raises(PathOutsideRoot):
             await events.append([an_event()])
         with pytest.raises(PathOutsideRoot):
-            await events.list_events(THREAD)
+            await events.list_events(ThreadId(THREAD))
     assert list(outside.iterdir()) == []
 
 
@@ -271,7 +272,7 @@ async def test_thread_owner_survives_restart_and_deletion(root: Path) -> None:
     async with JsonlRunEventStore.open(root) as events:
         await write(events, "a")
         with acting(ALICE):
-            await events.delete_events(THREAD)
+            await events.delete_events(ThreadId(THREAD))
     async with JsonlRunEventStore.open(root) as events:
         with acting(BOB), pytest.raises(ThreadNotFound):
             await events.append([an_event("bob's")])
@@ -352,7 +353,7 @@ async def test_acknowledged_events_survive_a_killed_process(root: Path) -> None:
         await asyncio.to_thread(writer.wait)
         async with JsonlRunEventStore.open(root) as events:
             with acting(ALICE):
-                kept = seqs(await events.list_events(THREAD, after=0, limit=100_000))
+                kept = seqs(await events.list_events(ThreadId(THREAD), after=0, limit=100_000))
         assert kept == list(range(1, len(kept) + 1))
         assert len(kept) >= answered
         assert len(kept) % 5 == 0

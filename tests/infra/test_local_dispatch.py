@@ -91,7 +91,7 @@ async def test_run_with_a_lost_wake_up_is_found_by_the_recheck(
 ) -> None:
     worker = RecordingWorker(waiting)
     async with serving(dispatcher, worker):
-        waiting._due["silent"] = clock.now()
+        waiting._due[RunId("silent")] = clock.now()
         await clock.advance(31)
     assert worker.launched == ["silent"]
 
@@ -118,7 +118,7 @@ async def test_wake_up_during_a_query_is_not_lost(
         await waiting.looking.wait()
         # The rows were read before this run existed, and the dispatcher has not received them yet.
         waiting.slow = 0
-        await waiting.add("in-between")
+        await waiting.add(RunId("in-between"))
         await eventually(clock, worker.launched, 1)
 
 
@@ -128,7 +128,7 @@ async def test_run_is_not_delivered_again_during_its_launch(
     worker = RecordingWorker(waiting)
     worker.hold.clear()
     async with serving(dispatcher, worker):
-        await waiting.add("run-1")
+        await waiting.add(RunId("run-1"))
         await eventually(clock, worker.offered, 1)
         for _ in range(5):
             dispatcher.notify()
@@ -149,10 +149,10 @@ async def test_slow_launch_does_not_delay_the_others(
 
     worker = OneSlowClaim(waiting)
     async with serving(dispatcher, worker) as task:
-        await waiting.add("slow")
+        await waiting.add(RunId("slow"))
         await turn()
         for number in range(8):
-            await waiting.add(f"run-{number}")
+            await waiting.add(RunId(f"run-{number}"))
         await eventually(clock, worker.launched, 8)
         assert "slow" not in worker.launched
         # The slow one never ends: leave without waiting for it.
@@ -165,7 +165,7 @@ async def test_launches_run_together_up_to_the_bound(waiting: Rows, bell: Wakeup
     dispatcher = LocalDispatcher(waiting, bell, clock, LocalDispatchSettings(parallel_launches=8))
     worker = RecordingWorker(waiting, slots=50)
     for number in range(50):
-        await waiting.add(f"run-{number}")
+        await waiting.add(RunId(f"run-{number}"))
     async with serving(dispatcher, worker):
         await eventually(clock, worker.launched, 50)
     assert worker.most_at_once == 8
@@ -183,7 +183,7 @@ async def test_capacity_is_respected_while_a_claim_is_pending(
     worker = CountsLate(waiting, slots=4)
     worker.hold.clear()
     for number in range(9):
-        await waiting.add(f"run-{number}")
+        await waiting.add(RunId(f"run-{number}"))
     async with serving(dispatcher, worker):
         for _ in range(3):
             dispatcher.notify()
@@ -224,7 +224,7 @@ async def test_failing_store_is_retried_with_back_off_and_delivery_resumes(
     worker = RecordingWorker(waiting)
     async with serving(dispatcher, worker):
         waiting.failing = True
-        await waiting.add("run-1")
+        await waiting.add(RunId("run-1"))
         looks = waiting.looks
         for _ in range(60):
             dispatcher.notify()
@@ -252,13 +252,13 @@ async def test_failing_launch_is_retried_later_and_blocks_no_other_run(
 
     worker = Unlucky(waiting, slots=1)
     async with serving(dispatcher, worker):
-        await waiting.add("cursed")
+        await waiting.add(RunId("cursed"))
         await turn()
         assert worker.tries == 1
-        await waiting.add("fine")
+        await waiting.add(RunId("fine"))
         await eventually(clock, worker.launched, 1)
         assert worker.launched == ["fine"]
-        worker.finish("fine")
+        worker.finish(RunId("fine"))
         # 0.1 + 0.2 + 0.4 + 0.8 s
         await clock.advance(2)
         assert worker.launched == ["fine", "cursed"]
@@ -276,7 +276,7 @@ async def test_run_claimed_by_another_worker_is_retried_with_back_off(
 
     worker = NeverGetsIt(waiting)
     async with serving(dispatcher, worker):
-        await waiting.add("contested")
+        await waiting.add(RunId("contested"))
         await clock.advance(60)
     # Doubling from 0.1 s to 10 s: about a dozen tries in a minute.
     assert 5 <= len(worker.offered) <= 15
@@ -311,7 +311,7 @@ async def test_wake_up_is_thread_safe() -> None:
     worker = Counting(rows, slots=200)
 
     def commit(number: int) -> None:
-        rows._due[f"run-{number}"] = clock.now()
+        rows._due[RunId(f"run-{number}")] = clock.now()
         dispatcher.notify()
 
     async with serving(dispatcher, worker):
@@ -352,7 +352,7 @@ async def test_stop_notice_reaches_other_workers_when_one_fails(
 
     deaf, holder = Deaf(waiting), RecordingWorker(waiting)
     async with serving(dispatcher, deaf), serving(dispatcher, holder):
-        await dispatcher.request_stop("run-1")
+        await dispatcher.request_stop(RunId("run-1"))
     assert holder.notices == ["run-1"]
     assert "not listening" in caplog.text
 
@@ -380,7 +380,7 @@ async def test_stop_reaches_a_worker_on_another_loop(waiting: Rows, bell: Wakeup
 
     other = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
     await asyncio.to_thread(serving_now.wait, 5)
-    await dispatcher.request_stop("run-1")
+    await dispatcher.request_stop(RunId("run-1"))
     assert await other is not asyncio.get_running_loop()
 
 
@@ -395,7 +395,7 @@ async def test_launching_fifty_runs_takes_few_queries(
 ) -> None:
     worker = RecordingWorker(waiting, slots=50)
     for number in range(50):
-        await waiting.add(f"run-{number}")
+        await waiting.add(RunId(f"run-{number}"))
     async with serving(dispatcher, worker):
         await eventually(clock, worker.launched, 50)
         await turn()
@@ -408,7 +408,7 @@ async def test_serve_ends_only_after_launches_in_progress(
     worker = RecordingWorker(waiting)
     worker.hold.clear()
     async with serving(dispatcher, worker) as task:
-        await waiting.add("run-1")
+        await waiting.add(RunId("run-1"))
         await eventually(clock, worker.offered, 1)
         task.cancel()
         await turn()
@@ -425,10 +425,10 @@ async def test_slot_freed_after_a_query_is_used_without_a_wake_up(
     async with serving(dispatcher, worker):
         waiting.slow = 10
         waiting.looking.clear()
-        await waiting.add("run-1")
+        await waiting.add(RunId("run-1"))
         await waiting.looking.wait()
-        worker._busy.add("from-elsewhere")
+        worker._busy.add(RunId("from-elsewhere"))
         await turn()
         assert worker.offered == []
-        worker.finish("from-elsewhere")
+        worker.finish(RunId("from-elsewhere"))
         await eventually(clock, worker.launched, 1)

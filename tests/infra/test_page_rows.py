@@ -6,7 +6,7 @@ from runstead.infra.storage.database import Database
 from runstead.infra.storage.items.store import SqlItemStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.page_budget import page_within
-from runstead.runtime.runs.types import RunFilter
+from runstead.runtime.runs.types import RunFilter, ThreadId
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.run_storage import ALICE
 from tests.servers.stores import stores_over
@@ -17,7 +17,7 @@ LARGE = "x" * 4_000
 async def test_page_of_runs_ends_at_its_byte_limit(database: Database) -> None:
     stores = stores_over(database)
     for number in range(3):
-        await stores.accept(f"t-{number}", input={"text": LARGE})
+        await stores.accept(ThreadId(f"t-{number}"), input={"text": LARGE})
     found = []
     with acting(ALICE):
         for limit in (None, 1, 10_000, 100_000):

@@ -15,7 +15,7 @@ from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import LeaseLost, ThreadBusy
 from runstead.runtime.runs.store import RunEvent
-from runstead.runtime.runs.types import Idempotency, MultitaskStrategy, RunFilter, RunStatus
+from runstead.runtime.runs.types import Idempotency, MultitaskStrategy, RunFilter, RunId, RunStatus, ThreadId, WorkerId
 from runstead.testing.conformance.run_storage import ALICE, DONE, STATELESS, TERM, RunStorage, a_spec
 from tests.servers.postgres import PostgresSchema
 from tests.servers.stores import stores_over
@@ -42,7 +42,7 @@ async def test_concurrent_inputs_on_two_servers_run_one_at_a_time(
 ) -> None:
     async def text(n: int) -> str | None:
         try:
-            return (await servers[n % 2].accept("t-1", multitask_strategy=strategy)).run_id
+            return (await servers[n % 2].accept(ThreadId("t-1"), multitask_strategy=strategy)).run_id
         except ThreadBusy:
             return None
 
@@ -51,11 +51,11 @@ async def test_concurrent_inputs_on_two_servers_run_one_at_a_time(
     executed = await drained(servers)
     assert len(executed) == len(set(executed))
     with acting(ALICE):
-        left = await servers[0].query.list_runs(RunFilter(thread_id="t-1"), limit=100)
+        left = await servers[0].query.list_runs(RunFilter(thread_id=ThreadId("t-1")), limit=100)
     # Runs superseded before their start have ended or were removed; all others have been executed once.
     assert {run.run_id for run in left if run.status is RunStatus.SUCCESS} == set(executed)
     assert all(run.status.is_terminal for run in left)
-    assert (await servers[0].thread("t-1")).status == "idle"
+    assert (await servers[0].thread(ThreadId("t-1"))).status == "idle"
     if strategy == "enqueue":
         in_order = sorted(left, key=lambda run: run.queue_seq)
         assert executed == [run.run_id for run in in_order]
@@ -71,7 +71,7 @@ async def drained(servers: tuple[RunStorage, RunStorage]) -> list[str]:
     async def work(storage: RunStorage, worker: str) -> None:
         while waiting := await storage.leases.list_claimable(10):
             for run_id in waiting:
-                lease = await storage.leases.claim(run_id, worker, TERM)
+                lease = await storage.leases.claim(run_id, WorkerId(worker), TERM)
                 if lease is None:
                     continue
                 assert not executing, "two runs of a thread at once"
@@ -87,9 +87,9 @@ async def drained(servers: tuple[RunStorage, RunStorage]) -> list[str]:
 
 
 async def test_concurrent_claims_on_two_servers_grant_one_lease(servers: tuple[RunStorage, RunStorage]) -> None:
-    runs = [await servers[0].accept(f"t-{n}") for n in range(20)]
+    runs = [await servers[0].accept(ThreadId(f"t-{n}")) for n in range(20)]
     claims = [
-        storage.leases.claim(run.run_id, f"w-{server}-{place}", TERM)
+        storage.leases.claim(run.run_id, WorkerId(f"w-{server}-{place}"), TERM)
         for run in runs
         for server, storage in enumerate(servers)
         for place in range(3)
@@ -102,7 +102,7 @@ async def test_concurrent_claims_on_two_servers_grant_one_lease(servers: tuple[R
 async def test_concurrent_settle_and_recovery_apply_once(servers: tuple[RunStorage, RunStorage]) -> None:
     here, there = servers
     for n in range(20):
-        run = await here.accept(f"t-{n}")
+        run = await here.accept(ThreadId(f"t-{n}"))
         lease = await here.begun(run)
         await here.clock.advance(TERM)
         settled, recovered = await asyncio.gather(
@@ -121,7 +121,7 @@ async def test_same_request_sent_to_two_servers_creates_one_run(
     servers: tuple[RunStorage, RunStorage],
 ) -> None:
     key = Idempotency("key-1", "the same body")
-    made = await asyncio.gather(*(servers[n % 2].created("t-1", idempotency=key) for n in range(12)))
+    made = await asyncio.gather(*(servers[n % 2].created(ThreadId("t-1"), idempotency=key) for n in range(12)))
     assert len({one.record.run_id for one in made}) == 1
     assert sum(not one.repeated for one in made) == 1
 
@@ -133,7 +133,7 @@ async def test_events_of_two_concurrent_servers_have_dense_numbers(
 
     def batch(writer: int, count: int) -> list[RunEvent]:
         at = datetime(2030, 1, 1, tzinfo=UTC)
-        return [RunEvent(f"r-{writer}", "t-1", "custom", "trace", {"n": n}, at) for n in range(count)]
+        return [RunEvent(RunId(f"r-{writer}"), ThreadId("t-1"), "custom", "trace", {"n": n}, at) for n in range(count)]
 
     async def write(writer: int) -> None:
         for count in (1, 3, 2, 7):
@@ -144,7 +144,7 @@ async def test_events_of_two_concurrent_servers_have_dense_numbers(
 
     await asyncio.gather(*(write(writer) for writer in range(16)))
     with acting(ALICE):
-        found = await stores[0].list_events("t-1", limit=1000)
+        found = await stores[0].list_events(ThreadId("t-1"), limit=1000)
     assert [one.seq for one in found] == list(range(1, 16 * 13 + 1))
     for writer in range(16):
         assert [one.event.content["n"] for one in found if one.event.run_id == f"r-{writer}"] == [
@@ -156,8 +156,11 @@ async def test_batches_locking_the_same_threads_both_succeed(
     servers: tuple[RunStorage, RunStorage],
 ) -> None:
     for thread_id in ("t-1", "t-2"):
-        await servers[0].new_thread(thread_id)
-    there_and_back = [[a_spec("t-1"), a_spec("t-2")], [a_spec("t-2"), a_spec("t-1")]]
+        await servers[0].new_thread(ThreadId(thread_id))
+    there_and_back = [
+        [a_spec(ThreadId("t-1")), a_spec(ThreadId("t-2"))],
+        [a_spec(ThreadId("t-2")), a_spec(ThreadId("t-1"))],
+    ]
     batches = [servers[n % 2].accept_all(there_and_back[n % 2]) for n in range(10)]
     assert sum(len(created) for created in await asyncio.gather(*batches)) == 20
 
@@ -169,7 +172,7 @@ async def test_concurrent_sweeps_remove_each_run_once(
     runs = [created.record for created in await here.accept_all([a_spec(None, scope=STATELESS) for _ in range(40)])]
     for run in runs:
         await here.ended(run)
-    kept = await here.ended(await here.accept("t-1"))
+    kept = await here.ended(await here.accept(ThreadId("t-1")))
     await here.clock.advance(3600)
     sweeps = [StorageSweeper(database, here.clock).sweep(timedelta(minutes=1)) for database in two for _ in range(3)]
     swept = [run_id for one in await asyncio.gather(*sweeps) for run_id in one.runs]
@@ -182,12 +185,12 @@ async def test_sweep_keeps_a_temporary_thread_while_a_run_is_created(
 ) -> None:
     here, there = servers
     for n in range(10):
-        dead = await here.accept(f"temporary-{n}", scope=STATELESS)
+        dead = await here.accept(ThreadId(f"temporary-{n}"), scope=STATELESS)
         lost = await here.lost(dead, max_attempts=1)
         assert lost.dead_letter
         await here.clock.advance(3600)
         _, run = await asyncio.gather(
-            StorageSweeper(two[0], here.clock).sweep(timedelta(minutes=1)), there.accept(f"temporary-{n}")
+            StorageSweeper(two[0], here.clock).sweep(timedelta(minutes=1)), there.accept(ThreadId(f"temporary-{n}"))
         )
-        assert await there.has_thread(f"temporary-{n}")
+        assert await there.has_thread(ThreadId(f"temporary-{n}"))
         assert (await there.ended(run)).status is RunStatus.SUCCESS

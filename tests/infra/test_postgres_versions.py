@@ -15,7 +15,7 @@ from runstead.infra.storage.postgres import open_postgres_storage
 from runstead.resources.assistants import AssistantFilter
 from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import acting
-from runstead.runtime.runs.types import RunStatus
+from runstead.runtime.runs.types import RunStatus, ThreadId
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.run_storage import ALICE, DONE
 from tests.servers.postgres import own_postgres
@@ -70,7 +70,7 @@ async def test_sort_order_and_case_do_not_depend_on_the_locale(postgres_url: str
         async with open_postgres_storage(url) as database:
             storage = stores_over(database)
             for thread_id in ("t-10", "T-9", "t-9", "t_1", "ä"):
-                await storage.new_thread(thread_id)
+                await storage.new_thread(ThreadId(thread_id))
             with acting(ALICE):
                 found = await storage.threads.search(ThreadFilter(), sort_by="thread_id", sort_order="asc")
                 assert [one.thread_id for one in found] == ["T-9", "t-10", "t-9", "t_1", "ä"]

@@ -16,7 +16,7 @@ from runstead.infra.storage.postgres import open_postgres_storage
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import SystemClock
 from runstead.runtime.runs.store import Admission
-from runstead.runtime.runs.types import RunId
+from runstead.runtime.runs.types import RunId, ThreadId, WorkerId
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.dispatcher import RecordingWorker, RunDispatcherConformance, eventually, serving
 from runstead.testing.conformance.run_storage import ALICE, DONE, a_spec
@@ -44,8 +44,8 @@ class TestProcrastinateDispatcher(RunDispatcherConformance):
         """The database's time is not manual: seconds in the suite are tenths here."""
         worker = RecordingWorker(waiting)
         async with serving(dispatcher, worker):
-            await waiting.add("later", due_in=1.5)
-            await waiting.add("sooner", due_in=0.6)
+            await waiting.add(RunId("later"), due_in=1.5)
+            await waiting.add(RunId("sooner"), due_in=0.6)
             await asyncio.sleep(0.4)
             assert worker.launched == []
             await eventually(clock, worker.launched, 2)
@@ -55,7 +55,7 @@ class TestProcrastinateDispatcher(RunDispatcherConformance):
 async def test_only_the_next_run_of_a_thread_has_a_job(cluster: Cluster) -> None:
     first, second, third = [await cluster.accept("t-1") for _ in range(3)]
     assert [run for run, _, _ in await cluster.queued()] == [first.run_id]
-    lease = await cluster.leases.claim(first.run_id, "w", TERM)
+    lease = await cluster.leases.claim(first.run_id, WorkerId("w"), TERM)
     assert lease is not None
     await cluster.leases.settle(await cluster.leases.begin(lease, None), DONE)
     # The job of the first one still exists: it has no effect, which is harmless.
@@ -66,7 +66,9 @@ async def test_only_the_next_run_of_a_thread_has_a_job(cluster: Cluster) -> None
 async def test_job_is_committed_and_rolled_back_with_its_run(cluster: Cluster) -> None:
     """They are in one transaction."""
     with acting(ALICE), pytest.raises(RuntimeError):
-        await cluster.runs.create_runs([a_spec("t-1"), a_spec("t-1", multitask_strategy="reject")], _refuse)
+        await cluster.runs.create_runs(
+            [a_spec(ThreadId("t-1")), a_spec(ThreadId("t-1"), multitask_strategy="reject")], _refuse
+        )
     assert await cluster.queued() == []
 
 
@@ -103,7 +105,7 @@ async def test_job_lost_with_its_worker_is_recreated(cluster: Cluster) -> None:
 async def test_finished_jobs_are_deleted(cluster: Cluster) -> None:
     worker = RecordingWorker(cluster)
     for number in range(5):
-        await cluster.add(f"run-{number}")
+        await cluster.add(RunId(f"run-{number}"))
     async with serving(cluster.dispatcher(), worker):
         await eventually(ManualClock(), worker.launched, 5)
         for run_id in worker.launched:
@@ -120,13 +122,13 @@ async def test_finished_jobs_are_deleted(cluster: Cluster) -> None:
 async def test_worker_recovers_from_cut_connections(cluster: Cluster) -> None:
     worker = RecordingWorker(cluster)
     async with serving(cluster.dispatcher(), worker):
-        await cluster.add("before")
+        await cluster.add(RunId("before"))
         await eventually(ManualClock(), worker.launched, 1)
         await cluster.do(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE pid <> pg_backend_pid() AND datname = current_database()"
         )
-        await cluster.add("after")
+        await cluster.add(RunId("after"))
         await eventually(ManualClock(), worker.launched, 2)
     assert worker.launched == ["before", "after"]
 
@@ -146,15 +148,15 @@ async def test_worker_is_notified_immediately_after_a_server_restart(
     worker = RecordingWorker(cluster)
     # It polls too seldom to explain immediate deliveries.
     async with serving(cluster.dispatcher(poll=45.0, restore_every=600.0), worker), asyncio.timeout(110):
-        await delivered(cluster, worker, "before")
+        await delivered(cluster, worker, RunId("before"))
         await asyncio.to_thread(server.stop)
         # For as long as a listener is refused.
         await asyncio.sleep(0.5)
         await asyncio.to_thread(server.start)
-        await delivered(cluster, worker, "found by the one that begins anew")
+        await delivered(cluster, worker, RunId("found by the one that begins anew"))
         await cluster.is_heard()
         async with asyncio.timeout(30):
-            await delivered(cluster, worker, "noticed")
+            await delivered(cluster, worker, RunId("noticed"))
 
 
 async def delivered(cluster: Cluster, worker: RecordingWorker, run_id: RunId) -> None:
@@ -167,19 +169,19 @@ async def begin_anew(cluster: Cluster, worker: RecordingWorker) -> None:
     """End procrastinate's worker, with the delivered runs still held."""
     await cluster.do("DELETE FROM procrastinate_workers")
     # Its next fetch is refused, since it is not registered; that of the next worker is not.
-    await delivered(cluster, worker, "the first of the next life")
+    await delivered(cluster, worker, RunId("the first of the next life"))
 
 
 async def test_restarted_worker_has_all_slots_after_older_runs_end(cluster: Cluster) -> None:
     worker = RecordingWorker(cluster, slots=4)
     async with serving(cluster.dispatcher(), worker), asyncio.timeout(60):
         for number in range(3):
-            await delivered(cluster, worker, f"old-{number}")
+            await delivered(cluster, worker, RunId(f"old-{number}"))
         await begin_anew(cluster, worker)
         for number in range(3):
-            worker.finish(f"old-{number}")
+            worker.finish(RunId(f"old-{number}"))
         for number in range(3):
-            await delivered(cluster, worker, f"new-{number}")
+            await delivered(cluster, worker, RunId(f"new-{number}"))
     assert worker.free == 0
 
 
@@ -189,13 +191,13 @@ async def test_restarted_full_worker_gets_the_next_run_when_an_older_one_ends(
     worker = RecordingWorker(cluster, slots=2)
     async with serving(cluster.dispatcher(poll=600.0), worker), asyncio.timeout(60):
         await cluster.is_heard()
-        await delivered(cluster, worker, "old")
+        await delivered(cluster, worker, RunId("old"))
         await begin_anew(cluster, worker)
-        await cluster.add("waits")
+        await cluster.add(RunId("waits"))
         await asyncio.sleep(0.3)
         assert worker.free == 0
         assert "waits" not in worker.offered
-        worker.finish("old")
+        worker.finish(RunId("old"))
         while "waits" not in worker.launched:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -207,7 +209,7 @@ async def test_job_of_an_unknown_run_delays_no_other(cluster: Cluster) -> None:
         await cluster.do(
             f"INSERT INTO procrastinate_jobs (queue_name, task_name, args) VALUES ('default', '{TASK}', '{{}}')"
         )
-        await delivered(cluster, worker, "r1")
+        await delivered(cluster, worker, RunId("r1"))
 
 
 class NobodysWorker:

@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.engines.postgres import PostgresDatabase
+from runstead.runtime.runs.types import RunId, ThreadId
 from tests.servers.locks import holding
 from tests.servers.postgres import PostgresSchema
 
@@ -56,7 +57,7 @@ async def test_checkpoint_written_during_pruning_is_kept(
     for number in (1, 2):
         await put(checkpoints, number, number - 1)
     async with holding(postgres_schema, THE_OLDEST) as blocker:
-        pruning = asyncio.ensure_future(checkpoints.keep_latest("t-1"))
+        pruning = asyncio.ensure_future(checkpoints.keep_latest(ThreadId("t-1")))
         # It has determined the latest one, and waits to delete the others.
         await blocker.is_waited_for()
         await put(checkpoints, 3, 2)
@@ -72,13 +73,13 @@ async def test_fork_from_a_checkpoint_being_pruned_stays_usable(
     for number in (1, 2, 3):
         await put(checkpoints, number, number - 1)
     async with holding(postgres_schema, THE_OLDEST) as blocker:
-        pruning = asyncio.ensure_future(checkpoints.keep_latest("t-1"))
+        pruning = asyncio.ensure_future(checkpoints.keep_latest(ThreadId("t-1")))
         await blocker.is_waited_for()
         await put(checkpoints, 4, 2)
     assert await pruning
     await put(checkpoints, 5, 4)
     assert [number for _, number, _ in await left(checkpoints)] == ["c-3", "c-4", "c-5"] * 2
-    assert await checkpoints.keep_latest("t-1")
+    assert await checkpoints.keep_latest(ThreadId("t-1"))
     assert await left(checkpoints) == [(namespace, "c-5", ["5?"]) for namespace in NAMESPACES]
 
 
@@ -88,16 +89,16 @@ async def test_run_starting_during_pruning_waits_and_uses_the_remaining_state(
     for number in (1, 2):
         await put(checkpoints, number, number - 1)
     async with holding(postgres_schema, THE_OLDEST) as blocker:
-        pruning = asyncio.ensure_future(checkpoints.keep_latest("t-1"))
+        pruning = asyncio.ensure_future(checkpoints.keep_latest(ThreadId("t-1")))
         await blocker.is_waited_for()
-        marking = asyncio.ensure_future(checkpoints.mark("t-1", "r-1"))
-        assert await checkpoints.mark("t-2", "r-2") is None
+        marking = asyncio.ensure_future(checkpoints.mark(ThreadId("t-1"), RunId("r-1")))
+        assert await checkpoints.mark(ThreadId("t-2"), RunId("r-2")) is None
         await asyncio.sleep(0.1)
         assert not marking.done()
     assert await pruning
     assert await marking == "c-2"
     await put(checkpoints, 3, 2, of="r-1")
-    await checkpoints.undo("t-1", "r-1")
+    await checkpoints.undo(ThreadId("t-1"), RunId("r-1"))
     assert await left(checkpoints) == [(namespace, "c-2", ["2?"]) for namespace in NAMESPACES]
 
 
@@ -108,9 +109,9 @@ async def test_thread_whose_run_is_being_marked_is_not_pruned(
         await put(checkpoints, number, number - 1)
     before = await left(checkpoints)
     async with holding(postgres_schema, "INSERT INTO marks (thread_id, run_id) VALUES ('t-1', 'r-1')") as blocker:
-        marking = asyncio.ensure_future(checkpoints.mark("t-1", "r-1"))
+        marking = asyncio.ensure_future(checkpoints.mark(ThreadId("t-1"), RunId("r-1")))
         await blocker.is_waited_for()
-        pruning = asyncio.ensure_future(checkpoints.keep_latest("t-1"))
+        pruning = asyncio.ensure_future(checkpoints.keep_latest(ThreadId("t-1")))
         await asyncio.sleep(0.1)
         assert not pruning.done()
     assert await marking == "c-2"
@@ -124,7 +125,7 @@ async def test_pruning_a_concurrently_deleted_thread_has_no_effect(
     for number in (1, 2):
         await put(checkpoints, number, number - 1)
     async with holding(postgres_schema, THE_OLDEST) as blocker:
-        pruning = asyncio.ensure_future(checkpoints.keep_latest("t-1"))
+        pruning = asyncio.ensure_future(checkpoints.keep_latest(ThreadId("t-1")))
         await blocker.is_waited_for()
         # In a namespace without one so far.
         gone = f"DELETE FROM checkpoints WHERE checkpoint_ns = '{NAMESPACES[-1]}' AND checkpoint_id = 'c-2'"

@@ -15,7 +15,7 @@ from runstead.infra.notices.stops import StopNotices
 from runstead.infra.notices.threads import RedisThreadNotices
 from runstead.resources.thread_notices import NO_RUN
 from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
-from runstead.runtime.runs.types import RunId
+from runstead.runtime.runs.types import RunId, ThreadId
 from tests.servers.redis_streams import PATIENCE, a_prefix, until
 from tests.servers.valkey import own_valkey
 
@@ -68,7 +68,7 @@ async def test_stop_reaches_the_holder_in_another_process_within_milliseconds(
             for number in range(20):
                 begun = time.perf_counter()
                 worker.heard.clear()
-                await StopNotices(gateway).request_stop(f"run-{number}")
+                await StopNotices(gateway).request_stop(RunId(f"run-{number}"))
                 await soon(worker.heard.wait())
                 took.append(time.perf_counter() - begun)
     assert worker.noticed == [f"run-{number}" for number in range(20)]
@@ -82,13 +82,13 @@ async def test_stop_reaches_a_local_worker_once_without_redis(server: ValkeyServ
         with StopNotices(process).brought_to(worker.notice_stop):
             server.freeze()
             try:
-                await StopNotices(process).request_stop("run-1")
+                await StopNotices(process).request_stop(RunId("run-1"))
                 assert worker.noticed == ["run-1"]
             finally:
                 server.thaw()
-            await StopNotices(process).request_stop("run-2")
+            await StopNotices(process).request_stop(RunId("run-2"))
             await asyncio.sleep(0.05)
-        await StopNotices(process).request_stop("run-3")
+        await StopNotices(process).request_stop(RunId("run-3"))
     assert worker.noticed == ["run-1", "run-2"]
 
 
@@ -97,7 +97,7 @@ async def test_worker_failing_on_a_notice_receives_the_next(server: ValkeyServer
     async with a_process(server, prefix) as gateway, a_process(server, prefix) as holder:
         with StopNotices(holder).brought_to(worker.notice_stop):
             for run_id in ("broken", "run-1"):
-                await StopNotices(gateway).request_stop(run_id)
+                await StopNotices(gateway).request_stop(RunId(run_id))
             await until(lambda: worker.noticed == ["run-1"])
 
 
@@ -112,7 +112,7 @@ async def test_deployments_with_other_prefixes_are_isolated(server: ValkeyServer
             StopNotices(holder).brought_to(worker.notice_stop),
             StopNotices(stranger).brought_to(neighbour.notice_stop),
         ):
-            await StopNotices(gateway).request_stop("run-1")
+            await StopNotices(gateway).request_stop(RunId("run-1"))
             await until(lambda: worker.noticed == ["run-1"])
     assert neighbour.noticed == []
 
@@ -121,8 +121,8 @@ def begun(thread_id: str, run_id: str) -> RunLifecycleEvent:
     return RunLifecycleEvent(
         event_id="event",
         event_type=RunLifecycleEventType.RUN_STARTED,
-        run_id=run_id,
-        thread_id=thread_id,
+        run_id=RunId(run_id),
+        thread_id=ThreadId(thread_id),
         sequence=1,
         occurred_at=datetime.now(UTC),
         payload={},
@@ -132,23 +132,23 @@ def begun(thread_id: str, run_id: str) -> RunLifecycleEvent:
 async def test_thread_readers_are_notified_of_runs_on_other_nodes(server: ValkeyServer, prefix: str) -> None:
     async with a_process(server, prefix) as one, a_process(server, prefix) as two:
         with RedisThreadNotices.heard_in(one) as worker, RedisThreadNotices.heard_in(two) as gateway:
-            here, there = worker.listener("thread-1"), gateway.listener("thread-1")
-            other = gateway.listener("thread-2")
+            here, there = worker.listener(ThreadId("thread-1")), gateway.listener(ThreadId("thread-1"))
+            other = gateway.listener(ThreadId("thread-2"))
             await worker.on_event(begun("thread-1", "run-1"))
             assert here.take() == ["run-1"]
             await soon(there.heard.wait())
             assert there.take() == ["run-1"]
             assert not other.heard.is_set()
-            gateway.leave("thread-1", there)
+            gateway.leave(ThreadId("thread-1"), there)
         assert other.closed
 
 
 async def test_thread_readers_are_notified_of_state_changes_on_other_nodes(server: ValkeyServer, prefix: str) -> None:
     async with a_process(server, prefix) as one, a_process(server, prefix) as two:
         with RedisThreadNotices.heard_in(one) as here, RedisThreadNotices.heard_in(two) as there:
-            listener = there.listener("thread-1")
-            await here.notify_state_change("thread-2")
-            await here.notify_state_change("thread-1")
+            listener = there.listener(ThreadId("thread-1"))
+            await here.notify_state_change(ThreadId("thread-2"))
+            await here.notify_state_change(ThreadId("thread-1"))
             await soon(listener.heard.wait())
             assert listener.take() == [NO_RUN]
 
@@ -161,7 +161,7 @@ async def test_cut_connection_triggers_a_recheck_and_notices_resume(server: Valk
             looks.append("look")
 
         with RedisThreadNotices.heard_in(two) as threads, two.listener("stop", look, missed=look):
-            listener = threads.listener("thread-1")
+            listener = threads.listener(ThreadId("thread-1"))
             server.ask("CLIENT", "KILL", "TYPE", "pubsub")
             await soon(listener.heard.wait())
             assert listener.in_doubt
@@ -178,11 +178,11 @@ async def test_notices_resume_after_a_restart_and_missed_ones_arrive_late(server
     async with a_process(server, prefix) as gateway, a_process(server, prefix) as holder:
         with StopNotices(holder).brought_to(worker.notice_stop):
             server.stop()
-            await StopNotices(gateway).request_stop("run-1")
+            await StopNotices(gateway).request_stop(RunId("run-1"))
             server.start()
             # It may be published before the other one listens again: the flag on the row covers that.
             await soon(holder.listening.wait())
             async with asyncio.timeout(PATIENCE):
                 while "run-2" not in worker.noticed:
-                    await StopNotices(gateway).request_stop("run-2")
+                    await StopNotices(gateway).request_stop(RunId("run-2"))
                     await asyncio.sleep(0.05)

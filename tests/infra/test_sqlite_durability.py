@@ -15,7 +15,7 @@ from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.runtime.actor_context import ActorContext, acting
-from runstead.runtime.runs.types import RunFilter
+from runstead.runtime.runs.types import RunFilter, RunId, ThreadId
 
 WRITER = """
 import asyncio, sys
@@ -92,8 +92,8 @@ async def test_undo_record_and_later_writes_survive_a_killed_process(tmp_path: P
         latest = await checkpoints.saver.aget_tuple(config)
         assert latest is not None
         assert latest.checkpoint["id"] == "c-1"
-        assert await checkpoints.mark("t", "r") == "c-0"
-        await checkpoints.undo("t", "r")
+        assert await checkpoints.mark(ThreadId("t"), RunId("r")) == "c-0"
+        await checkpoints.undo(ThreadId("t"), RunId("r"))
         restored = await checkpoints.saver.aget_tuple(config)
         assert restored is not None
         assert restored.checkpoint["id"] == "c-0"

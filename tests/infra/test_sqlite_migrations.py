@@ -22,6 +22,7 @@ from runstead.infra.storage.schema import metadata
 from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.storage_errors import SchemaTooNew
 from runstead.runtime.actor_context import ActorContext, acting
+from runstead.runtime.runs.types import RunId
 from tests.infra.second_revision import SECOND, first_release, notes_of, second_revision
 
 
@@ -60,7 +61,7 @@ async def test_database_of_an_earlier_release_is_migrated_with_its_rows(tmp_path
         assert await database.read(migrations.revision_of) == SECOND
         assert await database.read(notes_of) == ["migrated"]
         with acting(ActorContext("alice")):
-            run = await SqlRunQueryStore(database).get_run("r-1")
+            run = await SqlRunQueryStore(database).get_run(RunId("r-1"))
     assert run is not None
     assert (run.thread_id, run.spec.input, run.spec.graph_id) == ("t-1", {"x": 1}, "g-1")
 

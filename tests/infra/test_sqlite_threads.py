@@ -18,7 +18,7 @@ from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.resources.threads import ThreadTtl
 from runstead.runtime.actor_context import acting
-from runstead.runtime.runs.types import RunScope
+from runstead.runtime.runs.types import RunScope, ThreadId
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.assistant_store import AssistantStoreConformance
 from runstead.testing.conformance.run_storage import ALICE, EnqueueRecorder, RunStorage
@@ -70,17 +70,17 @@ class TestThreadsThatAreNotGivenATtl:
         ttl = ThreadTtl(60, "keep_latest")
         async with open_storage(current(tmp_path / "runs.sqlite")) as database:
             before = storage_over(database)
-            await before.new_thread("t-before")
+            await before.new_thread(ThreadId("t-before"))
             storage = storage_over(database, default_ttl=ttl)
-            await storage.new_thread("t-made")
-            await storage.accept("t-run")
-            await storage.accept("t-before")
+            await storage.new_thread(ThreadId("t-made"))
+            await storage.accept(ThreadId("t-run"))
+            await storage.accept(ThreadId("t-before"))
             kept = await storage.accept(None, scope=RunScope("stateless", "create", "keep"))
             temporary = await storage.accept(None, scope=RunScope("stateless", "create", "delete"))
             with acting(ALICE):
-                await storage.threads.create("t-own", ttl=ThreadTtl(1))
+                await storage.threads.create(ThreadId("t-own"), ttl=ThreadTtl(1))
                 found = {
-                    name: await storage.threads.get_ttl(thread_id)
+                    name: await storage.threads.get_ttl(ThreadId(thread_id))
                     for name, thread_id in {
                         "made": "t-made", "run": "t-run", "before": "t-before", "own": "t-own",
                         "kept": kept.thread_id, "temporary": temporary.thread_id,

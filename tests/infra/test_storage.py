@@ -19,7 +19,7 @@ from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import InvalidRunSpec, ThreadNotFound
 from runstead.runtime.runs.store import RunEvent
-from runstead.runtime.runs.types import RunScope, StopReason
+from runstead.runtime.runs.types import RunId, RunScope, StopReason, ThreadId
 from runstead.testing.conformance.run_storage import ALICE, BOB, DONE, STATELESS, RunStorage
 from tests.servers.stores import stores_over
 
@@ -38,7 +38,7 @@ def sweeper(database: Database, storage: RunStorage) -> StorageSweeper:
 
 async def test_ended_stateless_runs_are_swept_after_their_time(storage: RunStorage, sweeper: StorageSweeper) -> None:
     old = await storage.ended(await storage.accept(None, scope=STATELESS))
-    kept = await storage.ended(await storage.accept("t-1"))
+    kept = await storage.ended(await storage.accept(ThreadId("t-1")))
     await storage.clock.advance(HOUR)
     young = await storage.ended(await storage.accept(None, scope=STATELESS))
     waiting = await storage.accept(None, scope=STATELESS)
@@ -87,8 +87,8 @@ async def test_events_go_with_their_thread_and_late_ones_are_swept(
 
 async def test_events_belong_to_the_owner_of_the_thread(storage: RunStorage, database: Database) -> None:
     events = SqlRunEventStore(database)
-    run = await storage.accept("t-1")
-    event = RunEvent(run.run_id, "t-1", "x", "trace", 1, storage.clock.now())
+    run = await storage.accept(ThreadId("t-1"))
+    event = RunEvent(run.run_id, ThreadId("t-1"), "x", "trace", 1, storage.clock.now())
     with acting(BOB), pytest.raises(ThreadNotFound):
         await events.append([event])
     with acting(ALICE):
@@ -96,30 +96,30 @@ async def test_events_belong_to_the_owner_of_the_thread(storage: RunStorage, dat
 
 
 async def test_stateless_run_on_a_user_thread_keeps_the_thread(storage: RunStorage, sweeper: StorageSweeper) -> None:
-    await storage.new_thread("t-1")
-    run = await storage.ended(await storage.accept("t-1", scope=STATELESS))
+    await storage.new_thread(ThreadId("t-1"))
+    run = await storage.ended(await storage.accept(ThreadId("t-1"), scope=STATELESS))
     await storage.clock.advance(HOUR)
     swept = await sweeper.sweep(HOUR)
     assert (swept.runs, swept.threads) == ((run.run_id,), ())
-    assert await storage.has_thread("t-1")
+    assert await storage.has_thread(ThreadId("t-1"))
 
 
 async def test_temporary_thread_is_kept_while_another_run_uses_it(storage: RunStorage) -> None:
-    first = await storage.accept("t-1", scope=STATELESS)
-    second = await storage.accept("t-1", scope=RunScope(if_not_exists="reject"))
+    first = await storage.accept(ThreadId("t-1"), scope=STATELESS)
+    second = await storage.accept(ThreadId("t-1"), scope=RunScope(if_not_exists="reject"))
     assert (await storage.leases.settle(await storage.begun(first), DONE)).thread_status == "busy"
-    assert await storage.has_thread("t-1")
+    assert await storage.has_thread(ThreadId("t-1"))
     await storage.ended(second)
-    assert not await storage.has_thread("t-1")
+    assert not await storage.has_thread(ThreadId("t-1"))
 
 
 async def test_temporary_thread_is_kept_for_its_dead_letter(storage: RunStorage) -> None:
-    dead = await storage.lost(await storage.accept("t-1", scope=STATELESS), max_attempts=1)
-    await storage.ended(await storage.accept("t-1"))
-    assert await storage.has_thread("t-1")
+    dead = await storage.lost(await storage.accept(ThreadId("t-1"), scope=STATELESS), max_attempts=1)
+    await storage.ended(await storage.accept(ThreadId("t-1")))
+    assert await storage.has_thread(ThreadId("t-1"))
     await storage.leases.retry(dead.run_id)
     await storage.ended(dead)
-    assert not await storage.has_thread("t-1")
+    assert not await storage.has_thread(ThreadId("t-1"))
 
 
 @pytest.mark.parametrize("after", [float("nan"), 1e18])
@@ -133,16 +133,16 @@ async def test_unstorable_id_is_refused(storage: RunStorage, bad: str) -> None:
     with pytest.raises(InvalidRunSpec):
         await storage.accept(run_id=bad)
     with pytest.raises(InvalidRunSpec):
-        await storage.accept(bad)
+        await storage.accept(ThreadId(bad))
     with acting(ALICE), pytest.raises(ValueError, match="cannot be used as an id"):
-        await storage.threads.create(bad)
+        await storage.threads.create(ThreadId(bad))
 
 
 @pytest.mark.parametrize("what", [object(), b"bytes", {1, 2}, 10**5000], ids=["object", "bytes", "set", "huge"])
 async def test_input_that_is_not_json_is_refused_and_leaves_nothing(storage: RunStorage, what: Any) -> None:
     with pytest.raises(InvalidRunSpec, match="cannot be stored as JSON"):
-        await storage.accept("t-1", input={"it": what})
-    assert not await storage.has_thread("t-1")
+        await storage.accept(ThreadId("t-1"), input={"it": what})
+    assert not await storage.has_thread(ThreadId("t-1"))
 
 
 async def test_too_deeply_nested_input_is_refused(storage: RunStorage) -> None:
@@ -217,7 +217,7 @@ def plan_of(connection: Connection, prepared: Prepared) -> list[str]:
 async def test_claim_time_does_not_depend_on_the_queue_length(storage: RunStorage, database: Database) -> None:
     """The head of a thread is found by an index, not by scanning all pending runs behind it."""
     await storage.accept_all([])
-    first = await storage.accept("t-1")
+    first = await storage.accept(ThreadId("t-1"))
 
     def crowd(connection: Connection) -> None:
         names = ", ".join(column.name for column in runs.c if column.name not in ("queue_seq", "run_id"))
@@ -232,7 +232,7 @@ async def test_claim_time_does_not_depend_on_the_queue_length(storage: RunStorag
     await database.write(crowd)
     started = asyncio.get_running_loop().time()
     for n in range(20):
-        run = first if n == 0 else (await storage.run(f"x-{n}"))
+        run = first if n == 0 else (await storage.run(RunId(f"x-{n}")))
         assert run is not None
         await storage.ended(run)
     assert asyncio.get_running_loop().time() - started < 5

@@ -16,6 +16,7 @@ from runstead.infra.storage.database import Database
 from runstead.infra.storage.schema import idempotency_keys, run_event_threads, run_events, runs, webhook_deliveries
 from runstead.infra.storage.sweeper import BATCH, StorageSweeper
 from runstead.resources.storage_errors import StorageBusy
+from runstead.runtime.runs.types import ThreadId
 from runstead.testing.conformance.run_storage import STATELESS, RunStorage
 from tests.servers.stores import stores_over
 
@@ -126,7 +127,7 @@ async def test_sweep_does_not_read_events_of_existing_threads(
 ) -> None:
     there = [f"t-{n}" for n in range(20)]
     for thread_id in there:
-        await postgres_storage.new_thread(thread_id)
+        await postgres_storage.new_thread(ThreadId(thread_id))
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     await postgres_database.write(lambda connection: put_events(connection, long_ago, there))
     assert await postgres_database.write(looks_at_events) == 0

@@ -34,6 +34,7 @@ from runstead.resources.thread_files import ThreadFiles
 from runstead.resources.threads import ThreadTtl, TtlStrategy
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.store.event_store import RunEvent
+from runstead.runtime.runs.types import RunId, ThreadId
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.run_storage import a_spec, decide
 from tests.servers.sqlite import current
@@ -64,7 +65,7 @@ class House:
 
     async def thread(self, thread_id: str, strategy: TtlStrategy = "delete") -> None:
         """A thread with a TTL of an hour, and three states."""
-        await self.threads.create(thread_id, ttl=ThreadTtl(60, strategy))
+        await self.threads.create(ThreadId(thread_id), ttl=ThreadTtl(60, strategy))
         graph = StateGraph(Counted).add_node("count", lambda state: {"n": state["n"] + 1}).add_edge(START, "count")
         agent = graph.compile(checkpointer=self.checkpoints.saver)
         await agent.ainvoke({"n": 1}, {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
@@ -74,7 +75,7 @@ class House:
         return len([found async for found in self.checkpoints.saver.alist(config)])
 
     async def said(self, thread_id: str) -> int:
-        return len(await self.events.list_events(thread_id, limit=10))
+        return len(await self.events.list_events(ThreadId(thread_id), limit=10))
 
 
 @asynccontextmanager
@@ -126,7 +127,12 @@ async def checkpoints_beside(database: Database, folder: Path) -> AsyncIterator[
 
 def an_event(thread_id: str) -> RunEvent:
     return RunEvent(
-        run_id="r-1", thread_id=thread_id, event_type="ai_message", category="message", content="hi", created_at=NOW
+        run_id=RunId("r-1"),
+        thread_id=ThreadId(thread_id),
+        event_type="ai_message",
+        category="message",
+        content="hi",
+        created_at=NOW,
     )
 
 
@@ -134,19 +140,27 @@ async def test_expired_thread_is_deleted_completely(house: House) -> None:
     for thread_id in ("t-1", "t-2"):
         await house.thread(thread_id)
         await house.events.append([an_event(thread_id)])
-        (house.files.workspace_of(ALICE, thread_id).outputs / "report.txt").write_text(thread_id)
+        (house.files.workspace_of(ALICE, ThreadId(thread_id)).outputs / "report.txt").write_text(thread_id)
     await house.clock.advance(HOUR / 2)
-    await house.threads.update("t-2", metadata={})
+    await house.threads.update(ThreadId("t-2"), metadata={})
     await house.clock.advance(HOUR / 2)
     assert await house.expiry.sweep() == 1
-    assert (await house.threads.get("t-1"), await house.states("t-1"), await house.said("t-1")) == (None, 0, 0)
-    assert (await house.threads.get("t-2") is not None, await house.states("t-2"), await house.said("t-2")) == (
+    assert (await house.threads.get(ThreadId("t-1")), await house.states("t-1"), await house.said("t-1")) == (
+        None,
+        0,
+        0,
+    )
+    assert (
+        await house.threads.get(ThreadId("t-2")) is not None,
+        await house.states("t-2"),
+        await house.said("t-2"),
+    ) == (
         True,
         3,
         1,
     )
-    assert await house.files.list(ALICE, "t-1") == []
-    assert [entry.path for entry in await house.files.list(ALICE, "t-2")] == ["outputs/report.txt"]
+    assert await house.files.list(ALICE, ThreadId("t-1")) == []
+    assert [entry.path for entry in await house.files.list(ALICE, ThreadId("t-2"))] == ["outputs/report.txt"]
     assert await house.expiry.sweep() == 0
 
 
@@ -155,7 +169,11 @@ async def test_keep_latest_leaves_the_latest_state(house: House) -> None:
     await house.events.append([an_event("t-1")])
     await house.clock.advance(HOUR)
     assert await house.expiry.sweep() == 1
-    assert (await house.threads.get("t-1") is not None, await house.states("t-1"), await house.said("t-1")) == (
+    assert (
+        await house.threads.get(ThreadId("t-1")) is not None,
+        await house.states("t-1"),
+        await house.said("t-1"),
+    ) == (
         True,
         1,
         1,
@@ -166,7 +184,7 @@ async def test_busy_thread_keeps_all_its_states(house: House) -> None:
     kept: list[tuple[str, TtlStrategy]] = [("t-1", "delete"), ("t-2", "keep_latest")]
     for thread_id, strategy in kept:
         await house.thread(thread_id, strategy)
-        (created,) = await house.create.create_runs([a_spec(thread_id)], decide)
+        (created,) = await house.create.create_runs([a_spec(ThreadId(thread_id))], decide)
         await house.clock.advance(3 * HOUR)
         assert await house.expiry.sweep() == 0
         assert await house.states(thread_id) == 3
@@ -190,10 +208,10 @@ async def test_expiry_interrupted_by_a_crash_is_completed_later(tmp_path: Path) 
         assert await house.states("t-1") == 3
     async with a_house(tmp_path, clock) as house:
         with acting(ALICE):
-            assert await house.threads.get("t-1") is None
+            assert await house.threads.get(ThreadId("t-1")) is None
             assert await house.expiry.sweep() == 1
             assert (await house.states("t-1"), await house.said("t-1")) == (0, 0)
-            await house.threads.create("t-1")
+            await house.threads.create(ThreadId("t-1"))
 
 
 class _Broken:
@@ -214,7 +232,7 @@ async def test_failing_thread_expiry_does_not_stop_the_others(house: House, capl
     async def fails_for_the_first(thread_id: str) -> None:
         if thread_id == "t-1":
             raise OSError("a bad disk")
-        await house.checkpoints.delete_thread(thread_id)
+        await house.checkpoints.delete_thread(ThreadId(thread_id))
 
     checkpoints: Any = _Broken(house.checkpoints, fails_for_the_first)
     assert await ThreadExpiry(house.store, house.events, checkpoints, house.bridge).sweep() == 1
@@ -224,7 +242,7 @@ async def test_failing_thread_expiry_does_not_stop_the_others(house: House, capl
 
 async def test_sweep_is_limited_in_size(house: House) -> None:
     for number in range(5):
-        await house.threads.create(f"t-{number}", ttl=ThreadTtl(60))
+        await house.threads.create(ThreadId(f"t-{number}"), ttl=ThreadTtl(60))
     await house.clock.advance(HOUR)
     assert [await house.expiry.sweep(limit=2) for _ in range(4)] == [2, 2, 1, 0]
 

@@ -18,6 +18,7 @@ from runstead.runtime.runs.fair_turns import (
     QueuedRun,
     in_fair_order,
 )
+from runstead.runtime.runs.types import RunId
 
 START = datetime(2030, 1, 1)
 TICK = RISES_AFTER / 3
@@ -76,7 +77,7 @@ class Server:
 
     def _runs(self, flow: tuple[str, int]) -> list[QueuedRun]:
         runs = [(run.at, number) for number, run in self.waiting.items() if (run.group, run.priority) == flow]
-        return [QueuedRun(str(number), START + at * TICK) for at, number in sorted(runs)]
+        return [QueuedRun(RunId(str(number)), START + at * TICK) for at, number in sorted(runs)]
 
     def check(self, run: Arrival, counts: Counter[str]) -> None:
         """Return the runs in start order, with the number of runs that each group had executed before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runstead.runtime.runs.types import RunCommand, RunStatus
+from runstead.runtime.runs.types import RunCommand, RunId, RunStatus, ThreadId
 from runstead.testing.fakes import Step
 from tests.simulation.scenario import Scenario, a_spec
 
@@ -26,15 +26,15 @@ def test_kill_at_any_call_does_not_change_the_outcome(durability: str) -> None:
 def _survives_a_kill_at(call: int, durability: str) -> bool:
     """Return False if the run had ended before this number of calls."""
     with Scenario() as story:
-        story.create(a_spec("r1", *STEPS, durability=durability))
+        story.create(a_spec(RunId("r1"), *STEPS, durability=durability))
         process = story.kernel.process
         process.dies_at_call = process.calls + call
         story.wait(20)
         if process.alive:
-            assert (story.status("r1"), story.log()) == ("success", UNDISTURBED)
+            assert (story.status(RunId("r1")), story.log()) == ("success", UNDISTURBED)
             return False
         story.start()
-        result = story.end_of("r1", within=60)
+        result = story.end_of(RunId("r1"), within=60)
         assert result.record.status is RunStatus.SUCCESS
         assert story.log() == UNDISTURBED
         assert story.thread_status() == "idle"
@@ -50,10 +50,10 @@ def test_kill_at_any_call_applies_a_resume_value_once() -> None:
 
 def _resume_survives_a_kill_at(call: int) -> bool:
     with Scenario() as story:
-        asking = a_spec("r1", Step(), Step("ask"), Step(takes=0.1))
+        asking = a_spec(RunId("r1"), Step(), Step("ask"), Step(takes=0.1))
         story.create_and_wait(asking)
         assert story.thread_status() == "interrupted"
-        answer = a_spec("r2", input=None, command=RunCommand(resume="yes", has_resume=True))
+        answer = a_spec(RunId("r2"), input=None, command=RunCommand(resume="yes", has_resume=True))
         story.create(answer)
         process = story.kernel.process
         process.dies_at_call = process.calls + call
@@ -61,30 +61,30 @@ def _resume_survives_a_kill_at(call: int) -> bool:
         has_died, process.dies_at_call = not process.alive, None
         if has_died:
             story.start()
-        assert story.end_of("r2", within=60).record.status is RunStatus.SUCCESS
+        assert story.end_of(RunId("r2"), within=60).record.status is RunStatus.SUCCESS
         assert story.log() == ["r1.0", "r1.1=yes", "r1.2"]
         return has_died
 
 
 def test_run_accepted_just_before_a_kill_is_executed_after_restart(story: Scenario) -> None:
     for number in range(20):
-        story.create(a_spec(f"r{number}", thread_id=f"t{number}"))
+        story.create(a_spec(RunId(f"r{number}"), thread_id=ThreadId(f"t{number}")))
     story.kill()
     story.start()
     for number in range(20):
-        assert story.end_of(f"r{number}", within=60).record.status is RunStatus.SUCCESS
+        assert story.end_of(RunId(f"r{number}"), within=60).record.status is RunStatus.SUCCESS
 
 
 def test_run_whose_worker_is_lost_too_often_is_a_dead_letter_that_can_be_retried(story: Scenario) -> None:
-    story.create(a_spec("r1", Step(takes=60), max_attempts=2))
+    story.create(a_spec(RunId("r1"), Step(takes=60), max_attempts=2))
     for _ in range(2):
         story.wait(1)
         story.kill()
         story.start()
-    dead = story.end_of("r1")
+    dead = story.end_of(RunId("r1"))
     assert (dead.record.status, dead.record.dead_letter) == (RunStatus.ERROR, True)
     assert dead.failure is not None
     assert dead.failure.error == "AttemptsExhausted"
-    story.publish(lambda runs: runs.retry("r1"))
-    assert story.end_of("r1").record.status is RunStatus.SUCCESS
+    story.publish(lambda runs: runs.retry(RunId("r1")))
+    assert story.end_of(RunId("r1")).record.status is RunStatus.SUCCESS
     assert story.log() == ["r1.0"]

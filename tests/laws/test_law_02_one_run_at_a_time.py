@@ -6,7 +6,7 @@ import pytest
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import ThreadBusy
-from runstead.runtime.runs.types import MultitaskStrategy, RunId, RunSpec
+from runstead.runtime.runs.types import MultitaskStrategy, RunId, RunSpec, ThreadId
 from runstead.testing.fakes import Step
 from tests.simulation.clients import ACTOR
 from tests.simulation.kernel import FaultProfile
@@ -19,8 +19,10 @@ SLOW = FaultProfile(stores=LatencyProfile(instant=0.3, slowest=0.05), limits=CAL
 
 def double_text(story: Scenario, strategy: MultitaskStrategy) -> list[RunId]:
     """Send fifty runs for one thread at once; return the accepted ones, in the order of acceptance."""
-    specs = [a_spec(f"r{n}", Step(takes=0.3), Step(takes=0.1), multitask_strategy=strategy) for n in range(NUMBER)]
-    story.create(a_spec("r-first", Step(takes=1)))
+    specs = [
+        a_spec(RunId(f"r{n}"), Step(takes=0.3), Step(takes=0.1), multitask_strategy=strategy) for n in range(NUMBER)
+    ]
+    story.create(a_spec(RunId("r-first"), Step(takes=1)))
     kernel = story.kernel
     sending = [kernel.process.spawn(_send(story, spec)) for spec in specs]
     story.world.run(lambda: all(task.done() for task in sending), until=story.now + 600)
@@ -65,11 +67,11 @@ def test_workers_of_two_processes_never_work_on_one_thread_at_once() -> None:
         first = story.kernel
         second = story.start()
         for number in range(40):
-            spec = a_spec(f"r{number}", Step(takes=0.2), thread_id=f"t{number % 3}")
+            spec = a_spec(RunId(f"r{number}"), Step(takes=0.2), thread_id=ThreadId(f"t{number % 3}"))
             story.create(spec, kernel=(first, second)[number % 2])
         story.wait(120)
         assert story.durable.effects.overlaps == []
-        assert {story.status(f"r{number}") for number in range(40)} == {"success"}
+        assert {story.status(RunId(f"r{number}")) for number in range(40)} == {"success"}
         for thread in range(3):
-            assert story.log(f"t{thread}") == [f"r{number}.0" for number in range(thread, 40, 3)]
+            assert story.log(ThreadId(f"t{thread}")) == [f"r{number}.0" for number in range(thread, 40, 3)]
         assert len({effect.worker for effect in story.durable.effects.done}) == 2, "one worker did everything"

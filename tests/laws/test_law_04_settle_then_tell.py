@@ -9,7 +9,7 @@ import pytest
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.observer import RunLifecycleEventType
-from runstead.runtime.runs.types import RunSpec
+from runstead.runtime.runs.types import RunId, RunSpec, ThreadId
 from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamItem
 from runstead.testing.fakes import Step
 from tests.simulation.clients import ACTOR
@@ -27,10 +27,10 @@ async def read_all(runs: RunsFacade, spec: RunSpec) -> Sequence[StreamItem]:
 
 @pytest.mark.parametrize("kind", ENDS)
 def test_terminal_event_comes_once_and_last(story: Scenario, kind: str) -> None:
-    reading = story.kernel.process.spawn(_reading(story, a_spec("r1", ENDS[kind])))
+    reading = story.kernel.process.spawn(_reading(story, a_spec(RunId("r1"), ENDS[kind])))
     story.wait(1)
     if kind == "cancel":
-        story.publish(lambda runs: runs.cancel("r1"))
+        story.publish(lambda runs: runs.cancel(RunId("r1")))
     story.wait(1)
     *events, sentinel = reading.result()
     assert sentinel is (Sentinel.CANCELLED if kind == "cancel" else Sentinel.END)
@@ -49,7 +49,7 @@ def test_terminal_event_is_not_published_before_it_is_durable() -> None:
     weather = LatencyProfile(instant=0.0, slowest=2.0, outages={"settle": 0.5})
     with Scenario(FaultProfile(stores=weather, limits=CALM.limits), seed=4) as story:
         for number in range(20):
-            spec = a_spec(f"r{number}", ENDS[("end", "error")[number % 2]], thread_id=f"t{number}")
+            spec = a_spec(RunId(f"r{number}"), ENDS[("end", "error")[number % 2]], thread_id=ThreadId(f"t{number}"))
             story.create_and_wait(spec)
         story.wait(60)
         published = [event for events in story.durable.witness.published.values() for event in events if event.terminal]
@@ -65,10 +65,10 @@ def test_terminal_event_is_not_published_before_it_is_durable() -> None:
 
 
 def test_observers_receive_events_of_a_run_in_order(story: Scenario) -> None:
-    spec = a_spec("r1")
+    spec = a_spec(RunId("r1"))
     story.publish(
         lambda runs: runs.create_and_wait(
-            a_spec("r1", input={**spec.input, "messages": [{"role": "user", "content": "hello"}]})
+            a_spec(RunId("r1"), input={**spec.input, "messages": [{"role": "user", "content": "hello"}]})
         )
     )
     told = [event for _, _, event in story.durable.witness.published_ends]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from runstead.runtime.runs.types import RunId
 from runstead.testing.fakes import Step
 from runstead.testing.gaps import gap_event_data
 from tests.simulation.readers import Reader
@@ -21,24 +22,24 @@ def as_numbers(ids: list[str]) -> list[tuple[int, int]]:
 
 
 def test_reader_cut_anywhere_and_resumed_gets_the_events_of_an_uncut_one(story: Scenario) -> None:
-    spec = a_spec("r1", *TALKS, stream_modes=("values", "custom"))
+    spec = a_spec(RunId("r1"), *TALKS, stream_modes=("values", "custom"))
     uncut = Reader.of(story, spec)
     story.wait(60)
     whole = [(event.id, event.event, event.data) for event in uncut.events]
     assert len(whole) > 30
     assert as_numbers(uncut.ids) == sorted(set(as_numbers(uncut.ids)))
     for cut in range(len(whole)):
-        again = Reader.of(story, "r1", last_event_id=whole[cut][0])
+        again = Reader.of(story, RunId("r1"), last_event_id=whole[cut][0])
         story.wait(1)
         assert [(event.id, event.event, event.data) for event in again.events] == whole[cut + 1 :]
 
 
 def test_reader_cut_fifty_times_during_a_run_misses_nothing(story: Scenario) -> None:
-    story.create(a_spec("r1", *TALKS, stream_modes=("values", "custom")))
-    uncut = Reader.of(story, "r1")
+    story.create(a_spec(RunId("r1"), *TALKS, stream_modes=("values", "custom")))
+    uncut = Reader.of(story, RunId("r1"))
     pieces: list[str] = []
     for _ in range(50):
-        reader = Reader.of(story, "r1", last_event_id=pieces[-1] if pieces else "-1")
+        reader = Reader.of(story, RunId("r1"), last_event_id=pieces[-1] if pieces else "-1")
         story.wait(0.07)
         reader.hang_up()
         pieces += reader.ids
@@ -48,18 +49,18 @@ def test_reader_cut_fifty_times_during_a_run_misses_nothing(story: Scenario) -> 
 
 
 def _rest(story: Scenario, last_event_id: str) -> list[str]:
-    reader = Reader.of(story, "r1", last_event_id=last_event_id)
+    reader = Reader.of(story, RunId("r1"), last_event_id=last_event_id)
     story.wait(1)
     assert reader.is_done
     return reader.ids
 
 
 def test_ids_increase_after_a_crash_and_the_loss_is_reported_as_a_gap(story: Scenario) -> None:
-    first = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")))
+    first = Reader.of(story, a_spec(RunId("r1"), *TALKS, stream_modes=("values", "custom")))
     story.wait(1.5)
     story.kill()
     story.start()
-    second = Reader.of(story, "r1", last_event_id=first.ids[-1])
+    second = Reader.of(story, RunId("r1"), last_event_id=first.ids[-1])
     story.wait(60)
     assert second.is_done
     assert second.names[:3] == ["gap", "values", "metadata"]
@@ -71,9 +72,9 @@ def test_ids_increase_after_a_crash_and_the_loss_is_reported_as_a_gap(story: Sce
 
 def test_reader_slower_than_the_window_gets_the_number_of_missed_events() -> None:
     with Scenario(replace(CALM, window_events=5)) as story:
-        slow = Reader.of(story, a_spec("r1", *TALKS, stream_modes=("values", "custom")), seconds_per_batch=1.1)
+        slow = Reader.of(story, a_spec(RunId("r1"), *TALKS, stream_modes=("values", "custom")), seconds_per_batch=1.1)
         story.wait(60)
-        published = [event.event_id for event in story.durable.witness.published["r1"]]
+        published = [event.event_id for event in story.durable.witness.published[RunId("r1")]]
         gaps = [json.loads(event.data) for event in slow.events if event.event == "gap"]
         assert gaps
         assert sum(gap["missed"] for gap in gaps) + len(slow.ids) == len(published)
@@ -86,10 +87,10 @@ def test_reader_slower_than_the_window_gets_the_number_of_missed_events() -> Non
 
 
 def test_reader_of_a_removed_stream_gets_a_gap_and_the_values(story: Scenario) -> None:
-    reader = Reader.of(story, a_spec("r1", Step(), Step()))
+    reader = Reader.of(story, a_spec(RunId("r1"), Step(), Step()))
     story.wait(3600)
     assert story.publish(lambda _: story.kernel.kept_streams()) == []
-    late = Reader.of(story, "r1", last_event_id=reader.ids[1])
+    late = Reader.of(story, RunId("r1"), last_event_id=reader.ids[1])
     story.wait(1)
     assert late.is_done
     assert late.names == ["gap", "values"]

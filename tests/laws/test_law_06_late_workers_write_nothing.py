@@ -12,7 +12,7 @@ import pytest
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import LeaseLost
-from runstead.runtime.runs.types import Lease, Outcome, RunStatus
+from runstead.runtime.runs.types import Lease, Outcome, RunId, RunStatus, WorkerId
 from runstead.testing.fakes import AgentEnvironment, FakeAgent, FakeAgents, InMemoryLeaseStore, Step
 from tests.faults.kernel import ALICE, Storage
 from tests.simulation.scenario import Scenario, a_spec
@@ -23,34 +23,34 @@ TERM = timedelta(seconds=3)
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 def test_worker_that_slept_while_another_finished_its_run_changes_nothing(story: Scenario, durability: str) -> None:
     steps = [Step(takes=1, chunks=3) for _ in range(4)]
-    story.create(a_spec("r1", *steps, durability=durability))
+    story.create(a_spec(RunId("r1"), *steps, durability=durability))
     story.wait(1.5)
     late = story.kernel
     late.process.freeze()
     story.start()
-    assert story.end_of("r1").record.attempt == 2
-    ended = story.durable.tables.runs["r1"].record
+    assert story.end_of(RunId("r1")).record.attempt == 2
+    ended = story.durable.tables.runs[RunId("r1")].record
     checkpoints = sorted(story.durable.checkpoints.saver.storage["t1"][""])
-    published = len(story.durable.witness.published["r1"])
+    published = len(story.durable.witness.published[RunId("r1")])
     late.process.thaw()
     story.wait(60)
-    assert story.durable.tables.runs["r1"].record == ended
+    assert story.durable.tables.runs[RunId("r1")].record == ended
     assert sorted(story.durable.checkpoints.saver.storage["t1"][""]) == checkpoints
     assert story.log() == ["r1.0", "r1.1", "r1.2", "r1.3"]
     assert late.facade.active_runs == 0
-    later = story.durable.witness.published["r1"][published:]
+    later = story.durable.witness.published[RunId("r1")][published:]
     # A terminal event published by the reconciler is not an event of the late attempt.
     assert not any(event.terminal for event in later if event.event_id.startswith("1-")), "it published an end"
 
 
 def test_worker_that_slept_without_a_successor_continues(story: Scenario) -> None:
     """Like a closed laptop: the lease has expired, but no other worker exists."""
-    story.create(a_spec("r1", Step(takes=1), Step(takes=1)))
+    story.create(a_spec(RunId("r1"), Step(takes=1), Step(takes=1)))
     story.wait(0.5)
     story.kernel.process.freeze()
     story.wait(3600)
     story.kernel.process.thaw()
-    result = story.end_of("r1", within=10)
+    result = story.end_of(RunId("r1"), within=10)
     assert (result.record.status, result.record.attempt, result.record.lapses) == (RunStatus.SUCCESS, 1, 0)
     assert len(story.durable.effects.done) == 2, "a step was taken twice"
 
@@ -69,15 +69,15 @@ def test_every_write_of_a_lease_that_was_lost_is_refused(story: Scenario) -> Non
                 await write
 
     async def lose_one() -> None:
-        lease = await leases.claim("r1", "late", TERM)
+        lease = await leases.claim(RunId("r1"), WorkerId("late"), TERM)
         assert lease is not None
         await story.world.outside.clock.sleep(4)
-        assert await leases.recover("r1", 3)
+        assert await leases.recover(RunId("r1"), 3)
         await writes(lease)
-        assert await leases.claim("r1", "next", TERM)
+        assert await leases.claim(RunId("r1"), WorkerId("next"), TERM)
         await writes(lease)
 
-    story.create(a_spec("r1", after_seconds=1))
+    story.create(a_spec(RunId("r1"), after_seconds=1))
     story.close()
     story.wait(1)
     story.world.complete(story.world.outside, lose_one(), story.now + 60)
@@ -116,7 +116,7 @@ async def test_store_given_to_a_factory_is_bound_to_the_run() -> None:
     agents = Keeping(AgentEnvironment(clock=storage.clock, effects=storage.effects))
     async with storage.worker(agents=agents, store=Items()) as runs:
         with acting(ALICE):
-            await runs.create_and_wait(a_spec("r1"))
+            await runs.create_and_wait(a_spec(RunId("r1")))
         (items,) = agents.stores
         assert items.kept == ["while the run goes on"]
         with pytest.raises(LeaseLost):

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from runstead.runtime.runs.exceptions import RunNotFound
+from runstead.runtime.runs.types import RunId, ThreadId
 from runstead.testing.fakes import Step
 from tests.simulation.readers import Reader
 from tests.simulation.scenario import CALM, Scenario, a_spec
@@ -30,7 +31,9 @@ def unrecorded() -> Iterator[None]:
 def run_many(story: Scenario, first: int, last: int) -> None:
     """Finish runs of all kinds on separate threads, and let the retention of their streams pass."""
     for number in range(first, last):
-        reader = Reader.of(story, a_spec(f"r{number}", KINDS[number % len(KINDS)], thread_id=f"t{number}"))
+        reader = Reader.of(
+            story, a_spec(RunId(f"r{number}"), KINDS[number % len(KINDS)], thread_id=ThreadId(f"t{number}"))
+        )
         story.wait(0.2)
         assert reader.is_done
     story.wait(60)
@@ -56,13 +59,13 @@ def test_thousand_finished_runs_leave_no_more_objects_than_a_hundred() -> None:
 
 
 def test_thousand_readers_of_finished_and_unknown_runs_leave_no_objects(story: Scenario) -> None:
-    story.create_and_wait(a_spec("r1"))
-    reader = Reader.of(story, "r1")
+    story.create_and_wait(a_spec(RunId("r1")))
+    reader = Reader.of(story, RunId("r1"))
     before = census()
     for _ in range(1000):
-        reader = Reader.of(story, "r1")
+        reader = Reader.of(story, RunId("r1"))
         story.wait(0)
         assert reader.is_done
         with pytest.raises(RunNotFound):
-            story.end_of("r-none")
+            story.end_of(RunId("r-none"))
     assert census() - before == Counter()

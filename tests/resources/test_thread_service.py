@@ -35,7 +35,7 @@ async def test_thread_can_be_pruned_immediately_after_waiting_for_its_run() -> N
             await checkpoints.asked.wait()
             try:
                 assert checkpoints.marks == {("t1", "r1")}
-                assert await removal.keep_latest("t1")
+                assert await removal.keep_latest(ThreadId("t1"))
             finally:
                 checkpoints.may.set()
 
@@ -50,7 +50,7 @@ async def test_run_deleted_before_worker_cleanup_leaves_no_undo_record() -> None
             await runs.create_and_wait(a_spec("r1"))
             await checkpoints.asked.wait()
             try:
-                await runs.delete_run("r1")
+                await runs.delete_run(RunId("r1"))
                 assert checkpoints.marks == frozenset()
             finally:
                 checkpoints.may.set()

@@ -9,6 +9,7 @@ from langchain_core.messages import HumanMessage
 
 from runstead.runtime.runs.callbacks.builder import RunCallbacks
 from runstead.runtime.runs.callbacks.callers import caller_of, is_title_caller
+from runstead.runtime.runs.types import RunId, ThreadId
 from tests.runtime.attributed_agents import deep_agent, lead_agent, workflow
 
 QUESTION = (HumanMessage("Tell me of the park."),)
@@ -16,7 +17,7 @@ HISTORY = [HumanMessage(text) for text in ("a", "b", "c", "d", "Tell me of the p
 
 
 async def run(graph: Any, messages: Any = QUESTION, **config: Any) -> RunCallbacks:
-    callbacks = RunCallbacks.build("run", "thread", lambda: datetime(2030, 1, 1, tzinfo=UTC))
+    callbacks = RunCallbacks.build(RunId("run"), ThreadId("thread"), lambda: datetime(2030, 1, 1, tzinfo=UTC))
     await graph.ainvoke({"messages": list(messages)}, {"callbacks": callbacks.handlers(), **config})
     return callbacks
 

@@ -13,6 +13,7 @@ from langgraph.errors import GraphInterrupt
 
 from runstead.runtime.runs.callbacks.builder import RunCallbacks
 from runstead.runtime.runs.callbacks.tokens import RunTokenCallback
+from runstead.runtime.runs.types import RunId, ThreadId
 
 
 def said(text: str, total: int = 3, **more: Any) -> LLMResult:
@@ -28,7 +29,7 @@ def call(tokens: RunTokenCallback, result: LLMResult, *tags: str, call_id: UUID 
 
 
 def callbacks() -> RunCallbacks:
-    return RunCallbacks.build("run", "thread", lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    return RunCallbacks.build(RunId("run"), ThreadId("thread"), lambda: datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def test_tokens_are_split_by_caller() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from runstead.runtime.runs.callbacks.bounds import MAX_CONTENT, bounded
 from runstead.runtime.runs.callbacks.events import RunEventCallback
+from runstead.runtime.runs.types import RunId, ThreadId
 from runstead.runtime.serialization import encode
 
 
@@ -37,7 +38,7 @@ def test_bounded_shortens_large_content(content: Any) -> None:
 
 
 def test_event_with_large_content_says_how_large_it_was() -> None:
-    events = RunEventCallback("run", "thread", lambda: datetime(2030, 1, 1, tzinfo=UTC))
+    events = RunEventCallback(RunId("run"), ThreadId("thread"), lambda: datetime(2030, 1, 1, tzinfo=UTC))
     events.on_custom_event("picture", "x" * 100_000, run_id=uuid4())
     (event,) = events.take()
     assert len(encode(event.content)) <= MAX_CONTENT

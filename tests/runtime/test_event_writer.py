@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.types import ThreadId
 from runstead.testing.clock import turn
 from runstead.testing.fakes import Script, Step
 from tests.faults.kernel import ALICE, Storage, a_spec
@@ -18,7 +19,7 @@ SAID: dict[str, Any] = {
 
 async def stored(storage: Storage) -> list[str]:
     with acting(ALICE):
-        return [one.event.event_type for one in await storage.events.list_events("t1")]
+        return [one.event.event_type for one in await storage.events.list_events(ThreadId("t1"))]
 
 
 async def test_human_message_is_stored_while_a_silent_step_takes_long() -> None:

@@ -10,6 +10,7 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.internal.admission import decide
 from runstead.runtime.runs.internal.execution.capacity import BACK_OFF, PROBATION, STEP
+from runstead.runtime.runs.types import RunId, ThreadId
 from runstead.testing.fakes import Step
 from tests.faults.kernel import ALICE, LONG, Storage, a_spec
 
@@ -19,11 +20,11 @@ BIG = "x" * 1000
 async def accepted(storage: Storage, count: int, *, lapses: int = 0, size: str = "", start: int = 1) -> None:
     """Runs that hang until they are stopped, each on its own thread."""
     for number in range(start, start + count):
-        spec = a_spec(f"r{number}", Step("hang"), thread_id=f"t{number}")
+        spec = a_spec(f"r{number}", Step("hang"), thread_id=ThreadId(f"t{number}"))
         spec = replace(spec, input={**spec.input, "size": size})
         with acting(ALICE):
             await storage.runs.create_runs([spec], decide)
-        storage.tables.write(storage.tables.runs[f"r{number}"], lapses=lapses)
+        storage.tables.write(storage.tables.runs[RunId(f"r{number}")], lapses=lapses)
 
 
 @asynccontextmanager
@@ -46,7 +47,7 @@ async def test_inputs_that_do_not_fit_wait_until_others_have_ended() -> None:
     await accepted(storage, 3, size=BIG)
     async with working(storage, input_bytes=2500) as runs:
         assert running(storage) == ["r1", "r2"]
-        await runs.cancel("r1", wait=True)
+        await runs.cancel(RunId("r1"), wait=True)
         await storage.clock.advance(0)
         assert running(storage) == ["r2", "r3"]
 
@@ -56,7 +57,7 @@ async def test_single_run_is_executed_at_any_input_size() -> None:
     await accepted(storage, 2, size=BIG)
     async with working(storage, input_bytes=10) as runs:
         assert running(storage) == ["r1"]
-        await runs.cancel("r1", wait=True)
+        await runs.cancel(RunId("r1"), wait=True)
         await storage.clock.advance(0)
         assert running(storage) == ["r2"]
 
@@ -74,7 +75,7 @@ async def test_run_waiting_for_memory_can_be_stopped() -> None:
     storage = Storage()
     await accepted(storage, 2, size=BIG)
     async with working(storage, input_bytes=10) as runs:
-        await runs.cancel("r2", wait=True)
+        await runs.cancel(RunId("r2"), wait=True)
         assert storage.status("r2") == "interrupted"
         assert running(storage) == ["r1"]
 
@@ -105,7 +106,7 @@ async def test_run_that_lost_two_workers_restarts_later_and_alone() -> None:
         await storage.clock.advance(31)
         # Another one of its kind waits for its end, and delays no others.
         assert running(storage) == ["r1", "r3"]
-        await runs.cancel("r1", wait=True)
+        await runs.cancel(RunId("r1"), wait=True)
         await storage.clock.advance(0)
         assert running(storage) == ["r2", "r3"]
 

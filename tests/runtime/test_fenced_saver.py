@@ -20,6 +20,7 @@ from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.runtime.runs.agent_loop import ThreadAgentLoops
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.internal.execution.fenced_saver import FencedSaver
+from runstead.runtime.runs.types import RunId
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 
@@ -32,7 +33,7 @@ class Holder:
 
     def check(self) -> bool:
         if self.lost:
-            raise LeaseLost("r", 1)
+            raise LeaseLost(RunId("r"), 1)
         return self.sure
 
     async def guard(self) -> None:

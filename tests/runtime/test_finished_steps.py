@@ -13,6 +13,7 @@ from langgraph.types import Send, interrupt
 
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.internal.execution.finished_steps import finish_step
+from runstead.runtime.runs.types import RunId
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 
@@ -120,7 +121,7 @@ async def test_finish_step_failure_leaves_the_thread_unchanged(node: Any) -> Non
 
 async def test_finish_step_raises_lease_lost_without_a_warning(node: Any, caplog: pytest.LogCaptureFixture) -> None:
     graph = await stopped(StateGraph(State).add_node("a", node("a")).add_edge(START, "a"))
-    graph.checkpointer.last_step, graph.checkpointer.failure = 0, LeaseLost("r", 1)
+    graph.checkpointer.last_step, graph.checkpointer.failure = 0, LeaseLost(RunId("r"), 1)
     with pytest.raises(LeaseLost):
         await finish_step(graph, CONFIG, await graph.aget_state(CONFIG))
     assert caplog.records == []

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.runtime import RunLimits
-from runstead.runtime.runs.types import Lease
+from runstead.runtime.runs.types import Lease, RunId, ThreadId
 from runstead.testing.fakes import InMemoryLeaseStore, Step
 from tests.faults.kernel import ALICE, Storage, a_spec
 
@@ -34,10 +34,10 @@ async def test_slow_renewal_does_not_delay_other_renewals() -> None:
     async with storage.worker(lease_store=leases, limits=limits) as runs:
         with acting(ALICE):
             for number in (1, 2):
-                await runs.create_background(a_spec(f"r{number}", Step("hang"), thread_id=f"t{number}"))
+                await runs.create_background(a_spec(f"r{number}", Step("hang"), thread_id=ThreadId(f"t{number}")))
             for _ in range(4):
                 await storage.clock.advance(1)
             # It was requested once, and is awaited; the other one is requested each second.
             assert leases.renewed == {"r1": 1, "r2": 4}
             for number in (1, 2):
-                await runs.cancel(f"r{number}")
+                await runs.cancel(RunId(f"r{number}"))

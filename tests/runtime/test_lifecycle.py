@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runstead.runtime.runs.exceptions import IllegalTransition
 from runstead.runtime.runs.internal.lifecycle import TRANSITIONS, check, is_legal, status_after
-from runstead.runtime.runs.types import RunStatus, StopReason
+from runstead.runtime.runs.types import RunId, RunStatus, StopReason
 
 STATUSES = list(RunStatus)
 ENDS = [status for status in STATUSES if status.is_terminal]
@@ -36,10 +36,10 @@ def test_walk_through_the_table_reaches_one_terminal_status(choices: list[RunSta
 @given(st.sampled_from(STATUSES), st.sampled_from(STATUSES))
 def test_transition_is_refused_exactly_when_not_in_the_table(before: RunStatus, after: RunStatus) -> None:
     if is_legal(before, after):
-        check("r1", before, after)
+        check(RunId("r1"), before, after)
         return
     with pytest.raises(IllegalTransition, match=f"r1 cannot go from {before.value} to {after.value}"):
-        check("r1", before, after)
+        check(RunId("r1"), before, after)
 
 
 @pytest.mark.parametrize("status", [_P, _S, _R])

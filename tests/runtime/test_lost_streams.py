@@ -11,7 +11,7 @@ import pytest
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.internal.streaming.stream_service import RunStreamService
-from runstead.runtime.runs.types import Outcome, RunRecord, RunStatus
+from runstead.runtime.runs.types import Outcome, RunId, RunRecord, RunStatus, WorkerId
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge import (
     END_SENTINEL,
@@ -153,7 +153,7 @@ async def test_stream_of_an_unreachable_server_is_not_removed() -> None:
         with acting(ALICE):
             waiting = await runs.create_background(a_spec("r1"))
             await storage.bridge.open("r1")
-            lease = await storage.leases.claim("r1", "w-1", TERM)
+            lease = await storage.leases.claim(RunId("r1"), WorkerId("w-1"), TERM)
             assert lease is not None
             await storage.bridge.publish("r1", "values", b"1")
             await storage.leases.settle(await storage.leases.begin(lease, None), Outcome(RunStatus.SUCCESS))

@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 import pytest
 
 from runstead.runtime import CompositeObserver, RunLifecycleEvent, RunLifecycleEventType
+from runstead.runtime.runs.types import RunId, ThreadId
 
-EVENT = RunLifecycleEvent("e1", RunLifecycleEventType.RUN_STARTED, "run", "thread", 1, datetime(2026, 1, 1, tzinfo=UTC))
+EVENT = RunLifecycleEvent(
+    "e1", RunLifecycleEventType.RUN_STARTED, RunId("run"), ThreadId("thread"), 1, datetime(2026, 1, 1, tzinfo=UTC)
+)
 
 
 class Recorder:

@@ -13,7 +13,7 @@ from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.internal.recovery.orphaned_streams import OrphanedStreamReconciler
 from runstead.runtime.runs.internal.streaming.stream_service import ReadValues, RunStreamService
 from runstead.runtime.runs.runtime import RunLimits
-from runstead.runtime.runs.types import RunRecord, RunStatus, StopReason
+from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, StopReason, ThreadId
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge import END_SENTINEL, StreamEvent, StreamItem, StreamStatus, TerminalKind
 from runstead.testing.gaps import gap_event_data
@@ -48,7 +48,7 @@ class SpeechlessStorage(Storage):
         await self.clock.advance(1)
         assert self.status(run_id) == "success"
         self.bridge.speechless = False
-        return self.tables.runs[run_id].record
+        return self.tables.runs[RunId(run_id)].record
 
 
 async def test_reconciled_stream_has_gap_values_and_end() -> None:
@@ -56,10 +56,10 @@ async def test_reconciled_stream_has_gap_values_and_end() -> None:
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
             await storage.end_unpublished(runs)
-            stream = await runs.join_stream("r1", last_event_id="-1")
+            stream = await runs.join_stream(RunId("r1"), last_event_id="-1")
             await storage.clock.advance(3 * TERM)
             items = [item async for item in stream if isinstance(item, StreamEvent)]
-            state = (await runs.join_wait("r1")).output
+            state = (await runs.join_wait(RunId("r1"))).output
     *_, gap, values, end = items
     assert (gap.event, json.loads(gap.data)) == ("gap", gap_event_data("r1", None, None, None, "2-1"))
     assert values.event == "values"
@@ -74,9 +74,9 @@ async def test_late_subscriber_replays_identical_events() -> None:
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
             await storage.end_unpublished(runs)
-            first = await runs.join_stream("r1", last_event_id="-1")
+            first = await runs.join_stream(RunId("r1"), last_event_id="-1")
             await storage.clock.advance(3 * TERM)
-            assert await read(first) == await read(await runs.join_stream("r1", last_event_id="-1"))
+            assert await read(first) == await read(await runs.join_stream(RunId("r1"), last_event_id="-1"))
 
 
 async def test_only_one_worker_publishes_the_missing_terminal_event() -> None:
@@ -85,7 +85,7 @@ async def test_only_one_worker_publishes_the_missing_terminal_event() -> None:
         with acting(ALICE):
             await storage.end_unpublished(runs)
             await storage.clock.advance(5 * TERM)
-            items = await read(await runs.join_stream("r1", last_event_id="-1"))
+            items = await read(await runs.join_stream(RunId("r1"), last_event_id="-1"))
     told = [item.event for item in items if isinstance(item, StreamEvent)]
     assert told.count("gap") == 1
     assert items[-1] is END_SENTINEL
@@ -101,7 +101,7 @@ async def test_late_worker_publishes_its_own_terminal_event() -> None:
             assert await storage.bridge.status("r1") is StreamStatus.OPEN
             assert await storage.bridge.publish_end("r1") == "1-4"
             await storage.clock.advance(5 * TERM)
-            items = await read(await runs.join_stream("r1", last_event_id="-1"))
+            items = await read(await runs.join_stream(RunId("r1"), last_event_id="-1"))
     assert "gap" not in [item.event for item in items if isinstance(item, StreamEvent)]
 
 
@@ -110,8 +110,8 @@ async def test_run_cancelled_before_its_start_has_no_gap() -> None:
     async with storage.workers(False, limits=LIMITS) as (gateway,):
         with acting(ALICE):
             await gateway.create_background(a_spec("r1"))
-            stream = await gateway.join_stream("r1", last_event_id="-1")
-            await gateway.cancel("r1")
+            stream = await gateway.join_stream(RunId("r1"), last_event_id="-1")
+            await gateway.cancel(RunId("r1"))
         storage.bridge.speechless = False
         await gateway.start()
         await storage.clock.advance(3 * TERM)
@@ -124,12 +124,12 @@ async def test_silent_live_run_is_not_ended() -> None:
     async with storage.workers(False, limits=LIMITS) as (gateway,):
         with acting(ALICE):
             await gateway.create_background(a_spec("r1", after_seconds=3600))
-            await gateway.join_stream("r1")
+            await gateway.join_stream(RunId("r1"))
         await gateway.start()
         await storage.clock.advance(20 * TERM)
         assert await storage.bridge.status("r1") is StreamStatus.OPEN
-        assert storage.tables.runs["r1"].record.status is RunStatus.PENDING
-        await storage.leases.request_stop("r1", StopReason.BY_USER)
+        assert storage.tables.runs[RunId("r1")].record.status is RunStatus.PENDING
+        await storage.leases.request_stop(RunId("r1"), StopReason.BY_USER)
 
 
 async def read(stream: object) -> list[StreamItem]:
@@ -143,7 +143,7 @@ async def orphaned_runs(storage: SpeechlessStorage, *run_ids: str) -> AsyncItera
         with acting(ALICE):
             for number, run_id in enumerate(run_ids):
                 storage.bridge.speechless = True
-                await runs.create_background(a_spec(run_id, thread_id=f"t{number}"))
+                await runs.create_background(a_spec(run_id, thread_id=ThreadId(f"t{number}")))
                 await storage.clock.advance(1)
         storage.bridge.speechless = False
         await storage.clock.advance(2 * TERM)
@@ -172,7 +172,7 @@ async def test_worker_without_the_values_leaves_the_end_to_another() -> None:
         assert [await elsewhere.reconcile() for _ in range(2)] == [0, 1]
         with acting(ALICE):
             streams = RunStreamService(storage.runtime(), readable)
-            *_, end = await read(await streams.open(storage.tables.runs["r1"].record, last_event_id="$"))
+            *_, end = await read(await streams.open(storage.tables.runs[RunId("r1")].record, last_event_id="$"))
     assert end is END_SENTINEL
 
 
@@ -194,7 +194,7 @@ async def test_run_retried_meanwhile_is_not_ended() -> None:
     storage = SpeechlessStorage()
 
     async def values(record: RunRecord) -> bytes | None:
-        storage.tables.write(storage.tables.runs["r1"], status=RunStatus.PENDING, ended_at=None)
+        storage.tables.write(storage.tables.runs[RunId("r1")], status=RunStatus.PENDING, ended_at=None)
         return b"{}"
 
     async with orphaned_runs(storage, "r1"):
@@ -208,7 +208,7 @@ async def test_reader_with_a_mode_filter_still_gets_the_values_after_a_gap() -> 
     async with storage.worker(limits=LIMITS) as runs:
         with acting(ALICE):
             await storage.end_unpublished(runs)
-            stream = await runs.join_stream("r1", last_event_id="-1", modes=["messages-tuple"])
+            stream = await runs.join_stream(RunId("r1"), last_event_id="-1", modes=["messages-tuple"])
             await storage.clock.advance(3 * TERM)
             items = await read(stream)
     assert [item.event for item in items if isinstance(item, StreamEvent)] == ["metadata", "gap", "values", "end"]
@@ -222,5 +222,5 @@ async def test_log_that_starts_with_a_gap_has_only_one_gap() -> None:
             await storage.bridge.cleanup("r1")
             await storage.bridge.open("r1", 1)
             await storage.clock.advance(3 * TERM)
-            items = await read(await runs.join_stream("r1", last_event_id="-1"))
+            items = await read(await runs.join_stream(RunId("r1"), last_event_id="-1"))
     assert [item.event for item in items if isinstance(item, StreamEvent)] == ["gap", "values", "end"]

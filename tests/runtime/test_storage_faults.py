@@ -95,7 +95,7 @@ async def test_run_that_needs_a_missing_key_is_released_to_others() -> None:
         assert (storage.status("r1"), checkpoints.begun) == ("pending", 3)
     async with storage.worker(bridge=MemoryStreamBridge(clock=storage.clock)) as keyed:
         with acting(ALICE):
-            ended = await keyed.join_wait("r1")
+            ended = await keyed.join_wait(RunId("r1"))
     assert (ended.record.status, ended.record.lapses) == (RunStatus.SUCCESS, 0)
 
 
@@ -131,7 +131,7 @@ async def test_run_whose_row_needs_a_missing_key_waits_for_another_worker(at: st
         assert (storage.status("r1"), leases.calls) == ("pending", 1)
     async with storage.worker(bridge=MemoryStreamBridge(clock=storage.clock)) as keyed:
         with acting(ALICE):
-            ended = await keyed.join_wait("r1")
+            ended = await keyed.join_wait(RunId("r1"))
     assert ended.record.status is RunStatus.SUCCESS
 
 
@@ -186,7 +186,7 @@ async def test_stop_during_a_storage_failure_is_applied_by_the_next_attempt() ->
         with acting(ALICE):
             await runs.create_background(a_spec("r1", Step("hang")))
             await checkpoints.entered.wait()
-            stopped = asyncio.create_task(runs.cancel("r1", wait=True))
+            stopped = asyncio.create_task(runs.cancel(RunId("r1"), wait=True))
             await turn()
             checkpoints.go_on.set()
             await stopped
@@ -214,7 +214,7 @@ async def test_rollback_waits_for_the_unavailable_storage() -> None:
         with acting(ALICE):
             _, stream = await runs.create_and_stream(a_spec("r1", Step("hang")))
             assert await anext(stream)
-            undone = asyncio.create_task(runs.cancel("r1", action="rollback", wait=True))
+            undone = asyncio.create_task(runs.cancel(RunId("r1"), action="rollback", wait=True))
             while not undone.done():
                 await storage.clock.advance(0.1)
             await undone

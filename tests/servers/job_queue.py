@@ -17,7 +17,7 @@ from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import SystemClock
-from runstead.runtime.runs.types import RunId, RunRecord
+from runstead.runtime.runs.types import RunId, RunRecord, ThreadId, WorkerId
 from runstead.testing.conformance.run_storage import ALICE, a_spec, decide
 from tests.servers.postgres import PostgresSchema
 
@@ -67,14 +67,14 @@ class Cluster:
 
     async def accept(self, thread_id: str, **fields: object) -> RunRecord:
         with acting(ALICE):
-            (created,) = await self.runs.create_runs([a_spec(thread_id, **fields)], decide)
+            (created,) = await self.runs.create_runs([a_spec(ThreadId(thread_id), **fields)], decide)
         return created.record
 
     async def add(self, run_id: RunId, *, due_in: float = 0) -> None:
         await self.accept(f"thread-of-{run_id}", run_id=run_id, after_seconds=due_in)
 
     async def take(self, run_id: RunId) -> bool:
-        return await self.leases.claim(run_id, "w", TERM) is not None
+        return await self.leases.claim(run_id, WorkerId("w"), TERM) is not None
 
     async def queued(self) -> list[tuple[str, str, int]]:
         """Run, queue and priority of every pending job."""

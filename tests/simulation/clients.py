@@ -114,13 +114,13 @@ class Clients:
 
     def _accepted(self, specs: tuple[RunSpec, ...]) -> None:
         for spec in specs:
-            wanted = self._witness.wanted[spec.run_id or ""]
+            wanted = self._witness.wanted[RunId(spec.run_id or "")]
             wanted.fate, wanted.accepted_at = "accepted", self._world.now
             self._world.note("client", f"accepted {wanted.run_id}")
 
     def _refused(self, specs: tuple[RunSpec, ...]) -> None:
         for spec in specs:
-            self._witness.wanted[spec.run_id or ""].fate = "refused"
+            self._witness.wanted[RunId(spec.run_id or "")].fate = "refused"
             self._world.note("client", f"refused {spec.run_id}")
 
     async def _create_and_wait(self, spec: RunSpec, habits: ClientBehavior) -> None:
@@ -130,10 +130,10 @@ class Clients:
                 result = await self._address.call(lambda runs: runs.create_and_wait(spec), ACTOR)
         except (Disconnected, Outage, TimeoutError):
             if spec.on_disconnect == "cancel":
-                self._asked_to_stop(spec.run_id or "")
+                self._asked_to_stop(RunId(spec.run_id or ""))
             await asyncio.sleep(_PAUSE)
             await self._create((spec,))
-            await self._wait(spec.run_id or "")
+            await self._wait(RunId(spec.run_id or ""))
         except RunError as error:
             if isinstance(error, ThreadBusy):
                 self._refused((spec,))
@@ -141,7 +141,7 @@ class Clients:
             self._answers.surprise(f"creating {spec.run_id} raised {error!r}")
         else:
             self._accepted((spec,))
-            self._answers.check_result(spec.run_id or "", result)
+            self._answers.check_result(RunId(spec.run_id or ""), result)
 
     async def _create_and_stream(self, spec: RunSpec, habits: ClientBehavior) -> None:
         async def create(runs: RunsFacade) -> RunStream:
@@ -149,7 +149,7 @@ class Clients:
             return stream
 
         run_id = spec.run_id or ""
-        reading = Reading(run_id, whole=True)
+        reading = Reading(RunId(run_id), whole=True)
         self._witness.readings.append(reading)
         connection: Connection | None = None
         try:
@@ -160,14 +160,14 @@ class Clients:
             return
         except (Disconnected, Outage, TimeoutError):
             if spec.on_disconnect == "cancel":
-                self._asked_to_stop(run_id)
+                self._asked_to_stop(RunId(run_id))
             await self._create((spec,))
-            if self._witness.wanted[run_id].fate == "refused":
+            if self._witness.wanted[RunId(run_id)].fate == "refused":
                 return
         else:
             self._accepted((spec,))
         if spec.on_disconnect == "cancel" and habits.hangs_up_after:
-            self._asked_to_stop(run_id)
+            self._asked_to_stop(RunId(run_id))
         await self._read(reading, connection, habits, "-1", None)
 
     async def _join(self, join: Join) -> None:

@@ -184,7 +184,7 @@ class OneLifeRunStore(InMemoryRunStore):
     async def create_runs(self, specs: Sequence[RunSpec], decide: Decide) -> Sequence[CreatedRun]:
         for spec in specs:
             if spec.run_id in self._moves:
-                raise RunConflict(spec.run_id or "")
+                raise RunConflict(RunId(spec.run_id or ""))
         return await super().create_runs(specs, decide)
 
 
@@ -262,8 +262,10 @@ class RecordingBridge(StreamBridge):
         process, durable = self._kernel.process, self._kernel.durable
         if process.alive:
             process.world.note(process.name, f"publishes {run_id} {event_id} {name}")
-            durable.witness.published.setdefault(run_id, []).append(
-                Published(process.name, process.world.now, event_id, name, data, terminal, durable.has_ended(run_id))
+            durable.witness.published.setdefault(RunId(run_id), []).append(
+                Published(
+                    process.name, process.world.now, event_id, name, data, terminal, durable.has_ended(RunId(run_id))
+                )
             )
 
 

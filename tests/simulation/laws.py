@@ -134,7 +134,7 @@ def late_workers_write_nothing(plan: Plan, durable: Durable) -> Iterator[str]:
     for thread_id, spaces in durable.checkpoints.saver.storage.items():
         latest: dict[RunId, int] = {}
         for checkpoint_id, metadata in _metadata(durable, spaces.get("", {})):
-            run_id, attempt = str(metadata.get("run_id")), int(metadata.get("run_attempt", 0))
+            run_id, attempt = RunId(str(metadata.get("run_id"))), int(metadata.get("run_attempt", 0))
             if attempt < latest.get(run_id, 0):
                 yield f"law 6: {thread_id} has {checkpoint_id} of attempt {attempt} of {run_id} after {latest[run_id]}"
             latest[run_id] = attempt
@@ -148,7 +148,11 @@ def threads_hold_what_was_done(plan: Plan, durable: Durable) -> Iterator[str]:
     A dead letter that is retried by hand on a thread that has moved on begins again, in addition to its earlier steps.
     """
     for thread_id in durable.checkpoints.saver.storage:
-        log = [line for line in _log_of(durable, thread_id) if not _was_retried(durable, line.partition(".")[0])]
+        log = [
+            line
+            for line in _log_of(durable, ThreadId(thread_id))
+            if not _was_retried(durable, RunId(line.partition(".")[0]))
+        ]
         labels = list(dict.fromkeys(line.partition(".")[0] for line in log))
         blocks = [line for label in labels for line in log if line.partition(".")[0] == label]
         if blocks != log:
@@ -164,12 +168,12 @@ def _was_retried(durable: Durable, run_id: RunId) -> bool:
 
 
 def _broken_block(durable: Durable, label: str, lines: list[str]) -> Iterator[str]:
-    wanted = durable.witness.wanted[label]
+    wanted = durable.witness.wanted[RunId(label)]
     assert wanted.script is not None, "only runs with a script write to the log"
     bare = [line.partition("=")[0] for line in lines]
     if bare != [line.partition("=")[0] for line in wanted.script.entries(0, len(lines))]:
         yield f"{label} left {lines}"
-    last = durable.witness.last(label)
+    last = durable.witness.last(RunId(label))
     if last is None:
         yield f"{label} was never created and left {lines}"
     elif last.run_id not in durable.tables.runs and last.stop_requested is not None and last.stop_requested.rolls_back:

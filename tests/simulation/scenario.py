@@ -42,7 +42,7 @@ CALM: Final = FaultProfile(
 _FOR_EVER: Final = 100_000.0
 
 
-def a_spec(run_id: RunId, *steps: Step, thread_id: ThreadId | None = "t1", **fields: Any) -> RunSpec:
+def a_spec(run_id: RunId, *steps: Step, thread_id: ThreadId | None = ThreadId("t1"), **fields: Any) -> RunSpec:
     """Return the spec of a fake agent's run with these steps, or one short step; its thread is created with it."""
     script = Script(run_id, steps or (Step(),))
     defaults: dict[str, Any] = {
@@ -133,7 +133,7 @@ class Scenario:
         """Let time pass."""
         self.world.sleep_until(self.now + seconds)
 
-    def log(self, thread_id: ThreadId = "t1") -> list[str]:
+    def log(self, thread_id: ThreadId = ThreadId("t1")) -> list[str]:
         """Return the log lines in the thread's state."""
         config: Any = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
         latest = self.durable.checkpoints.saver.get_tuple(config)
@@ -144,6 +144,6 @@ class Scenario:
         row = self.durable.tables.runs.get(run_id)
         return None if row is None else row.record.status.value
 
-    def thread_status(self, thread_id: ThreadId = "t1") -> str | None:
+    def thread_status(self, thread_id: ThreadId = ThreadId("t1")) -> str | None:
         row = self.durable.tables.threads.get(thread_id)
         return None if row is None else row.record.status

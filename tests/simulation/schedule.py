@@ -65,7 +65,7 @@ class Schedule:
         self.kernels: list[Kernel] = []
         self._patience = self.world.outside.clock
         for spec in plan.specs:
-            wanted = Wanted(spec, plan.scripts[spec.run_id or ""])
+            wanted = Wanted(spec, plan.scripts[RunId(spec.run_id or "")])
             self.durable.witness.wanted[wanted.run_id] = wanted
 
     def run(self) -> Verdict:

@@ -18,6 +18,7 @@ from runstead.runtime.runs.types import (
     RunSpec,
     StopAction,
     StreamMode,
+    ThreadId,
 )
 from runstead.testing.fakes import Script, Step
 
@@ -95,7 +96,7 @@ def draw(seed: int) -> Plan:
 class _Drawing:
     def __init__(self, chance: Random, seed: int) -> None:
         self._chance, self._seed = chance, seed
-        self._threads = tuple(f"t{number}" for number in range(1, chance.randint(1, 3) + 1))
+        self._threads = tuple(ThreadId(f"t{number}") for number in range(1, chance.randint(1, 3) + 1))
         self._scripts: dict[RunId, Script | None] = {}
         self._horizon = chance.choice((1.0, 4.0, 8.0))
 
@@ -135,13 +136,13 @@ class _Drawing:
         chance = self._chance
         run_id = f"r{len(self._scripts) + 1}"
         script = self._script(run_id)
-        self._scripts[run_id] = script
+        self._scripts[RunId(run_id)] = script
         stateless = self._maybe(0.12)
         hangs = any(step.does == "hang" for step in script.steps)
         return RunSpec(
             assistant_id="agent",
             graph_id="agent",
-            run_id=run_id,
+            run_id=RunId(run_id),
             thread_id=None if stateless else chance.choice(self._threads),
             scope=RunScope("stateless", on_completion=chance.choice(("delete", "keep"))) if stateless else RunScope(),
             input=script.to_input() | ({"messages": [{"role": "user", "content": run_id}]} if self._maybe(0.3) else {}),
@@ -176,14 +177,14 @@ class _Drawing:
 
     def _answer(self, submits: list[Submit]) -> Submit:
         run_id = f"r{len(self._scripts) + 1}"
-        self._scripts[run_id] = None
+        self._scripts[RunId(run_id)] = None
         asking = [spec for submit in submits for spec in submit.specs if self._asks(spec)]
         thread_id = self._chance.choice(asking).thread_id if asking else None
         spec = RunSpec(
             assistant_id="agent",
             graph_id="agent",
-            run_id=run_id,
-            thread_id=thread_id or self._chance.choice(self._threads),
+            run_id=RunId(run_id),
+            thread_id=ThreadId(thread_id or self._chance.choice(self._threads)),
             command=RunCommand(resume=f"answer-{run_id}", has_resume=True),
             # An answer to a question that was not asked continues with the rest of the thread's script.
             timeout_seconds=5,
@@ -192,7 +193,7 @@ class _Drawing:
         return Submit(round(self._horizon + self._chance.random() * 3, 3), (spec,), manner, self._habits())
 
     def _asks(self, spec: RunSpec) -> bool:
-        script = self._scripts.get(spec.run_id or "")
+        script = self._scripts.get(RunId(spec.run_id or ""))
         return script is not None and any(step.does == "ask" for step in script.steps)
 
     def _other(self, submits: list[Submit]) -> Action:
@@ -203,14 +204,14 @@ class _Drawing:
         kind = chance.random()
         if kind < 0.45:
             action: StopAction = chance.choice(("interrupt", "interrupt", "rollback"))
-            return Cancel(at, run_id, action, self._maybe(0.5), chance.choice((1, 1, 3)), self._habits())
+            return Cancel(at, RunId(run_id), action, self._maybe(0.5), chance.choice((1, 1, 3)), self._habits())
         if kind < 0.55:
-            return Delete(at, run_id, self._habits())
+            return Delete(at, RunId(run_id), self._habits())
         if kind < 0.62:
-            return Retry(at + 15, run_id)
+            return Retry(at + 15, RunId(run_id))
         modes: tuple[StreamMode, ...] | None = chance.choice((None, None, ("values",), ("custom",)))
         last = chance.choice((None, "-1", "0-0", "garbage", "1-1"))
-        return Join(at, run_id, chance.choice(("stream", "wait")), last, modes, self._habits())
+        return Join(at, RunId(run_id), chance.choice(("stream", "wait")), last, modes, self._habits())
 
     def _misfortunes(self) -> tuple[Fault, ...]:
         chance = self._chance

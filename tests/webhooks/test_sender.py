@@ -20,6 +20,7 @@ from runstead.infra.webhooks.signing import WebhookSigner
 from runstead.resources.webhooks import DeliveryRecord, WebhookRefused
 from runstead.runtime.actor_context import ActorContext, acting, get_actor_context
 from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
+from runstead.runtime.runs.types import RunId, ThreadId
 from runstead.testing.conformance.delivery_store import URL, found, owed_by
 from runstead.testing.conformance.run_storage import ALICE, RunStorage
 from tests.processes.client import eventually
@@ -185,7 +186,7 @@ async def test_ended_run_wakes_the_sender(storage: RunStorage, deliveries: SqlDe
     with bell.listener() as heard:
         for kind in RunLifecycleEventType:
             heard.clear()
-            await sender.on_event(RunLifecycleEvent("e", kind, "r", "t", 1, storage.clock.now()))
+            await sender.on_event(RunLifecycleEvent("e", kind, RunId("r"), ThreadId("t"), 1, storage.clock.now()))
             assert heard.is_set() == (kind.value in ("run_completed", "run_failed", "run_cancelled"))
 
 

@@ -21,7 +21,7 @@ from runstead.runtime.runs.exceptions import (
     ThreadBusy,
     ThreadNotFound,
 )
-from runstead.runtime.runs.types import RunStatus
+from runstead.runtime.runs.types import RunId, RunStatus, ThreadId
 from runstead.wire import errors
 from runstead.wire.errors import MASKED, Problem, Unavailable, Unprocessable, problem_of, sentence_of
 
@@ -30,16 +30,19 @@ from runstead.wire.errors import MASKED, Problem, Unavailable, Unprocessable, pr
     ("error", "problem"),
     [
         (
-            ThreadBusy(["r"]),
+            ThreadBusy([RunId("r")]),
             Problem(
                 409,
                 "Thread is already running a task. Wait for it to finish or choose a different multitask strategy.",
             ),
         ),
-        (ThreadNotFound("t"), Problem(404, "Thread or assistant not found.")),
-        (RunNotFound("r"), Problem(404, "Run with ID r not found")),
-        (threads.ThreadExists("t"), Problem(409, "Thread with ID t already exists")),
-        (RunNotRetriable("r", RunStatus.SUCCESS), Problem(409, str(RunNotRetriable("r", RunStatus.SUCCESS)))),
+        (ThreadNotFound(ThreadId("t")), Problem(404, "Thread or assistant not found.")),
+        (RunNotFound(RunId("r")), Problem(404, "Run with ID r not found")),
+        (threads.ThreadExists(ThreadId("t")), Problem(409, "Thread with ID t already exists")),
+        (
+            RunNotRetriable(RunId("r"), RunStatus.SUCCESS),
+            Problem(409, str(RunNotRetriable(RunId("r"), RunStatus.SUCCESS))),
+        ),
         (Unprocessable("no"), Problem(422, "no")),
         (Unavailable("later"), Problem(503, "later", {"retry-after": "1"})),
         (

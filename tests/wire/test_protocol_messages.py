@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runstead.runtime.actor_context import ActorContext
-from runstead.runtime.runs.types import RunRecord, RunSpec, RunStatus, StreamMode
+from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus, StreamMode, ThreadId
 from runstead.runtime.stream_bridge import StreamEvent
 from runstead.wire.errors import BadRequest
 from runstead.wire.protocol.events import ProtocolEvent, Subscription, subscription_of
@@ -22,10 +22,10 @@ MODES: tuple[StreamMode, ...] = ("values", "updates", "messages-tuple", "custom"
 
 def run(modes: tuple[StreamMode, ...] = MODES, began: datetime = BEGAN) -> RunRecord:
     return RunRecord(
-        run_id="r",
-        thread_id="t",
+        run_id=RunId("r"),
+        thread_id=ThreadId("t"),
         assistant_id="a",
-        spec=RunSpec("a", "graph", "t", stream_modes=modes),
+        spec=RunSpec("a", "graph", ThreadId("t"), stream_modes=modes),
         actor=ActorContext(user_id="u"),
         status=RunStatus.SUCCESS,
         created_at=began,

@@ -17,7 +17,7 @@ from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
 from runstead.graphs.configuration import read_configuration
 from runstead.runtime.actor_context import ActorContext, acting
-from runstead.runtime.runs.types import RunScope, RunSpec
+from runstead.runtime.runs.types import RunScope, RunSpec, ThreadId
 from runstead.settings import load_settings
 from runstead.wire.protocol.events import Subscription
 from tests.servers.sqlite import current_data
@@ -425,11 +425,13 @@ async def test_thread_sends_no_events_to_other_users(tmp_path: Path, thread_id: 
         with acting(ActorContext(user_id="owner")):
             assistant = await services.assistant_lookup.find("agent")
             scope = RunScope(if_not_exists="create")
-            spec = RunSpec(assistant.assistant_id, "agent", thread_id, scope=scope, input=HI, stream_modes=("values",))
+            spec = RunSpec(
+                assistant.assistant_id, "agent", ThreadId(thread_id), scope=scope, input=HI, stream_modes=("values",)
+            )
             await services.runs.create_and_wait(spec)
-            told = await services.thread_events.current_events(thread_id, wanted)
+            told = await services.thread_events.current_events(ThreadId(thread_id), wanted)
             assert [event.method for event in told] == ["lifecycle", "values", "values", "lifecycle"]
         with acting(ActorContext(user_id="other")):
-            assert await services.thread_events.current_events(thread_id, wanted) == []
-            async with services.interrupts.of(thread_id) as waiting:
+            assert await services.thread_events.current_events(ThreadId(thread_id), wanted) == []
+            async with services.interrupts.of(ThreadId(thread_id)) as waiting:
                 assert waiting == {}

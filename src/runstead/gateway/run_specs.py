@@ -15,7 +15,7 @@ from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.redaction import identity_keys
 from runstead.runtime.runs.secrets import SECRETS_KEY
-from runstead.runtime.runs.types import RunRecord, RunSpec
+from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, ThreadId
 from runstead.wire.configs import Continued
 from runstead.wire.errors import NotFound, Unprocessable
 from runstead.wire.headers import came_with_request, configurable_of
@@ -31,7 +31,7 @@ _MAX_SECRETS: Final = 64 * 1024
 
 
 async def run_specs_of(
-    asked: Sequence[tuple[RunCreate, str | None]], request: HTTPConnection, services: Services
+    asked: Sequence[tuple[RunCreate, ThreadId | None]], request: HTTPConnection, services: Services
 ) -> list[RunSpec]:
     """Return the specifications of the runs that a request creates, each with its thread.
 
@@ -58,7 +58,9 @@ def remarks_on_identity(run: RunCreate) -> list[str]:
     return identity_remarks(configurable, identity_keys(actor))
 
 
-async def _run_spec_of(body: RunCreate, thread_id: str | None, request: HTTPConnection, services: Services) -> RunSpec:
+async def _run_spec_of(
+    body: RunCreate, thread_id: ThreadId | None, request: HTTPConnection, services: Services
+) -> RunSpec:
     """Return the specification of one run.
 
     Raises NotFound, InvalidAssistant, GraphNotFound, ThreadNotFound, CheckpointNotFound, WebhookRefused,
@@ -113,6 +115,6 @@ async def _with_secrets(spec: RunSpec, body: RunCreate, services: Services) -> R
     if sum(len(name) + len(value) for name, value in body.secrets.items()) > _MAX_SECRETS:
         raise Unprocessable(f"secrets: they may have {_MAX_SECRETS} characters together")
     run_id = spec.run_id or str(uuid7())
-    await services.run_secrets.put(require_actor_context("secrets of a run"), run_id, body.secrets)
+    await services.run_secrets.put(require_actor_context("secrets of a run"), RunId(run_id), body.secrets)
     named = {**configurable, SECRETS_KEY: sorted(body.secrets)}
-    return replace(spec, run_id=run_id, config={**spec.config, "configurable": named})
+    return replace(spec, run_id=RunId(run_id), config={**spec.config, "configurable": named})

@@ -23,7 +23,7 @@ _EVENTS_FOR_READERS: Final = frozenset(
 )
 
 
-NO_RUN: Final = ""
+NO_RUN: Final = RunId("")
 """Sent instead of a run's id if the thread itself has changed."""
 
 

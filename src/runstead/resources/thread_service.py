@@ -113,7 +113,7 @@ class ThreadCopies:
         if thread is None:
             raise ThreadNotFound(thread_id)
         ttl = await self._threads.get_ttl(thread_id)
-        target = str(uuid7())
+        target = ThreadId(str(uuid7()))
         # State first: an existing but empty copy would look like a thread that has lost its state.
         await self._checkpoints.copy_thread(thread_id, target)
         await self._checkpoints.sync()

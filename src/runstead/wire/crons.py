@@ -14,7 +14,7 @@ from runstead.resources.crons import CronFilter, CronRecord, CronSortField
 from runstead.resources.threads import ThreadRecord
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.json_types import JsonObject
-from runstead.runtime.runs.types import Durability, MultitaskStrategy, OnCompletion, RunSpec, StreamMode
+from runstead.runtime.runs.types import Durability, MultitaskStrategy, OnCompletion, RunSpec, StreamMode, ThreadId
 
 from .body import WireModel
 from .errors import BadRequest, Unprocessable
@@ -110,7 +110,7 @@ CRON_SEARCH: Final[TypeAdapter[CronSearch]] = TypeAdapter(CronSearch)
 
 
 def to_cron(
-    body: CronCreate, *, cron_id: str, assistant_id: str, thread_id: str | None, actor: ActorContext, now: datetime
+    body: CronCreate, *, cron_id: str, assistant_id: str, thread_id: ThreadId | None, actor: ActorContext, now: datetime
 ) -> CronRecord:
     """Return a new cron. Raises InvalidSchedule, Unprocessable."""
     cron = CronRecord(
@@ -215,7 +215,7 @@ def _payload(given: JsonObject, cron_id: str) -> JsonObject:
     return {**given, "config": {**config, "configurable": configurable}}
 
 
-def _on_run_completed(body: CronPatch, thread_id: str | None) -> OnCompletion | None:
+def _on_run_completed(body: CronPatch, thread_id: ThreadId | None) -> OnCompletion | None:
     if thread_id is None:
         return body.on_run_completed
     if body.on_run_completed == "delete":

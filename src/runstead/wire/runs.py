@@ -27,6 +27,7 @@ from runstead.runtime.runs.types import (
     RunSpec,
     RunTracing,
     StreamMode,
+    ThreadId,
 )
 
 from .body import WireModel
@@ -153,7 +154,7 @@ def to_run_spec(
     body: RunCreate,
     *,
     assistant: AssistantRecord,
-    thread_id: str | None = None,
+    thread_id: ThreadId | None = None,
     thread: ThreadRecord | None = None,
     headers: JsonMapping | None = None,
     continued: Continued | None = None,
@@ -227,7 +228,7 @@ def stream_modes_of(texts: Sequence[str]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(name for name in names if name)) or None
 
 
-def _check_thread(body: RunCreate, thread_id: str | None) -> None:
+def _check_thread(body: RunCreate, thread_id: ThreadId | None) -> None:
     if body.thread_id is None or body.thread_id == thread_id:
         return
     if thread_id is None:
@@ -235,14 +236,14 @@ def _check_thread(body: RunCreate, thread_id: str | None) -> None:
     raise Unprocessable(f"thread_id: the body names thread {body.thread_id}, and the path thread {thread_id}")
 
 
-def _command(body: RunCreate, thread_id: str | None) -> RunCommand | None:
+def _command(body: RunCreate, thread_id: ThreadId | None) -> RunCommand | None:
     if body.command is not None and body.command.is_empty and thread_id is not None and not body.input:
         # The Python SDK omits fields that are None, so {"resume": None} arrives as an empty command. (docs/adr/0040)
         return RunCommand(resume=None, has_resume=True)
     return None if body.command is None else body.command.to_command()
 
 
-def _scope(body: RunCreate, thread_id: str | None) -> RunScope:
+def _scope(body: RunCreate, thread_id: ThreadId | None) -> RunScope:
     if thread_id is None:
         return RunScope("stateless", if_not_exists="create", on_completion=body.on_completion or "delete")
     if body.on_completion == "delete":
@@ -250,7 +251,7 @@ def _scope(body: RunCreate, thread_id: str | None) -> RunScope:
     return RunScope("stateful", if_not_exists=body.if_not_exists or "reject")
 
 
-def _checkpoint(body: RunCreate, configurable: JsonMapping, thread_id: str | None) -> CheckpointRef | None:
+def _checkpoint(body: RunCreate, configurable: JsonMapping, thread_id: ThreadId | None) -> CheckpointRef | None:
     ref = body.checkpoint.to_ref() if body.checkpoint else None
     found = body.checkpoint_id or (ref.checkpoint_id if ref else None) or _configured_checkpoint(configurable)
     if ref is None and found is None:

@@ -25,6 +25,7 @@ from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.checkpoints.store import SqlCheckpoints
 from runstead.infra.encryption.cipher import CannotDecrypt
 from runstead.infra.encryption.keyring import Keyring
+from runstead.runtime.runs.types import RunId, ThreadId
 from runstead.testing.conformance.checkpoint_store import CheckpointStoreConformance
 from tests.servers.postgres import PostgresSchema
 
@@ -77,7 +78,7 @@ async def put(checkpoints: SqlCheckpoints) -> None:
     """A checkpoint and a pending write with secrets in their values, their metadata and the undo records."""
     checkpoint = {**empty_checkpoint(), "id": "c-1", "channel_values": {"said": SECRET}}
     saved = await checkpoints.saver.aput(PLACE, checkpoint, {"source": "loop", "step": 7, "note": SECRET}, {})  # type: ignore[arg-type, typeddict-unknown-key]
-    await checkpoints.mark("t-1", "r-1")
+    await checkpoints.mark(ThreadId("t-1"), RunId("r-1"))
     await checkpoints.saver.aput_writes(saved, [("said", SECRET), ("__error__", ValueError(SECRET))], "task-1")
     await checkpoints.saver.aput_writes(saved, [("__error__", ValueError(SECRET))], "task-1")
 
@@ -109,7 +110,7 @@ async def test_encrypted_checkpoint_is_read_back_unchanged(checkpoints: SqlCheck
     assert found.pending_writes
     assert all(SECRET in str(value) for _, _, value in found.pending_writes)
     assert [one async for one in checkpoints.saver.alist(PLACE, filter={"note": SECRET})]
-    measured = await checkpoints.measure("t-1")
+    measured = await checkpoints.measure(ThreadId("t-1"))
     assert measured.count == 1
 
 

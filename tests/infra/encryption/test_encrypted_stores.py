@@ -11,7 +11,7 @@ from runstead.infra.storage.run_events import SqlRunEventStore
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import acting
-from runstead.runtime.runs.types import Outcome, RunStatus, ThreadOutcome
+from runstead.runtime.runs.types import Outcome, RunStatus, ThreadId, ThreadOutcome
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.assistant_store import AssistantStoreConformance
 from runstead.testing.conformance.cron_store import CronStoreConformance
@@ -35,7 +35,7 @@ class TestEncryptedRuns(RunStoreConformance):
 class TestEncryptedThreads(ThreadStoreConformance):
     async def test_search_matches_values_by_containment(self, storage: RunStorage) -> None:
         after = ThreadOutcome(values=b'{"a":{"b":1}}')
-        await storage.ended(await storage.accept("t-1"), Outcome(RunStatus.SUCCESS, after))
+        await storage.ended(await storage.accept(ThreadId("t-1")), Outcome(RunStatus.SUCCESS, after))
         with acting(ALICE):
             assert await storage.threads.search(ThreadFilter(values={"a": {"b": 1}})) == []
             assert await storage.threads.count(ThreadFilter(values={"a": {}})) == 0
@@ -72,10 +72,12 @@ class TestEncryptedDeliveries(DeliveryStoreConformance):
 
 async def test_search_finds_only_unencrypted_metadata(storage: RunStorage) -> None:
     with acting(ALICE):
-        made = await storage.threads.create("t-1", metadata={"colour": "red", "hidden": {"a": "x"}, "title": None})
+        made = await storage.threads.create(
+            ThreadId("t-1"), metadata={"colour": "red", "hidden": {"a": "x"}, "title": None}
+        )
         assert made.metadata == {"colour": "red", "hidden": {"a": "x"}, "title": None}
         assert len(await storage.threads.search(ThreadFilter(metadata={"colour": "red"}))) == 1
         assert await storage.threads.search(ThreadFilter(metadata={"hidden": {"a": "x"}})) == []
-        changed = await storage.threads.update("t-1", metadata={"more": 1})
+        changed = await storage.threads.update(ThreadId("t-1"), metadata={"more": 1})
         assert changed is not None
         assert changed.metadata == {"colour": "red", "hidden": {"a": "x"}, "title": None, "more": 1}

@@ -19,6 +19,7 @@ from runstead.infra.stream_bridge.memory.spilling import SpillSettings
 from runstead.infra.stream_bridge.memory.spool import Spool
 from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
 from runstead.runtime.actor_context import acting
+from runstead.runtime.runs.types import ThreadId
 from runstead.runtime.stream_bridge import StreamEvent, StreamNotFound, StreamSubscription
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.event_store import ALICE, THREAD, RunEventStoreConformance, an_event
@@ -131,7 +132,7 @@ class TestEncryptedEventFiles(RunEventStoreConformance):
 async def contents(root: Path, *keys: bytes) -> list[object]:
     async with JsonlRunEventStore.open(root, cipher=Keyring(keys) if keys else None) as store:
         with acting(ALICE):
-            return [stored.event.content for stored in await store.list_events(THREAD)]
+            return [stored.event.content for stored in await store.list_events(ThreadId(THREAD))]
 
 
 async def append(root: Path, content: str, *keys: bytes) -> None:

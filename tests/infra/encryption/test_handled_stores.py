@@ -37,7 +37,7 @@ from runstead.infra.storage.schema import runs, webhook_deliveries
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import acting
-from runstead.runtime.runs.types import Outcome, RunStatus, StopReason, ThreadOutcome
+from runstead.runtime.runs.types import Outcome, RunStatus, StopReason, ThreadId, ThreadOutcome, WorkerId
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.assistant_store import AssistantStoreConformance
@@ -131,7 +131,7 @@ class TestHandledSettling(LeaseSettling):
 class TestHandledThreads(ThreadStoreConformance):
     async def test_search_matches_values_by_containment(self, storage: RunStorage) -> None:
         after = ThreadOutcome(values=b'{"a":{"b":1}}')
-        await storage.ended(await storage.accept("t-1"), Outcome(RunStatus.SUCCESS, after))
+        await storage.ended(await storage.accept(ThreadId("t-1")), Outcome(RunStatus.SUCCESS, after))
         with acting(ALICE):
             assert await storage.threads.search(ThreadFilter(values={"a": {"b": 1}})) == []
             assert await storage.threads.count(ThreadFilter(values={"a": {}})) == 0
@@ -195,14 +195,14 @@ async def test_saver_passes_langgraphs_own_conformance_suite(
 
 
 async def test_undecryptable_run_can_be_stopped_and_recovered(storage: RunStorage) -> None:
-    waiting = await storage.accept("t-1", input={"said": "x"})
-    held = await storage.accept("t-2", input={"said": "x"})
+    waiting = await storage.accept(ThreadId("t-1"), input={"said": "x"})
+    held = await storage.accept(ThreadId("t-2"), input={"said": "x"})
     for run_id in (waiting.run_id, held.run_id):
         with acting(ALICE):
             found = await storage.query.get_run(run_id)
         assert found is not None
         assert found.spec.input == {"said": "x"}
-    lease = await storage.leases.claim(held.run_id, "w-1", TERM)
+    lease = await storage.leases.claim(held.run_id, WorkerId("w-1"), TERM)
     assert lease is not None
     assert lease.run.spec.input == {"said": "x"}
     async with UserLoop.running() as user_loop:

@@ -22,6 +22,7 @@ from runstead.infra.storage.encrypted_types import EncryptedBytes, EncryptedMeta
 from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.stream_bridge.redis.scripts import EVENT, event_of
 from runstead.runtime.runs.store.event_store import RunEvent
+from runstead.runtime.runs.types import RunId, ThreadId, WorkerId
 from runstead.testing.conformance.run_storage import TERM
 from tests.servers.sqlite import current
 from tests.servers.stores import stores_over
@@ -31,7 +32,7 @@ OTHER: Final = Keyring([b"o" * 32])
 
 
 def a_line() -> bytes:
-    return event_line(1, 0, RunEvent("r1", "t1", "custom", "trace", {"a": 1}, datetime.now(UTC)), KEYS)
+    return event_line(1, 0, RunEvent(RunId("r1"), ThreadId("t1"), "custom", "trace", {"a": 1}, datetime.now(UTC)), KEYS)
 
 
 def reading(cipher: Cipher | None) -> dict[str, Callable[[], Any]]:
@@ -47,7 +48,7 @@ def reading(cipher: Cipher | None) -> dict[str, Callable[[], Any]]:
         "checkpoint": lambda: serde.loads_typed(value),
         "checkpoint metadata": lambda: read_metadata(serde, metadata),
         "stream": lambda: event_of(b"1", b"values", KEYS.encrypt(b"{}", EVENT), b"", cipher),
-        "event file": lambda: read_line(a_line(), "t1", cipher),
+        "event file": lambda: read_line(a_line(), ThreadId("t1"), cipher),
     }
 
 
@@ -91,10 +92,10 @@ def test_value_of_metadata_that_looks_encrypted_is_kept(value: Any, writer: Ciph
 
 async def test_run_whose_key_is_missing_is_not_claimed(tmp_path: Path) -> None:
     async with open_storage(current(tmp_path / "runs.sqlite"), NO_KEYS) as database:
-        plain = await stores_over(database).accept("t-1")
+        plain = await stores_over(database).accept(ThreadId("t-1"))
         async with open_storage(tmp_path / "runs.sqlite", KEYS) as keyed:
-            run = await stores_over(keyed).accept("t-2")
+            run = await stores_over(keyed).accept(ThreadId("t-2"))
             with pytest.raises(KeyMissing, match=KEYS.key_id):
-                await stores_over(database).leases.claim(run.run_id, "w-1", TERM)
-            assert await stores_over(keyed).leases.claim(run.run_id, "w-2", TERM) is not None
-        assert await stores_over(database).leases.claim(plain.run_id, "w-1", TERM) is not None
+                await stores_over(database).leases.claim(run.run_id, WorkerId("w-1"), TERM)
+            assert await stores_over(keyed).leases.claim(run.run_id, WorkerId("w-2"), TERM) is not None
+        assert await stores_over(database).leases.claim(plain.run_id, WorkerId("w-1"), TERM) is not None

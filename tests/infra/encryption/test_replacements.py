@@ -20,6 +20,7 @@ from runstead.infra.storage.replacements import SqlReplacements, with_replacemen
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.runtime.actor_context import acting
 from runstead.runtime.field_encryption import CONTEXT
+from runstead.runtime.runs.types import ThreadId
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.run_storage import ALICE
@@ -85,11 +86,13 @@ async def test_field_is_replaced_in_its_row(encrypted: Database, rotating: LangG
     stored = SqlThreadStore(encrypted, ManualClock())
     threads = EncryptedThreadStore(stored, rotating)
     with acting(replace(ALICE, encryption={"tenant": "acme"})):
-        made = await threads.create("t-1", metadata={"note": "n", "colour": "red"}, config={"configurable": {"a": 1}})
-        first = await stored.get("t-1")
+        made = await threads.create(
+            ThreadId("t-1"), metadata={"note": "n", "colour": "red"}, config={"configurable": {"a": 1}}
+        )
+        first = await stored.get(ThreadId("t-1"))
         KEYS[:] = ["2", "1"]
-        assert await threads.get("t-1") == made
-        second = await stored.get("t-1")
+        assert await threads.get(ThreadId("t-1")) == made
+        second = await stored.get(ThreadId("t-1"))
         assert first is not None
         assert second is not None
         assert first.metadata["note"] != second.metadata["note"]
@@ -97,7 +100,7 @@ async def test_field_is_replaced_in_its_row(encrypted: Database, rotating: LangG
         assert second.metadata[CONTEXT] == {"tenant": "acme"}
         assert second.updated_at == first.updated_at
         KEYS[:] = ["2"]
-        assert await threads.get("t-1") == made
+        assert await threads.get(ThreadId("t-1")) == made
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])

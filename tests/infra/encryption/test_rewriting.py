@@ -29,6 +29,7 @@ from runstead.infra.storage.encrypted_types import EncryptedBytes, HashedText, u
 from runstead.infra.storage.schema import metadata, runs
 from runstead.infra.transfer.endpoints import data_dir_place
 from runstead.infra.transfer.table_groups import moved_tables
+from runstead.runtime.runs.types import ThreadId
 from tests.servers.stores import stores_over
 from tests.transfer.rows import Rows, any_rows, put
 
@@ -164,7 +165,7 @@ def hashed(rows: dict[str, list[dict[str, Any]]], cipher: Keyring) -> dict[str, 
 
 
 async def test_value_changed_since_it_was_read_is_not_overwritten(encrypted: Database, raw: Database) -> None:
-    run = await stores_over(raw).accept("t-1")
+    run = await stores_over(raw).accept(ThreadId("t-1"))
     read = await raw.read(lambda connection: dict(connection.execute(select(*runs.c)).one()._mapping))
     changed = recoded(NEW, runs, read)
     stale = {**read, "spec": "as it was some time ago"}
@@ -178,14 +179,14 @@ async def test_value_changed_since_it_was_read_is_not_overwritten(encrypted: Dat
 async def test_servers_read_and_write_while_values_are_rewritten(encrypted: Database, raw: Database) -> None:
     plain = stores_over(raw)
     for number in range(120):
-        await plain.accept(f"t-{number}")
+        await plain.accept(ThreadId(f"t-{number}"))
     server = stores_over(encrypted)
     usage = Usage()
     await usage_of(raw, encrypted_tables(), NEW, usage)
     assert usage.by_key[PLAIN] > 200
     rewriting = asyncio.create_task(rewrite(raw, encrypted_tables(), NEW, lambda *_: None))
     for number in range(120):
-        await server.accept(f"new-{number}")
+        await server.accept(ThreadId(f"new-{number}"))
     await rewriting
     after = Usage()
     await usage_of(raw, encrypted_tables(), NEW, after)
@@ -194,7 +195,7 @@ async def test_servers_read_and_write_while_values_are_rewritten(encrypted: Data
 
 
 async def test_value_of_a_missing_key_is_named_and_kept(raw: Database) -> None:
-    await stores_over(raw).accept("t-1")
+    await stores_over(raw).accept(ThreadId("t-1"))
     foreign = seal_document(Keyring([b"f" * 32]), "{}", "runs.spec", {"graph_id": "agent"})
     await raw.write(lambda connection: connection.execute(update(runs).values(spec=foreign)).rowcount)
     with pytest.raises(CannotDecrypt, match="which is not configured"):

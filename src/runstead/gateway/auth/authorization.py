@@ -32,7 +32,7 @@ from runstead.runtime.actor_context import (
 )
 from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
-from runstead.runtime.runs.types import RunRecord
+from runstead.runtime.runs.types import RunId, RunRecord, ThreadId
 from runstead.wire.authorization import Authorizer, Filters, filter_of, matches
 from runstead.wire.body import parse_json
 from runstead.wire.errors import Forbidden, NotFound
@@ -247,7 +247,8 @@ async def _reach_of_run(
     Each is authorized on its own, and granted by id, since a run's thread may not exist yet and so not match a filter.
     """
     assistant_id = await _assistant_of_run(services, authorizer, actor, given)
-    thread_id = given.path.get("thread_id") or (_id(given.body.get("thread_id")) if ask.reach == "new run" else None)
+    named = given.path.get("thread_id")
+    thread_id = _thread_id(named, given) if ask.reach == "new run" else (ThreadId(named) if named else None)
     if ask.reach == "new cron" and thread_id:
         filters = await authorizer.authorize(actor, "threads", "read", {"thread_id": thread_id, "metadata": {}})
         if filters and not await _thread_matches(services, thread_id, filters):
@@ -281,18 +282,18 @@ async def _check(services: Services, ask: Permission, given: RequestView, filter
     of other users are left to the route, which can access them if they match."""
     match ask.reach:
         case "thread":
-            if not await _thread_matches(services, given.path["thread_id"], filters):
+            if not await _thread_matches(services, ThreadId(given.path["thread_id"]), filters):
                 raise NotFound(f"Thread with ID {given.path['thread_id']} not found")
         case "new thread":
-            thread_id = _id(given.body.get("thread_id"))
+            thread_id = _thread_id(None, given)
             if thread_id and not await _thread_matches(services, thread_id, filters):
                 raise ThreadExists(thread_id)
         case "new run":
-            thread_id = given.path.get("thread_id") or _id(given.body.get("thread_id"))
+            thread_id = _thread_id(given.path.get("thread_id"), given)
             if thread_id and not await _thread_matches(services, thread_id, filters):
                 raise ThreadNotFound(thread_id)
         case "run":
-            await _check_run(services, given.path["run_id"], filters)
+            await _check_run(services, RunId(given.path["run_id"]), filters)
         case "delivery":
             delivery = await services.deliveries.get(given.path["delivery_id"])
             if delivery is not None and not matches(delivery.metadata, filters):
@@ -302,11 +303,11 @@ async def _check(services: Services, ask: Permission, given: RequestView, filter
             if cron is not None and not matches(cron.metadata, filters):
                 raise CronNotFound(cron.cron_id)
         case "many runs":
-            thread_id = _id(given.body.get("thread_id"))
+            thread_id = _thread_id(None, given)
             if thread_id and not await _thread_matches(services, thread_id, filters):
                 raise ThreadNotFound(thread_id)
             for run_id in given.body.get("run_ids") or ():
-                await _check_run(services, str(run_id), filters)
+                await _check_run(services, RunId(str(run_id)), filters)
         case "new assistant":
             found = await services.assistants.get(_id(given.body.get("assistant_id")) or "")
             if found and not matches(found.metadata, filters):
@@ -317,14 +318,14 @@ async def _check(services: Services, ask: Permission, given: RequestView, filter
                 raise AssistantNotFound(record.assistant_id)
 
 
-async def _thread_matches(services: Services, thread_id: str, filters: Filters) -> bool:
+async def _thread_matches(services: Services, thread_id: ThreadId, filters: Filters) -> bool:
     if not as_uuid(thread_id):
         return True
     record = await services.threads.get(thread_id)
     return record is None or matches(record.metadata, filters)
 
 
-async def _check_run(services: Services, run_id: str, filters: Filters) -> None:
+async def _check_run(services: Services, run_id: RunId, filters: Filters) -> None:
     if not as_uuid(run_id):
         return
     try:
@@ -371,6 +372,12 @@ async def _assistant(services: Services, name: str) -> AssistantRecord | None:
         return await services.assistant_lookup.find(name)
     except (AssistantNotFound, InvalidAssistant):
         return None
+
+
+def _thread_id(named: str | None, given: RequestView) -> ThreadId | None:
+    """Return the id of the thread in the path, or else in the body."""
+    found = named or _id(given.body.get("thread_id"))
+    return ThreadId(found) if found else None
 
 
 def _id(value: object) -> str | None:

@@ -117,7 +117,7 @@ async def delete_cron(cron_id: CronId, services: ServicesDep) -> Response:
     return empty_response()
 
 
-async def _created(body: CronCreate, thread_id: str | None, request: Request, services: Services) -> Response:
+async def _created(body: CronCreate, thread_id: ThreadId | None, request: Request, services: Services) -> Response:
     try:
         assistant = await services.assistant_lookup.find(body.assistant_id)
     except AssistantNotFound as error:

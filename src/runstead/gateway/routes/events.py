@@ -94,8 +94,8 @@ async def get_thread_usage(thread_id: ThreadId, services: ServicesDep) -> Respon
 
 async def _page(
     services: Services,
-    thread_id: str,
-    run_id: str | None,
+    thread_id: ThreadId,
+    run_id: RunId | None,
     categories: tuple[RunEventCategory, ...],
     types: list[str] | None,
     after: int | None,

@@ -131,4 +131,4 @@ async def _connected(socket: WebSocket, thread_id: str) -> None:
     source: ServiceSource = socket.app.state.source
     if (found := as_uuid(thread_id)) is None:
         raise Unprocessable("Invalid thread ID: must be a UUID")
-    await ThreadSocket(socket, source.services, found).serve()
+    await ThreadSocket(socket, source.services, ThreadId(found)).serve()

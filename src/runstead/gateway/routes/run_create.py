@@ -79,14 +79,14 @@ async def create_batch(bodies: Batch, request: Request, services: ServicesDep) -
     return answer([from_run_record(record) for record in records], headers=_remarks(bodies, services))
 
 
-async def _created(body: RunCreate, thread_id: str | None, request: Request, services: Services) -> Response:
+async def _created(body: RunCreate, thread_id: ThreadId | None, request: Request, services: Services) -> Response:
     (spec,) = await run_specs_of([(body, thread_id)], request, services)
     record = await services.runs.create_background(spec)
     return answer(from_run_record(record), headers={**created_headers(record), **_remarks([body], services)})
 
 
 async def _streamed(
-    body: RunCreate, thread_id: str | None, request: Request, services: Services, namespaces: list[str] | None
+    body: RunCreate, thread_id: ThreadId | None, request: Request, services: Services, namespaces: list[str] | None
 ) -> Response:
     (spec,) = await run_specs_of([(body, thread_id)], request, services)
     record, stream = await services.runs.create_and_stream(spec, namespaces=namespaces)
@@ -94,7 +94,7 @@ async def _streamed(
     return EventStream(stream, headers, with_ids=spec.stream_resumable)
 
 
-async def _awaited(body: RunCreate, thread_id: str | None, request: Request, services: Services) -> Response:
+async def _awaited(body: RunCreate, thread_id: ThreadId | None, request: Request, services: Services) -> Response:
     (spec,) = await run_specs_of([(body, thread_id)], request, services)
     # Created first and joined afterwards, since the headers contain the run's id before it has ended.
     record = await services.runs.create_background(spec)

@@ -194,8 +194,8 @@ async def retry_run_by_id(run_id: RunId, services: ServicesDep) -> Response:
 
 async def _joined(
     services: Services,
-    run_id: str,
-    thread_id: str | None,
+    run_id: RunId,
+    thread_id: ThreadId | None,
     stream_mode: list[str] | None,
     namespaces: list[str] | None,
     cancel_on_disconnect: Flag,

@@ -116,7 +116,7 @@ async def search_history(
 
 
 async def _read(
-    services: Services, thread_id: str, at: CheckpointRef | None, subgraphs: bool, select: list[str] | None
+    services: Services, thread_id: ThreadId, at: CheckpointRef | None, subgraphs: bool, select: list[str] | None
 ) -> Response:
     check_select(select, STATE_FIELDS, below=STATE_OBJECTS)
     try:
@@ -126,7 +126,7 @@ async def _read(
     return answer(selected(from_thread_state(state), select), headers=remark_on_states([state]))
 
 
-async def _history(request: Request, services: Services, thread_id: str, query: HistoryQuery) -> Response:
+async def _history(request: Request, services: Services, thread_id: ThreadId, query: HistoryQuery) -> Response:
     check_select(query.select, STATE_FIELDS, below=STATE_OBJECTS)
     before, place = before_of(query.before), place_of(query.checkpoint, None)
     try:

@@ -32,7 +32,7 @@ from runstead.resources.storage_errors import StorageBusy, StorageDemoted, Stora
 from runstead.runtime.backoff import retry
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.json_types import JsonMapping, JsonObject
-from runstead.runtime.runs.types import Holder
+from runstead.runtime.runs.types import Holder, RunId, ThreadId
 from runstead.runtime.serialization import written_out
 
 from . import maintenance, queries
@@ -197,7 +197,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         )
 
         def work(driver: Driver) -> None:
-            record_checkpoint(driver, thread_id, namespace, checkpoint_id)
+            record_checkpoint(driver, ThreadId(thread_id), namespace, checkpoint_id)
             driver.execute(_PUT, row)
 
         await self._write(work)
@@ -213,7 +213,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         self, config: RunnableConfig, writes: Sequence[tuple[str, object]], task_id: str, task_path: str = ""
     ) -> None:
         place = config["configurable"]
-        key = (str(place["thread_id"]), str(place.get("checkpoint_ns", "")), str(place["checkpoint_id"]))
+        key = (ThreadId(str(place["thread_id"])), str(place.get("checkpoint_ns", "")), str(place["checkpoint_id"]))
         indexed = [(WRITES_IDX_MAP.get(channel, i), channel, value) for i, (channel, value) in enumerate(writes)]
         values = [self._dumped(channel, value) for _, channel, value in indexed]
         if self._handled is not None:
@@ -245,16 +245,20 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         return (self.serde if self._handled is None else self._handled).dumps_typed(value)
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._write(lambda driver: maintenance.delete_thread(driver, str(thread_id)))
+        await self._write(lambda driver: maintenance.delete_thread(driver, ThreadId(str(thread_id))))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._write(lambda driver: maintenance.delete_for_runs(driver, run_ids))
+        await self._write(lambda driver: maintenance.delete_for_runs(driver, [RunId(run_id) for run_id in run_ids]))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        await self._write(lambda driver: maintenance.copy_thread(driver, source_thread_id, target_thread_id))
+        await self._write(
+            lambda driver: maintenance.copy_thread(driver, ThreadId(source_thread_id), ThreadId(target_thread_id))
+        )
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        await self._write(lambda driver: maintenance.prune(driver, thread_ids, strategy))
+        await self._write(
+            lambda driver: maintenance.prune(driver, [ThreadId(thread_id) for thread_id in thread_ids], strategy)
+        )
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

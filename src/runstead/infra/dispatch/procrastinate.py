@@ -188,7 +188,7 @@ class _Deliveries:
         if self._launching:
             await asyncio.wait(self._launching)
 
-    async def _deliver(self, run_id: str) -> None:
+    async def _deliver(self, run_id: RunId) -> None:
         launch = asyncio.create_task(self._launch(run_id), name=f"launch-{run_id}")
         self._launching.add(launch)
         launch.add_done_callback(self._launched)

@@ -33,5 +33,5 @@ class StopNotices:
         The worker ignores runs that it does not hold. It finds stops that were lost on the way when it renews its
         leases.
         """
-        with self._notices.listener("stop", notice_stop):
+        with self._notices.listener("stop", lambda run_id: notice_stop(RunId(run_id))):
             yield

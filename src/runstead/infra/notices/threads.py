@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from runstead.resources.thread_notices import NO_RUN, LocalThreadNotices, ThreadListener, concerns_thread_readers
 from runstead.runtime.runs.observer import RunLifecycleEvent
-from runstead.runtime.runs.types import ThreadId
+from runstead.runtime.runs.types import RunId, ThreadId
 
 from .redis import RedisNotices
 
@@ -50,4 +50,4 @@ class RedisThreadNotices:
 
     def _heard(self, said: str) -> None:
         thread_id, _, run_id = said.partition(" ")
-        self._local.notify(thread_id, run_id)
+        self._local.notify(ThreadId(thread_id), RunId(run_id))

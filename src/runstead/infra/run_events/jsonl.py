@@ -212,8 +212,8 @@ class ThreadOwners:
     def all(self) -> Iterator[tuple[ThreadId, tuple[str, str]]]:
         """Yield the threads whose ids are plain, as those of the server are, with their owners."""
         for marker in self._folder.iterdir() if self._folder.exists() else ():
-            if path_name(marker.name) == marker.name and (owner := self.owner_of(marker.name)) is not None:
-                yield marker.name, owner
+            if path_name(marker.name) == marker.name and (owner := self.owner_of(ThreadId(marker.name))) is not None:
+                yield ThreadId(marker.name), owner
 
     def _marker(self, thread_id: ThreadId) -> Path:
         return self._folder / path_name(thread_id)

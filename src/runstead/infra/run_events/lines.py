@@ -19,6 +19,7 @@ from runstead.infra.encryption.envelope import open_document, seal_document, sea
 from runstead.infra.encryption.keyless import NO_KEYS
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.store.event_store import RunEvent, RunEventCategory, StoredRunEvent
+from runstead.runtime.runs.types import ThreadId
 from runstead.runtime.serialization import encode
 
 _CHUNK: Final = 64 * 1024
@@ -86,7 +87,7 @@ def key_id_of(line: bytes, cipher: Cipher) -> str | None:
     return "" if sealed is None else cipher.key_id_of(sealed)
 
 
-def read_line(line: bytes, thread_id: str, cipher: Cipher | None = None) -> StoredRunEvent | None:
+def read_line(line: bytes, thread_id: ThreadId, cipher: Cipher | None = None) -> StoredRunEvent | None:
     """Return the event on a line; None for a damaged line or a mark. Raises CannotDecrypt."""
     try:
         value: JsonObject = orjson.loads(line)

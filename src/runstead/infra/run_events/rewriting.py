@@ -9,6 +9,7 @@ from typing import Final
 
 from runstead.infra.encryption.cipher import Cipher
 from runstead.private_files import open_new
+from runstead.runtime.runs.types import ThreadId
 
 from .lines import event_line, head_of, key_id_of, read_line
 
@@ -53,5 +54,5 @@ def _recoded(line: bytes, cipher: Cipher) -> bytes | None:
     head = head_of(line)
     if head is None or head.is_mark or key_id_of(line, cipher) == cipher.key_id:
         return None
-    stored = read_line(line, "", cipher)
+    stored = read_line(line, ThreadId(""), cipher)
     return None if stored is None else event_line(stored.seq, head.more, stored.event, cipher)

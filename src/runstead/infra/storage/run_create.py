@@ -117,10 +117,10 @@ class SqlRunCreateStore:
         due_at = _due_at(spec, now)
         if not is_storable(spec.assistant_id):
             raise InvalidRunSpec(f"assistant_id {spec.assistant_id!a} cannot be used as an id")
-        run_id = _id_or_new("run_id", spec.run_id)
+        run_id = RunId(_id_or_new("run_id", spec.run_id))
         if spec.idempotency is not None and (made := repeated(connection, spec.idempotency, run_id, actor, now)):
             return CreatedRun(made, repeated=True)
-        thread_id = _id_or_new("thread_id", spec.thread_id)
+        thread_id = ThreadId(_id_or_new("thread_id", spec.thread_id))
         before = _lock_thread(connection, spec, thread_id, actor, now)
         # A newly created thread has no runs, and its metadata are complete.
         in_flight = () if before is None else _in_flight(connection, thread_id)

@@ -139,7 +139,7 @@ class SqlRunEventStore:
 
     async def delete_before(self, cutoff: datetime) -> int:
         # By threads, which have an index, in transactions that are short enough not to delay others.
-        deleted, last = 0, ""
+        deleted, last = 0, ThreadId("")
         while found := await self._database.read(partial(_threads_after, last=last)):
             deleted += await self._database.write(partial(_delete_before, thread_ids=found, cutoff=cutoff))
             last = found[-1]

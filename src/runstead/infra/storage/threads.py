@@ -92,7 +92,7 @@ class SqlThreadStore:
     ) -> ThreadRecord:
         actor = require_actor_context("creating a thread")
         if thread_id is None:
-            thread_id = str(uuid7())
+            thread_id = ThreadId(str(uuid7()))
         elif not thread_id or not is_storable(thread_id):
             raise ValueError(f"thread_id {thread_id!a} cannot be used as an id; leave it out to get a new one")
         described, configured = json_text.dump(metadata or {}), json_text.dump(config or {})

@@ -15,6 +15,7 @@ from runstead.runtime.user_code.scope import UserWork
 from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeCancelled
 
 from ..json_types import JsonObject
+from ..runs.types import WorkerId
 from .agent_loop import AgentLoops
 from .agents import Agent, AgentResolver
 from .error_redaction import REDACTING, ErrorRedactor
@@ -105,7 +106,7 @@ class RunValues:
         For an ended run: the values that it left, with the interrupts that wait for an answer. While the run executes:
         the thread's latest values. Raises AgentNotFound, AgentTimeout, GraphCodeFailed.
         """
-        lease = Lease(record, "reader", max(record.attempt, 1), self._clock.now())
+        lease = Lease(record, WorkerId("reader"), max(record.attempt, 1), self._clock.now())
         config = self._planner.plan(lease, resuming=True).state_config
         if record.status.is_terminal:
             if record.final_checkpoint_id is None:

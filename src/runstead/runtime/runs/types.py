@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, NewType, TypeAlias, get_args
 
 from ..actor_context import ActorContext
 from ..json_types import JsonMapping, JsonObject
 
-RunId: TypeAlias = str
-ThreadId: TypeAlias = str
-WorkerId: TypeAlias = str
+RunId = NewType("RunId", str)
+ThreadId = NewType("ThreadId", str)
+WorkerId = NewType("WorkerId", str)
 
 StreamMode: TypeAlias = Literal[
     "values", "messages", "messages-tuple", "updates", "events", "debug", "tasks", "checkpoints", "custom"

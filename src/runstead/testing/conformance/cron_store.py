@@ -17,7 +17,7 @@ from runstead.resources.crons import CronFilter, CronRecord, CronStore
 from runstead.runtime.actor_context import AccessScope, ActorContext, ActorRequired, acting
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.exceptions import CronMoved, ThreadBusy, ThreadNotFound
-from runstead.runtime.runs.types import CronTick, RunFilter, RunRecord
+from runstead.runtime.runs.types import CronTick, RunFilter, RunRecord, ThreadId
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, STATELESS, RunStorage, a_spec, decide
 
@@ -51,7 +51,7 @@ class CronStoreConformance:
         await made(crons, a_cron(storage, "c-1", thread_id="t-1"))
         await made(crons, a_cron(storage, "c-2"))
         with acting(ALICE):
-            await storage.threads.delete("t-1")
+            await storage.threads.delete(ThreadId("t-1"))
         assert [cron.cron_id for cron in await found(crons)] == ["c-2"]
 
     async def test_update_stores_the_latest_credentials_of_the_owner(
@@ -141,7 +141,7 @@ class CronStoreConformance:
         on_it = BOB.with_access_to("t-1")
         cron = await made(crons, a_cron(storage, "c-1", thread_id="t-1", actor=BOB), on_it)
         storage.actor = on_it
-        run = await ticked(storage, cron, "t-1")
+        run = await ticked(storage, cron, ThreadId("t-1"))
         assert (run.actor, run.thread_id) == (BOB, "t-1")
 
     async def test_calls_for_users_require_an_actor(self, storage: RunStorage, crons: CronStore) -> None:
@@ -244,7 +244,7 @@ class CronStoreConformance:
         with pytest.raises(CronMoved):
             await ticked(storage, cron)
         assert await runs_of(storage) == []
-        assert not await storage.has_thread("t-new")
+        assert not await storage.has_thread(ThreadId("t-new"))
 
     async def test_tick_whose_run_is_refused_does_not_advance_the_cron(
         self, storage: RunStorage, crons: CronStore
@@ -253,7 +253,7 @@ class CronStoreConformance:
         due = storage.clock.now()
         cron = await made(crons, a_cron(storage, "c-1", thread_id="t-1", next_run_date=due))
         with pytest.raises(ThreadBusy):
-            await ticked(storage, cron, thread_id="t-1", multitask_strategy="reject")
+            await ticked(storage, cron, thread_id=ThreadId("t-1"), multitask_strategy="reject")
         assert [one.next_run_date for one in await found(crons)] == [due]
 
     async def test_skip_of_a_due_time_succeeds_once(self, storage: RunStorage, crons: CronStore) -> None:
@@ -292,7 +292,9 @@ async def found(crons: CronStore, **where: Any) -> Sequence[CronRecord]:
         return await crons.search(CronFilter(**where), limit=100)
 
 
-async def ticked(storage: RunStorage, cron: CronRecord, thread_id: str | None = None, **fields: object) -> RunRecord:
+async def ticked(
+    storage: RunStorage, cron: CronRecord, thread_id: ThreadId | None = None, **fields: object
+) -> RunRecord:
     """Create the run for the cron's due time."""
     due: datetime | None = cron.next_run_date
     assert due is not None

@@ -15,7 +15,16 @@ import pytest
 
 from runstead.resources.webhooks import DeliveryAttempt, DeliveryFilter, DeliveryRecord, DeliveryStore, DueDelivery
 from runstead.runtime.actor_context import OWN_ONLY, AccessScope, ActorContext, ActorRequired, acting
-from runstead.runtime.runs.types import Outcome, RunFailure, RunRecord, RunStatus, StopReason, ThreadOutcome
+from runstead.runtime.runs.types import (
+    Outcome,
+    RunFailure,
+    RunId,
+    RunRecord,
+    RunStatus,
+    StopReason,
+    ThreadId,
+    ThreadOutcome,
+)
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, CREATE, STATELESS, RunStorage
 
@@ -114,7 +123,7 @@ class DeliveryStoreConformance:
         await settled(storage, deliveries, status_code=200)
         await owed_by(storage)
         with acting(ALICE):
-            await storage.threads.delete("t-1")
+            await storage.threads.delete(ThreadId("t-1"))
         assert [one.status for one in await found(deliveries)] == ["pending"]
 
     async def test_claimed_delivery_is_not_claimable_until_the_term_has_passed(
@@ -200,7 +209,7 @@ class DeliveryStoreConformance:
     async def test_delivery_of_a_shared_thread_is_accessible_within_reach(
         self, storage: RunStorage, deliveries: DeliveryStore
     ) -> None:
-        await storage.new_thread("t-1", metadata={"org": "acme"})
+        await storage.new_thread(ThreadId("t-1"), metadata={"org": "acme"})
         await owed_by(storage)
         (one,) = await found(deliveries)
         acme = AccessScope(threads={"org": "acme"})
@@ -238,7 +247,7 @@ class DeliveryStoreConformance:
             for delivery_id in ("d", "\ud800", "\0"):
                 assert await deliveries.get(delivery_id) is None
                 assert await deliveries.redeliver(delivery_id) is None
-            assert await deliveries.search(DeliveryFilter(run_id="\ud800")) == []
+            assert await deliveries.search(DeliveryFilter(run_id=RunId("\ud800"))) == []
 
     async def test_search_returns_newest_first_and_combines_filters_with_and(
         self, storage: RunStorage, deliveries: DeliveryStore
@@ -254,7 +263,7 @@ class DeliveryStoreConformance:
         assert [one.run_id for one in await found(deliveries, thread_id="t-x", run_id=runs[1].run_id)] == []
         assert [one.run_id for one in await found(deliveries, status="failed")] == []
         with acting(ALICE):
-            assert await deliveries.count(DeliveryFilter(thread_id="t-y")) == 2
+            assert await deliveries.count(DeliveryFilter(thread_id=ThreadId("t-y"))) == 2
             (middle,) = await deliveries.search(DeliveryFilter(), limit=1, offset=1)
         assert middle.run_id == runs[1].run_id
 
@@ -269,7 +278,7 @@ class DeliveryStoreConformance:
 
 async def owed_by(storage: RunStorage, thread_id: str = "t-1", **fields: object) -> RunRecord:
     """Return a run that has ended and has a pending delivery."""
-    return await storage.ended(await storage.accept(thread_id, scope=CREATE, webhook=URL, **fields), SUCCESS)
+    return await storage.ended(await storage.accept(ThreadId(thread_id), scope=CREATE, webhook=URL, **fields), SUCCESS)
 
 
 async def found(deliveries: DeliveryStore, actor: ActorContext = ALICE, **where: Any) -> Sequence[DeliveryRecord]:

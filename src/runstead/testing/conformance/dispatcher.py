@@ -127,7 +127,7 @@ class RunDispatcherConformance:
     ) -> None:
         worker = RecordingWorker(waiting)
         async with serving(dispatcher, worker):
-            await waiting.add("run-1")
+            await waiting.add(RunId("run-1"))
             await eventually(clock, worker.launched, 1)
         assert worker.launched == ["run-1"]
 
@@ -135,7 +135,7 @@ class RunDispatcherConformance:
         self, dispatcher: RunDispatcher, waiting: WaitingRuns, clock: ManualClock
     ) -> None:
         for number in range(3):
-            await waiting.add(f"run-{number}")
+            await waiting.add(RunId(f"run-{number}"))
         worker = RecordingWorker(waiting)
         async with serving(dispatcher, worker):
             await eventually(clock, worker.launched, 3)
@@ -146,7 +146,7 @@ class RunDispatcherConformance:
     ) -> None:
         worker = RecordingWorker(waiting, slots=2)
         for number in range(5):
-            await waiting.add(f"run-{number}")
+            await waiting.add(RunId(f"run-{number}"))
         async with serving(dispatcher, worker):
             for done in range(5):
                 await eventually(clock, worker.launched, min(done + 2, 5))
@@ -159,8 +159,8 @@ class RunDispatcherConformance:
     ) -> None:
         worker = RecordingWorker(waiting)
         async with serving(dispatcher, worker):
-            await waiting.add("later", due_in=20)
-            await waiting.add("sooner", due_in=5)
+            await waiting.add(RunId("later"), due_in=20)
+            await waiting.add(RunId("sooner"), due_in=5)
             await clock.advance(4.9)
             assert worker.launched == []
             await clock.advance(0.2)
@@ -175,7 +175,7 @@ class RunDispatcherConformance:
         one, two = RecordingWorker(waiting, slots=10), RecordingWorker(waiting, slots=10)
         async with serving(dispatcher, one), serving(dispatcher, two):
             for number in range(20):
-                await waiting.add(f"run-{number}")
+                await waiting.add(RunId(f"run-{number}"))
             for _ in range(500):
                 await turn()
                 if len(one.launched) + len(two.launched) >= 20:
@@ -188,11 +188,11 @@ class RunDispatcherConformance:
     ) -> None:
         worker = RecordingWorker(waiting)
         async with serving(dispatcher, worker) as task:
-            await waiting.add("before")
+            await waiting.add(RunId("before"))
             await eventually(clock, worker.launched, 1)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await waiting.add("after")
+            await waiting.add(RunId("after"))
             await clock.advance(120)
         assert worker.launched == ["before"]
 
@@ -202,7 +202,7 @@ class RunDispatcherConformance:
         worker = RecordingWorker(waiting)
         worker.hold.clear()
         async with serving(dispatcher, worker) as task:
-            await waiting.add("run-1")
+            await waiting.add(RunId("run-1"))
             await eventually(clock, worker.offered, 1)
             task.cancel()
             await turn()
@@ -215,11 +215,11 @@ class RunDispatcherConformance:
     ) -> None:
         worker = RecordingWorker(waiting)
         async with serving(dispatcher, worker):
-            await waiting.add("run-1")
+            await waiting.add(RunId("run-1"))
             await eventually(clock, worker.launched, 1)
-            await dispatcher.request_stop("run-1")
+            await dispatcher.request_stop(RunId("run-1"))
             await eventually(clock, worker.notices, 1)
         assert worker.notices == ["run-1"]
 
     async def test_request_stop_without_a_worker_is_no_error(self, dispatcher: RunDispatcher) -> None:
-        await dispatcher.request_stop("run-not-held")
+        await dispatcher.request_stop(RunId("run-not-held"))

@@ -21,16 +21,17 @@ import pytest
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.store.event_store import RunEvent, RunEventCategory, RunEventStore, StoredRunEvent
+from runstead.runtime.runs.types import RunId, ThreadId
 from runstead.runtime.serialization import jsonable
 
 ALICE: Final = ActorContext("alice")
 BOB: Final = ActorContext("bob")
 ALICE_ELSEWHERE: Final = ActorContext("alice", tenant_id="elsewhere")
 
-THREAD: Final = "018f6b3c-1111-7000-8000-000000000001"
-OTHER_THREAD: Final = "018f6b3c-1111-7000-8000-000000000002"
-RUN: Final = "018f6b3c-2222-7000-8000-000000000001"
-OTHER_RUN: Final = "018f6b3c-2222-7000-8000-000000000002"
+THREAD: Final = ThreadId("018f6b3c-1111-7000-8000-000000000001")
+OTHER_THREAD: Final = ThreadId("018f6b3c-1111-7000-8000-000000000002")
+RUN: Final = RunId("018f6b3c-2222-7000-8000-000000000001")
+OTHER_RUN: Final = RunId("018f6b3c-2222-7000-8000-000000000002")
 MORNING: Final = datetime(2030, 1, 1, 9, 30, 15, 123456, tzinfo=UTC)
 
 HOSTILE: Final[tuple[object, ...]] = (
@@ -53,7 +54,7 @@ def an_event(
     category: RunEventCategory = "trace",
     **metadata: object,
 ) -> RunEvent:
-    return RunEvent(run_id, thread_id, event_type, category, content, MORNING, metadata)
+    return RunEvent(RunId(run_id), ThreadId(thread_id), event_type, category, content, MORNING, metadata)
 
 
 def seqs(stored: Sequence[StoredRunEvent]) -> list[int]:
@@ -209,7 +210,7 @@ class RunEventStoreConformance:
 
     @pytest.mark.parametrize("run_id", [None, RUN])
     async def test_append_after_a_deletion_does_not_reuse_numbers(
-        self, events: RunEventStore, run_id: str | None
+        self, events: RunEventStore, run_id: RunId | None
     ) -> None:
         await self.write(events, 3)
         with acting(ALICE):
@@ -253,9 +254,9 @@ class RunEventStoreConformance:
         await self.write(events, 2)
         await self.write(events, 2, thread_id=OTHER_THREAD)
         with acting(ALICE):
-            assert list(await events.list_events(thread_id)) == []
-            assert await events.count_events(thread_id) == 0
-            assert await events.delete_events(thread_id) == 0
+            assert list(await events.list_events(ThreadId(thread_id))) == []
+            assert await events.count_events(ThreadId(thread_id)) == 0
+            assert await events.delete_events(ThreadId(thread_id)) == 0
             assert await events.count_events(THREAD) == await events.count_events(OTHER_THREAD) == 2
 
     @pytest.mark.parametrize(
@@ -319,7 +320,7 @@ class RunEventStoreConformance:
     async def test_delete_threads_deletes_everything_without_an_actor(self, events: RunEventStore) -> None:
         await self.write(events, 3)
         await self.write(events, 2, thread_id=OTHER_THREAD)
-        await events.delete_threads([THREAD, "unknown"])
+        await events.delete_threads([THREAD, ThreadId("unknown")])
         with acting(ALICE):
             assert await events.count_events(THREAD) == 0
             assert await events.count_events(OTHER_THREAD) == 2

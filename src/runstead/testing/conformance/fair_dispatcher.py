@@ -61,11 +61,11 @@ class FairDispatcherConformance:
         self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: ManualClock
     ) -> None:
         for number in range(12):
-            await waiting.add_to("a", f"a-{number}")
+            await waiting.add_to("a", RunId(f"a-{number}"))
         worker = _Worker(waiting, slots=2)
         async with serving(dispatcher, worker):
             await eventually(clock, worker.launched, 2)
-            await waiting.add_to("b", "b-0")
+            await waiting.add_to("b", RunId("b-0"))
             await worker.end(worker.launched[0])
             await eventually(clock, worker.launched, 3)
         assert worker.launched[2] == "b-0"
@@ -75,7 +75,7 @@ class FairDispatcherConformance:
     ) -> None:
         for group in "abc":
             for number in range(4):
-                await waiting.add_to(group, f"{group}-{number}")
+                await waiting.add_to(group, RunId(f"{group}-{number}"))
         worker = _Worker(waiting, slots=1)
         async with serving(dispatcher, worker):
             for done in range(12):
@@ -88,14 +88,14 @@ class FairDispatcherConformance:
         self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: ManualClock
     ) -> None:
         worker = _Worker(waiting, slots=1)
-        await waiting.add_to("a", "first")
+        await waiting.add_to("a", RunId("first"))
         async with serving(dispatcher, worker):
             await eventually(clock, worker.launched, 1)
-            await waiting.add_to("a", "late", 5)
-            await waiting.add_to("b", "usual")
-            await waiting.add_to("a", "urgent", -5)
+            await waiting.add_to("a", RunId("late"), 5)
+            await waiting.add_to("b", RunId("usual"))
+            await waiting.add_to("a", RunId("urgent"), -5)
             for done in ("first", "urgent", "usual"):
-                await worker.end(done)
+                await worker.end(RunId(done))
                 await eventually(clock, worker.launched, len(worker.launched) + 1)
         assert worker.launched == ["first", "urgent", "usual", "late"]
 
@@ -103,14 +103,14 @@ class FairDispatcherConformance:
         self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: ManualClock
     ) -> None:
         for number in range(12):
-            await waiting.add_to("a", f"a-{number}")
+            await waiting.add_to("a", RunId(f"a-{number}"))
         worker = _Worker(waiting, slots=6, reserved=2)
         async with serving(dispatcher, worker):
             await eventually(clock, worker.launched, 4)
             await _nothing_more(worker, 4)
-            await waiting.add_to("b", "b-0")
+            await waiting.add_to("b", RunId("b-0"))
             await eventually(clock, worker.launched, 5)
-            await waiting.add_to("b", "b-1")
+            await waiting.add_to("b", RunId("b-1"))
             await _nothing_more(worker, 5)
             await worker.end(worker.launched[0])
             await _nothing_more(worker, 5)
@@ -122,7 +122,7 @@ class FairDispatcherConformance:
         self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: ManualClock
     ) -> None:
         for number in range(9):
-            await waiting.add_to("a", f"a-{number}")
+            await waiting.add_to("a", RunId(f"a-{number}"))
         worker = _Worker(waiting, slots=4, reserved=1)
         async with serving(dispatcher, worker):
             for done in range(9):
@@ -134,17 +134,17 @@ class FairDispatcherConformance:
         self, dispatcher: RunDispatcher, waiting: GroupedRuns, clock: ManualClock
     ) -> None:
         for number in range(20):
-            await waiting.add_to("a", f"a-{number}")
+            await waiting.add_to("a", RunId(f"a-{number}"))
         one, two = _Worker(waiting, slots=3), _Worker(waiting, slots=3)
         async with serving(dispatcher, one), serving(dispatcher, two):
             # Both are full, however long that takes: a worker with a free slot would take the turns of the next
             # groups.
             await eventually(clock, one.launched, 3)
             await eventually(clock, two.launched, 3)
-            await waiting.add_to("b", "b-0")
+            await waiting.add_to("b", RunId("b-0"))
             await one.end(one.launched[0])
             await eventually(clock, one.launched, 4)
-            await waiting.add_to("c", "c-0")
+            await waiting.add_to("c", RunId("c-0"))
             await two.end(two.launched[0])
             await eventually(clock, two.launched, 4)
         assert (one.launched[3], two.launched[3]) == ("b-0", "c-0")

@@ -12,6 +12,7 @@ import pytest
 from runstead.resources.feedback import MAX_PER_RUN, Feedback, FeedbackFilter, FeedbackFull, FeedbackStore
 from runstead.runtime.actor_context import AccessScope, ActorContext, ActorRequired, acting
 from runstead.runtime.runs.exceptions import RunNotFound
+from runstead.runtime.runs.types import RunId, ThreadId
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, DONE, RunStorage
 
@@ -37,7 +38,7 @@ class FeedbackStoreConformance:
         assert second.updated_at > first.updated_at
 
     async def test_search_filters_by_every_field(self, storage: RunStorage, feedback: FeedbackStore) -> None:
-        runs = [await storage.accept(f"t-{number}") for number in range(3)]
+        runs = [await storage.accept(ThreadId(f"t-{number}")) for number in range(3)]
         with acting(ALICE):
             for number, run in enumerate(runs):
                 await feedback.put(run.run_id, None, Feedback(float(number)))
@@ -49,7 +50,7 @@ class FeedbackStoreConformance:
                 return found
 
             assert await scores(ALL) == [2.0, 1.0, 0.0]
-            assert await scores(FeedbackFilter(thread_id="t-1")) == [1.0]
+            assert await scores(FeedbackFilter(thread_id=ThreadId("t-1"))) == [1.0]
             assert await scores(FeedbackFilter(run_id=runs[2].run_id)) == [2.0]
             assert await scores(FeedbackFilter(min_score=1.0)) == [2.0, 1.0]
             assert await scores(FeedbackFilter(max_score=0.5)) == [0.0]
@@ -57,7 +58,7 @@ class FeedbackStoreConformance:
             assert await scores(FeedbackFilter(message_id="\0")) == []
             page = await feedback.search(ALL, limit=1, offset=1)
             assert [one.feedback.score for one in page] == [1.0]
-            given = await feedback.of_runs([runs[0].run_id, runs[2].run_id, "\0"])
+            given = await feedback.of_runs([runs[0].run_id, runs[2].run_id, RunId("\0")])
             assert [one.feedback.score for one in given] == [0.0, 2.0]
 
     @pytest.mark.parametrize("stranger", [BOB, ALICE_ELSEWHERE], ids=["another user", "another tenant"])
@@ -111,8 +112,8 @@ class FeedbackStoreConformance:
 
     async def test_feedback_requires_an_actor(self, feedback: FeedbackStore) -> None:
         with pytest.raises(ActorRequired):
-            await feedback.put("r", None, Feedback(1.0))
+            await feedback.put(RunId("r"), None, Feedback(1.0))
         with pytest.raises(ActorRequired):
             await feedback.search(ALL)
         with pytest.raises(ActorRequired):
-            await feedback.delete("r", None)
+            await feedback.delete(RunId("r"), None)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from runstead.runtime.runs.exceptions import LeaseLost
-from runstead.runtime.runs.types import RunStatus, StopReason
+from runstead.runtime.runs.types import RunId, RunStatus, StopReason, ThreadId, WorkerId
 
 from .run_storage import DONE, TERM, RunStorage
 
@@ -16,7 +16,7 @@ from .run_storage import DONE, TERM, RunStorage
 class LeaseClaiming:
     async def test_claim_starts_the_run_and_returns_its_lease(self, storage: RunStorage) -> None:
         run = await storage.accept(input={"x": 1})
-        lease = await storage.leases.claim(run.run_id, "w-1", TERM)
+        lease = await storage.leases.claim(run.run_id, WorkerId("w-1"), TERM)
         assert lease is not None
         assert (lease.run_id, lease.thread_id, lease.worker, lease.attempt) == (run.run_id, "t-1", "w-1", 1)
         assert lease.deadline == storage.clock.now() + TERM
@@ -36,14 +36,14 @@ class LeaseClaiming:
     async def test_claim_returns_none_for_a_held_ended_or_unknown_run(self, storage: RunStorage) -> None:
         run = await storage.accept()
         lease = await storage.held(run)
-        assert await storage.leases.claim(run.run_id, "w-2", TERM) is None
+        assert await storage.leases.claim(run.run_id, WorkerId("w-2"), TERM) is None
         await storage.leases.settle(lease, DONE)
-        assert await storage.leases.claim(run.run_id, "w-2", TERM) is None
-        assert await storage.leases.claim("r-none", "w-2", TERM) is None
+        assert await storage.leases.claim(run.run_id, WorkerId("w-2"), TERM) is None
+        assert await storage.leases.claim(RunId("r-none"), WorkerId("w-2"), TERM) is None
 
     async def test_claim_by_many_at_once_succeeds_once(self, storage: RunStorage) -> None:
         run = await storage.accept()
-        claims = [storage.leases.claim(run.run_id, f"w-{n}", TERM) for n in range(20)]
+        claims = [storage.leases.claim(run.run_id, WorkerId(f"w-{n}"), TERM) for n in range(20)]
         leases = [lease for lease in await asyncio.gather(*claims) if lease is not None]
         assert len(leases) == 1
         assert (await storage.stands(run)).attempt == 1
@@ -51,7 +51,7 @@ class LeaseClaiming:
     async def test_claim_of_a_delayed_run_succeeds_when_it_is_due(self, storage: RunStorage) -> None:
         run = await storage.accept(after_seconds=60)
         await storage.clock.advance(59)
-        assert await storage.leases.claim(run.run_id, "w-1", TERM) is None
+        assert await storage.leases.claim(run.run_id, WorkerId("w-1"), TERM) is None
         await storage.clock.advance(1)
         await storage.held(run)
         assert (await storage.thread()).status == "busy"
@@ -62,16 +62,16 @@ class LeaseClaiming:
         await storage.leases.release(await storage.begun(begun))
         await storage.clock.advance(60)
         assert await storage.leases.list_claimable(10) == [begun.run_id]
-        assert await storage.leases.claim(delayed.run_id, "w-1", TERM) is None
+        assert await storage.leases.claim(delayed.run_id, WorkerId("w-1"), TERM) is None
         await storage.leases.settle(await storage.begun(begun), DONE)
         await storage.held(delayed)
 
     async def test_claim_succeeds_only_for_the_head_of_a_thread(self, storage: RunStorage) -> None:
         first, second = await storage.accept(), await storage.accept()
-        elsewhere = await storage.accept("t-2")
-        assert await storage.leases.claim(second.run_id, "w-1", TERM) is None
+        elsewhere = await storage.accept(ThreadId("t-2"))
+        assert await storage.leases.claim(second.run_id, WorkerId("w-1"), TERM) is None
         lease = await storage.held(first)
-        assert await storage.leases.claim(second.run_id, "w-1", TERM) is None
+        assert await storage.leases.claim(second.run_id, WorkerId("w-1"), TERM) is None
         await storage.held(elsewhere)
         await storage.leases.settle(lease, DONE)
         await storage.held(second)
@@ -81,7 +81,7 @@ class LeaseClaiming:
         later = await storage.accept()
         lease = await storage.held(later)
         await storage.clock.advance(61)
-        assert await storage.leases.claim(delayed.run_id, "w-1", TERM) is None
+        assert await storage.leases.claim(delayed.run_id, WorkerId("w-1"), TERM) is None
         await storage.leases.settle(lease, DONE)
         await storage.held(delayed)
 
@@ -89,7 +89,7 @@ class LeaseClaiming:
         delayed = await storage.accept(after_seconds=60)
         later = await storage.accept()
         await storage.clock.advance(61)
-        assert await storage.leases.claim(later.run_id, "w-1", TERM) is None
+        assert await storage.leases.claim(later.run_id, WorkerId("w-1"), TERM) is None
         await storage.held(delayed)
 
     async def test_claim_increments_the_attempt(self, storage: RunStorage) -> None:
@@ -178,25 +178,25 @@ class LeaseClaiming:
         assert await storage.stands(run) == before
 
     async def test_waiting_returns_claimable_runs_oldest_due_time_first(self, storage: RunStorage) -> None:
-        third = await storage.accept("t-3", after_seconds=30)
-        first = await storage.accept("t-1")
-        await storage.accept("t-1")
+        third = await storage.accept(ThreadId("t-3"), after_seconds=30)
+        first = await storage.accept(ThreadId("t-1"))
+        await storage.accept(ThreadId("t-1"))
         await storage.clock.advance(10)
-        second = await storage.accept("t-2")
-        held = await storage.accept("t-4")
+        second = await storage.accept(ThreadId("t-2"))
+        held = await storage.accept(ThreadId("t-4"))
         await storage.held(held)
-        await storage.accept("t-4")
-        await storage.accept("t-5", after_seconds=3600)
+        await storage.accept(ThreadId("t-4"))
+        await storage.accept(ThreadId("t-5"), after_seconds=3600)
         await storage.clock.advance(20)
         assert await storage.leases.list_claimable(10) == [first.run_id, second.run_id, third.run_id]
         assert await storage.leases.list_claimable(2) == [first.run_id, second.run_id]
 
     async def test_next_due_returns_the_earliest_delayed_run(self, storage: RunStorage) -> None:
         assert await storage.leases.next_due() is None
-        await storage.accept("t-1")
+        await storage.accept(ThreadId("t-1"))
         assert await storage.leases.next_due() is None
-        await storage.accept("t-2", after_seconds=60)
-        sooner = await storage.accept("t-3", after_seconds=20)
+        await storage.accept(ThreadId("t-2"), after_seconds=60)
+        sooner = await storage.accept(ThreadId("t-3"), after_seconds=20)
         assert await storage.leases.next_due() == sooner.due_at == storage.clock.now() + timedelta(seconds=20)
         await storage.clock.advance(60)
         assert await storage.leases.next_due() is None

@@ -8,18 +8,18 @@ from datetime import timedelta
 import pytest
 
 from runstead.runtime.runs.exceptions import RunNotRetriable, ThreadBusy
-from runstead.runtime.runs.types import RunStatus, StopReason
+from runstead.runtime.runs.types import RunId, RunStatus, StopReason, ThreadId
 
 from .run_storage import STATELESS, TERM, RunStorage
 
 
 class LeaseRecovering:
     async def test_lapsed_returns_held_runs_with_expired_leases(self, storage: RunStorage) -> None:
-        first, second = await storage.accept("t-1"), await storage.accept("t-2")
+        first, second = await storage.accept(ThreadId("t-1")), await storage.accept(ThreadId("t-2"))
         await storage.held(first)
         await storage.clock.advance(10)
         await storage.held(second)
-        await storage.accept("t-3")
+        await storage.accept(ThreadId("t-3"))
         assert await storage.leases.list_expired() == []
         await storage.clock.advance(20)
         assert await storage.leases.list_expired() == [first.run_id]
@@ -28,13 +28,13 @@ class LeaseRecovering:
         assert await storage.leases.list_expired(limit=1) == [first.run_id]
 
     async def test_ended_returns_the_given_runs_that_ended_before_a_time(self, storage: RunStorage) -> None:
-        early, late, going = [await storage.accept(f"t-{number}") for number in range(3)]
+        early, late, going = [await storage.accept(ThreadId(f"t-{number}")) for number in range(3)]
         early = await storage.ended(early)
         moment = storage.clock.now()
         await storage.clock.advance(1)
         await storage.ended(late)
         await storage.begun(going)
-        asked = [early.run_id, late.run_id, going.run_id, "r-none"]
+        asked = [early.run_id, late.run_id, going.run_id, RunId("r-none")]
         assert await storage.leases.list_ended_before(asked, moment) == []
         await storage.clock.advance(1)
         assert await storage.leases.list_ended_before(asked, storage.clock.now() - timedelta(seconds=1)) == [early]
@@ -60,7 +60,7 @@ class LeaseRecovering:
     async def test_recover_returns_none_unless_the_lease_has_expired(self, storage: RunStorage) -> None:
         run = await storage.accept()
         assert await storage.leases.recover(run.run_id, 3) is None
-        assert await storage.leases.recover("r-none", 3) is None
+        assert await storage.leases.recover(RunId("r-none"), 3) is None
         lease = await storage.held(run)
         assert await storage.leases.recover(run.run_id, 3) is None
         await storage.clock.advance(TERM)
@@ -97,9 +97,9 @@ class LeaseRecovering:
         assert thread.error == dead.failure.to_json()
 
     async def test_recover_prefers_the_attempt_limit_of_the_spec(self, storage: RunStorage) -> None:
-        once = await storage.lost(await storage.accept("t-1", max_attempts=1), max_attempts=5)
+        once = await storage.lost(await storage.accept(ThreadId("t-1"), max_attempts=1), max_attempts=5)
         assert once.dead_letter
-        often = await storage.lost(await storage.accept("t-2", max_attempts=5), max_attempts=1)
+        often = await storage.lost(await storage.accept(ThreadId("t-2"), max_attempts=5), max_attempts=1)
         assert often.status is RunStatus.PENDING
 
     async def test_release_counts_no_lost_attempt(self, storage: RunStorage) -> None:
@@ -119,7 +119,7 @@ class LeaseRecovering:
         assert (await storage.held(run)).run.stop_requested is StopReason.BY_USER
 
     async def test_abandon_all_lets_every_lease_expire(self, storage: RunStorage) -> None:
-        runs = [await storage.accept(f"t-{n}") for n in range(3)]
+        runs = [await storage.accept(ThreadId(f"t-{n}")) for n in range(3)]
         await storage.begun(runs[0])
         await storage.held(runs[1])
         assert await storage.leases.abandon_all() == 2
@@ -129,7 +129,7 @@ class LeaseRecovering:
         assert await storage.leases.abandon_all() == 0
 
     async def test_release_all_releases_held_runs_without_counting_lost_attempts(self, storage: RunStorage) -> None:
-        begun, claimed, waiting = [await storage.accept(f"t-{n}") for n in range(3)]
+        begun, claimed, waiting = [await storage.accept(ThreadId(f"t-{n}")) for n in range(3)]
         await storage.begun(begun)
         await storage.held(claimed)
         await storage.leases.request_stop(claimed.run_id, StopReason.BY_USER)
@@ -157,7 +157,7 @@ class LeaseRecovering:
         assert (await storage.held(dead)).attempt == dead.attempt + 1
 
     async def test_retry_refuses_runs_that_are_no_dead_letters(self, storage: RunStorage) -> None:
-        assert await storage.leases.retry("r-none") is None
+        assert await storage.leases.retry(RunId("r-none")) is None
         run = await storage.accept()
         with pytest.raises(RunNotRetriable):
             await storage.leases.retry(run.run_id)

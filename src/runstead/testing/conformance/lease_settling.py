@@ -15,6 +15,7 @@ from runstead.runtime.runs.types import (
     RunFailure,
     RunStatus,
     StopReason,
+    ThreadId,
     ThreadOutcome,
 )
 
@@ -218,7 +219,7 @@ class LeaseSettling:
         assert not await storage.has_thread(run.thread_id)
 
     async def test_settle_writes_the_title_to_the_thread(self, storage: RunStorage) -> None:
-        await storage.new_thread("t-1", metadata={"mine": 1})
+        await storage.new_thread(ThreadId("t-1"), metadata={"mine": 1})
         await storage.ended(await storage.accept(), Outcome(RunStatus.SUCCESS, title="x" * 300))
         metadata = (await storage.thread()).metadata
         assert (metadata["title"], metadata["mine"]) == ("x" * 200, 1)

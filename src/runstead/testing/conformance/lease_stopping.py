@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from runstead.runtime.runs.types import RunStatus, StopReason
+from runstead.runtime.runs.types import RunId, RunStatus, StopReason, ThreadId, WorkerId
 
 from .run_storage import DONE, TERM, RunStorage
 
 
 class LeaseStopping:
     async def test_request_stop_of_an_unknown_run_returns_none(self, storage: RunStorage) -> None:
-        assert await storage.leases.request_stop("r-none", StopReason.BY_USER) is None
+        assert await storage.leases.request_stop(RunId("r-none"), StopReason.BY_USER) is None
 
     async def test_request_stop_before_the_start_removes_claims_not_kept(self, storage: RunStorage) -> None:
         kept = {"identity": "alice", "permissions": ["p"]}
@@ -34,7 +34,7 @@ class LeaseStopping:
         assert (ended.status, ended.stop_requested) == (RunStatus.INTERRUPTED, reason)
         assert (ended.ended_at, ended.started_at, ended.attempt) == (storage.clock.now(), None, 0)
         assert (await storage.thread()).status == "idle"
-        assert await storage.leases.claim(run.run_id, "w-1", TERM) is None
+        assert await storage.leases.claim(run.run_id, WorkerId("w-1"), TERM) is None
 
     async def test_request_stop_with_rollback_deletes_a_waiting_run(self, storage: RunStorage) -> None:
         run = await storage.accept()
@@ -116,9 +116,9 @@ class LeaseStopping:
 
     async def test_concurrent_stop_and_claim_never_both_succeed(self, storage: RunStorage) -> None:
         for n in range(10):
-            run = await storage.accept(f"t-{n}")
+            run = await storage.accept(ThreadId(f"t-{n}"))
             lease, stopped = await asyncio.gather(
-                storage.leases.claim(run.run_id, "w-1", TERM),
+                storage.leases.claim(run.run_id, WorkerId("w-1"), TERM),
                 storage.leases.request_stop(run.run_id, StopReason.BY_USER),
             )
             assert stopped is not None

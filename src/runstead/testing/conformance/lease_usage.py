@@ -11,7 +11,7 @@ import pytest
 from runstead.runtime.actor_context import acting, thread_access
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.store import DailyUsage, ThreadUsage
-from runstead.runtime.runs.types import ModelUsage, Outcome, RunCompletionData, RunStatus
+from runstead.runtime.runs.types import ModelUsage, Outcome, RunCompletionData, RunStatus, ThreadId
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, TERM, RunStorage
 
@@ -23,7 +23,7 @@ OTHER: Final = ModelUsage("n", None, "subagent", 1, 5, 5, 10)
 class LeaseUsage:
     async def used(self, storage: RunStorage, thread_id: str = "t-1") -> ThreadUsage:
         with acting(storage.actor):
-            return await storage.usage.of_thread(thread_id)
+            return await storage.usage.of_thread(ThreadId(thread_id))
 
     async def test_record_usage_is_visible_while_the_run_runs(self, storage: RunStorage) -> None:
         run = await storage.accept()
@@ -79,13 +79,13 @@ class LeaseUsage:
         await storage.leases.record_usage(lease, RunCompletionData(), [ONE])
         for other in (BOB, ALICE_ELSEWHERE):
             with acting(other):
-                assert await storage.usage.of_thread("t-1") == ThreadUsage()
+                assert await storage.usage.of_thread(ThreadId("t-1")) == ThreadUsage()
                 today = storage.clock.now().date()
                 assert await storage.usage.by_day(today, today) == []
         with acting(BOB), thread_access("t-1"):
-            assert await storage.usage.of_thread("t-1") == ThreadUsage(1, (ONE,))
+            assert await storage.usage.of_thread(ThreadId("t-1")) == ThreadUsage(1, (ONE,))
         with acting(ALICE_ELSEWHERE), thread_access("t-1"):
-            assert await storage.usage.of_thread("t-1") == ThreadUsage()
+            assert await storage.usage.of_thread(ThreadId("t-1")) == ThreadUsage()
 
     async def test_by_day_counts_an_attempt_for_the_day_of_its_first_call(self, storage: RunStorage) -> None:
         first = storage.clock.now().date()
@@ -93,7 +93,7 @@ class LeaseUsage:
         await storage.leases.record_usage(lease, RunCompletionData(), [ONE])
         await storage.clock.advance(timedelta(days=1))
         await storage.leases.record_usage(lease, RunCompletionData(), [TWO])
-        other = await storage.begun(await storage.accept("t-2"))
+        other = await storage.begun(await storage.accept(ThreadId("t-2")))
         await storage.leases.record_usage(other, RunCompletionData(), [OTHER, replace(OTHER, model="o")])
         second = first + timedelta(days=1)
         with acting(ALICE):

@@ -29,6 +29,8 @@ from runstead.runtime.runs.types import (
     RunSpec,
     RunStatus,
     StopReason,
+    ThreadId,
+    WorkerId,
 )
 
 from .run_storage import ALICE_ELSEWHERE, BOB, DONE, STATELESS, RunStorage, a_spec, decide
@@ -48,7 +50,7 @@ class RunCreating:
         assert (run.status, run.attempt, run.lapses, run.dead_letter) == (RunStatus.PENDING, 0, 0, False)
         assert (run.created_at, run.updated_at, run.due_at) == (now, now, now)
         assert run.actor == storage.actor
-        assert await storage.run("r-1") == run
+        assert await storage.run(RunId("r-1")) == run
 
     async def test_create_writes_the_thread_config_to_the_thread_only(self, storage: RunStorage) -> None:
         first = await storage.accept(thread_config={"tags": ["a"], "configurable": {}})
@@ -66,8 +68,8 @@ class RunCreating:
         spec = RunSpec(
             assistant_id="a-2",
             graph_id="g-2",
-            thread_id="t-9",
-            run_id="r-9",
+            thread_id=ThreadId("t-9"),
+            run_id=RunId("r-9"),
             scope=RunScope(kind="stateless", if_not_exists="create", on_completion="keep"),
             input=[1, 2.5, None, True, "x", {"y": []}],
             command=RunCommand(resume={"i": None}, has_resume=True, update=[["k", 1]], goto=("n", {"node": "m"})),
@@ -90,7 +92,7 @@ class RunCreating:
         )
         (created,) = await storage.accept_all([spec])
         assert created.record.spec == spec
-        found = await storage.run("r-9")
+        found = await storage.run(RunId("r-9"))
         assert found is not None
         assert found.spec == spec
 
@@ -123,13 +125,13 @@ class RunCreating:
             await storage.accept(run_id="r-1")
         storage.actor = BOB
         with pytest.raises(RunConflict):
-            await storage.accept("t-2", run_id="r-1")
+            await storage.accept(ThreadId("t-2"), run_id="r-1")
 
     async def test_create_makes_a_thread_only_if_the_scope_allows_it(self, storage: RunStorage) -> None:
         with pytest.raises(ThreadNotFound):
-            await storage.accept("t-none", scope=EXISTING)
-        await storage.accept("t-none")
-        await storage.accept("t-none", scope=EXISTING)
+            await storage.accept(ThreadId("t-none"), scope=EXISTING)
+        await storage.accept(ThreadId("t-none"))
+        await storage.accept(ThreadId("t-none"), scope=EXISTING)
 
     async def test_create_of_a_stateless_run_makes_its_thread(self, storage: RunStorage) -> None:
         run = await storage.accept(None, scope=STATELESS)
@@ -140,16 +142,16 @@ class RunCreating:
     async def test_create_on_a_foreign_thread_raises_thread_not_found(
         self, storage: RunStorage, scope: RunScope, stranger: ActorContext
     ) -> None:
-        run = await storage.accept("t-1")
+        run = await storage.accept(ThreadId("t-1"))
         storage.actor = stranger
         with pytest.raises(ThreadNotFound):
-            await storage.accept("t-1", scope=scope)
+            await storage.accept(ThreadId("t-1"), scope=scope)
         assert await storage.run(run.run_id) is None
 
     async def test_create_marks_the_thread_busy_with_its_graph_and_assistant(self, storage: RunStorage) -> None:
-        await storage.new_thread("t-1", metadata={"mine": 1, "graph_id": "old"})
-        await storage.accept("t-1")
-        thread = await storage.thread("t-1")
+        await storage.new_thread(ThreadId("t-1"), metadata={"mine": 1, "graph_id": "old"})
+        await storage.accept(ThreadId("t-1"))
+        thread = await storage.thread(ThreadId("t-1"))
         assert thread.status == "busy"
         assert thread.metadata == {"mine": 1, "graph_id": "g-1", "assistant_id": "a-1"}
 
@@ -171,9 +173,9 @@ class RunCreating:
         await storage.held(held)
         delayed = await storage.accept(after_seconds=60)
         waiting = await storage.accept()
-        await storage.accept("t-2")
+        await storage.accept(ThreadId("t-2"))
         with acting(storage.actor):
-            await storage.create.create_runs([a_spec("t-1", multitask_strategy="interrupt")], remember)
+            await storage.create.create_runs([a_spec(ThreadId("t-1"), multitask_strategy="interrupt")], remember)
         assert asked == [("interrupt", [held.run_id, delayed.run_id, waiting.run_id])]
 
     async def test_delayed_run_counts_as_in_flight(self, storage: RunStorage) -> None:
@@ -181,14 +183,16 @@ class RunCreating:
         assert delayed.due_at == storage.clock.now() + timedelta(seconds=60)
         for after_seconds in (0, 100):
             with pytest.raises(ThreadBusy) as busy:
-                await storage.accept("t-1", multitask_strategy="reject", after_seconds=after_seconds)
+                await storage.accept(ThreadId("t-1"), multitask_strategy="reject", after_seconds=after_seconds)
             assert busy.value.run_ids == (delayed.run_id,)
 
     async def test_create_of_a_delayed_run_marks_the_thread_busy(self, storage: RunStorage) -> None:
-        await storage.new_thread("t-1")
-        await storage.accept("t-1", after_seconds=60)
-        await storage.accept("t-2", after_seconds=60)
-        assert (await storage.thread("t-1")).status == (await storage.thread("t-2")).status == "busy"
+        await storage.new_thread(ThreadId("t-1"))
+        await storage.accept(ThreadId("t-1"), after_seconds=60)
+        await storage.accept(ThreadId("t-2"), after_seconds=60)
+        assert (
+            (await storage.thread(ThreadId("t-1"))).status == (await storage.thread(ThreadId("t-2"))).status == "busy"
+        )
 
     @pytest.mark.parametrize(("strategy", "is_left"), [("interrupt", True), ("rollback", False)])
     async def test_interrupt_and_rollback_end_a_delayed_run(
@@ -196,7 +200,9 @@ class RunCreating:
     ) -> None:
         delayed = await storage.accept(after_seconds=60)
         with acting(storage.actor):
-            (created,) = await storage.create.create_runs([a_spec("t-1", multitask_strategy=strategy)], decide)
+            (created,) = await storage.create.create_runs(
+                [a_spec(ThreadId("t-1"), multitask_strategy=strategy)], decide
+            )
         assert [(one.run_id, one.status) for one in created.ended] == [(delayed.run_id, RunStatus.INTERRUPTED)]
         assert (await storage.run(delayed.run_id) is not None) is is_left
         assert await storage.leases.list_claimable(10) == [created.record.run_id]
@@ -210,7 +216,7 @@ class RunCreating:
         with pytest.raises(ThreadBusy) as busy:
             await storage.accept(run_id="r-2", multitask_strategy="reject")
         assert busy.value.run_ids == (first.run_id,)
-        assert await storage.run("r-2") is None
+        assert await storage.run(RunId("r-2")) is None
 
     async def test_interrupt_flags_the_held_run_and_ends_waiting_ones(self, storage: RunStorage) -> None:
         held = await storage.accept()
@@ -223,7 +229,7 @@ class RunCreating:
         ended = await storage.stands(waiting)
         assert (ended.status, ended.ended_at) == (RunStatus.INTERRUPTED, storage.clock.now())
         assert ended == created.ended[0]
-        assert await storage.leases.claim(waiting.run_id, "w-2", timedelta(seconds=1)) is None
+        assert await storage.leases.claim(waiting.run_id, WorkerId("w-2"), timedelta(seconds=1)) is None
 
     async def test_rollback_flags_the_held_run_and_deletes_waiting_ones(self, storage: RunStorage) -> None:
         held = await storage.accept()
@@ -244,27 +250,33 @@ class RunCreating:
         assert lease.run.stop_requested is StopReason.SUPERSEDED_ROLLBACK
 
     async def test_create_of_a_batch_sees_its_earlier_runs(self, storage: RunStorage) -> None:
-        specs = [a_spec("t-1"), a_spec("t-1", multitask_strategy="interrupt"), a_spec("t-2")]
+        specs = [
+            a_spec(ThreadId("t-1")),
+            a_spec(ThreadId("t-1"), multitask_strategy="interrupt"),
+            a_spec(ThreadId("t-2")),
+        ]
         first, second, third = await storage.accept_all(specs)
         assert first.record.status is RunStatus.INTERRUPTED
         assert [ended.run_id for ended in second.ended] == [first.record.run_id]
         assert set(await storage.leases.list_claimable(10)) == {second.record.run_id, third.record.run_id}
 
     async def test_create_of_a_batch_is_atomic(self, storage: RunStorage) -> None:
-        await storage.accept("t-1")
+        await storage.accept(ThreadId("t-1"))
         with pytest.raises(ThreadBusy):
-            await storage.accept_all([a_spec("t-2", run_id="r-2"), a_spec("t-1", multitask_strategy="reject")])
-        assert await storage.run("r-2") is None
-        assert not await storage.has_thread("t-2")
+            await storage.accept_all(
+                [a_spec(ThreadId("t-2"), run_id="r-2"), a_spec(ThreadId("t-1"), multitask_strategy="reject")]
+            )
+        assert await storage.run(RunId("r-2")) is None
+        assert not await storage.has_thread(ThreadId("t-2"))
 
     async def test_create_with_a_used_key_returns_the_current_run(self, storage: RunStorage) -> None:
         first = await storage.accept(run_id="r-1", idempotency=AGAIN)
         await storage.begun(first)
         # The thread is busy, and would refuse any other request.
         again = await storage.created(run_id="r-2", idempotency=AGAIN, multitask_strategy="reject")
-        assert (again.repeated, again.record) == (True, await storage.run("r-1"))
+        assert (again.repeated, again.record) == (True, await storage.run(RunId("r-1")))
         assert again.record.status is RunStatus.RUNNING
-        assert await storage.run("r-2") is None
+        assert await storage.run(RunId("r-2")) is None
 
     async def test_concurrent_creates_with_one_key_create_one_run(self, storage: RunStorage) -> None:
         created = await asyncio.gather(*(storage.created(None, scope=STATELESS, idempotency=AGAIN) for _ in range(20)))
@@ -280,17 +292,17 @@ class RunCreating:
 
     @pytest.mark.parametrize("stranger", [BOB, ALICE_ELSEWHERE])
     async def test_idempotency_keys_are_separate_per_user(self, storage: RunStorage, stranger: ActorContext) -> None:
-        mine = await storage.created("t-1", idempotency=AGAIN)
+        mine = await storage.created(ThreadId("t-1"), idempotency=AGAIN)
         storage.actor = stranger
-        theirs = await storage.created("t-2", idempotency=AGAIN)
+        theirs = await storage.created(ThreadId("t-2"), idempotency=AGAIN)
         assert not theirs.repeated
         assert theirs.record.run_id != mine.record.run_id
 
     async def test_idempotency_key_of_a_refused_run_is_free(self, storage: RunStorage) -> None:
-        await storage.accept("t-1")
+        await storage.accept(ThreadId("t-1"))
         with pytest.raises(ThreadBusy):
-            await storage.accept("t-1", multitask_strategy="reject", idempotency=AGAIN)
-        assert not (await storage.created("t-1", idempotency=AGAIN)).repeated
+            await storage.accept(ThreadId("t-1"), multitask_strategy="reject", idempotency=AGAIN)
+        assert not (await storage.created(ThreadId("t-1"), idempotency=AGAIN)).repeated
 
     async def test_create_with_the_key_of_a_deleted_run_raises_run_not_found(self, storage: RunStorage) -> None:
         run = await storage.accept(idempotency=AGAIN)
@@ -301,7 +313,7 @@ class RunCreating:
             await storage.accept(idempotency=AGAIN)
 
     async def test_create_gives_a_new_thread_the_metadata_of_its_first_run(self, storage: RunStorage) -> None:
-        run = await storage.accept("t-1", metadata={"owner": "alice", "graph_id": "g-0"})
+        run = await storage.accept(ThreadId("t-1"), metadata={"owner": "alice", "graph_id": "g-0"})
         assert (await storage.thread(run.thread_id)).metadata == {
             "owner": "alice",
             "graph_id": "g-1",
@@ -313,10 +325,10 @@ class RunCreating:
 
     async def test_create_rings_the_bell(self, storage: RunStorage) -> None:
         before = storage.bell.rings
-        await storage.accept("t-1")
+        await storage.accept(ThreadId("t-1"))
         assert storage.bell.rings > before
         before = storage.bell.rings
-        await storage.accept("t-2", after_seconds=60)
+        await storage.accept(ThreadId("t-2"), after_seconds=60)
         assert storage.bell.rings > before
 
     @pytest.mark.parametrize("strategy", ["reject", "interrupt", "rollback", "enqueue"])

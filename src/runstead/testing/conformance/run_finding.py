@@ -41,9 +41,9 @@ class RunFinding:
             await storage.query.count_runs(RunFilter())
 
     async def test_get_run_returns_none_for_unknown_ids(self, storage: RunStorage) -> None:
-        assert await storage.run("r-none") is None
-        assert await storage.run("\ud800") is None
-        assert await storage.run("' OR 1=1 --") is None
+        assert await storage.run(RunId("r-none")) is None
+        assert await storage.run(RunId("\ud800")) is None
+        assert await storage.run(RunId("' OR 1=1 --")) is None
 
     @pytest.mark.parametrize("stranger", [BOB, ALICE_ELSEWHERE])
     async def test_foreign_run_looks_absent(self, storage: RunStorage, stranger: ActorContext) -> None:
@@ -63,7 +63,7 @@ class RunFinding:
         first = await storage.accept()
         assert await _latest(storage) is None
         await storage.ended(first)
-        await storage.accept("t-2")
+        await storage.accept(ThreadId("t-2"))
         waiting = await storage.accept()
         assert await _latest(storage) == first.run_id
         await storage.leases.request_stop(waiting.run_id, StopReason.BY_USER)
@@ -71,7 +71,7 @@ class RunFinding:
         third = await storage.accept()
         await storage.begun(third)
         assert await _latest(storage) == third.run_id
-        assert await _latest(storage, "\ud800") is None
+        assert await _latest(storage, ThreadId("\ud800")) is None
 
     @pytest.mark.parametrize("stranger", [BOB, ALICE_ELSEWHERE])
     async def test_get_latest_run_of_a_foreign_thread_returns_none(
@@ -82,21 +82,21 @@ class RunFinding:
         assert await _latest(storage) is None
 
     async def test_list_runs_returns_pages_newest_first(self, storage: RunStorage) -> None:
-        ids = [(await storage.accept(f"t-{n}")).run_id for n in range(5)]
+        ids = [(await storage.accept(ThreadId(f"t-{n}"))).run_id for n in range(5)]
         assert await _list(storage, RunFilter()) == ids[::-1]
         assert await _list(storage, RunFilter(), limit=2) == [ids[4], ids[3]]
         assert await _list(storage, RunFilter(), limit=2, offset=3) == [ids[1], ids[0]]
         assert await _list(storage, RunFilter(), limit=0) == []
 
     async def test_list_runs_combines_filters_with_and_before_the_limit(self, storage: RunStorage) -> None:
-        wanted = await storage.accept("t-1", metadata={"color": "red"})
+        wanted = await storage.accept(ThreadId("t-1"), metadata={"color": "red"})
         await storage.ended(wanted)
         for n in range(5):
-            await storage.accept(f"t-{n}", metadata={"color": "blue"})
-        where = RunFilter("t-1", statuses=[RunStatus.SUCCESS], metadata={"color": "red"})
+            await storage.accept(ThreadId(f"t-{n}"), metadata={"color": "blue"})
+        where = RunFilter(ThreadId("t-1"), statuses=[RunStatus.SUCCESS], metadata={"color": "red"})
         assert await _list(storage, where, limit=1) == [wanted.run_id]
-        assert await _list(storage, RunFilter("t-1", statuses=[RunStatus.ERROR])) == []
-        both = RunFilter("t-1", statuses=[RunStatus.SUCCESS, RunStatus.PENDING])
+        assert await _list(storage, RunFilter(ThreadId("t-1"), statuses=[RunStatus.ERROR])) == []
+        both = RunFilter(ThreadId("t-1"), statuses=[RunStatus.SUCCESS, RunStatus.PENDING])
         assert len(await _list(storage, both)) == 2
         with acting(storage.actor):
             assert await storage.query.count_runs(both) == 2
@@ -117,19 +117,19 @@ class RunFinding:
 
     async def test_list_runs_of_an_unknown_thread_is_empty(self, storage: RunStorage) -> None:
         await storage.accept()
-        assert await _list(storage, RunFilter(thread_id="t-none")) == []
-        assert await _list(storage, RunFilter(thread_id="\ud800")) == []
+        assert await _list(storage, RunFilter(thread_id=ThreadId("t-none"))) == []
+        assert await _list(storage, RunFilter(thread_id=ThreadId("\ud800"))) == []
 
     async def test_list_runs_filters_by_assistant(self, storage: RunStorage) -> None:
-        run = await storage.accept("t-1", assistant_id="a-2")
-        await storage.accept("t-1")
+        run = await storage.accept(ThreadId("t-1"), assistant_id="a-2")
+        await storage.accept(ThreadId("t-1"))
         assert await _list(storage, RunFilter(assistant_id="a-2")) == [run.run_id]
-        assert await _list(storage, RunFilter("t-none", assistant_id="a-2")) == []
+        assert await _list(storage, RunFilter(ThreadId("t-none"), assistant_id="a-2")) == []
         assert await _list(storage, RunFilter(assistant_id="\ud800")) == []
 
     async def test_list_runs_filters_dead_letters(self, storage: RunStorage) -> None:
-        dead = await storage.lost(await storage.accept("t-1"), max_attempts=1)
-        await storage.accept("t-2")
+        dead = await storage.lost(await storage.accept(ThreadId("t-1")), max_attempts=1)
+        await storage.accept(ThreadId("t-2"))
         assert await _list(storage, RunFilter(dead_letters_only=True)) == [dead.run_id]
 
     async def test_delete_run_requires_an_actor(self, storage: RunStorage) -> None:
@@ -143,7 +143,7 @@ class RunFinding:
         assert await _delete(storage, run.run_id)
         assert await storage.run(run.run_id) is None
         assert not await _delete(storage, run.run_id)
-        assert not await _delete(storage, "\ud800")
+        assert not await _delete(storage, RunId("\ud800"))
 
     async def test_delete_run_refuses_a_held_run(self, storage: RunStorage) -> None:
         run = await storage.accept()
@@ -174,7 +174,7 @@ async def _list(storage: RunStorage, where: RunFilter, *, limit: int = 10, offse
         return [run.run_id for run in await storage.query.list_runs(where, limit=limit, offset=offset)]
 
 
-async def _latest(storage: RunStorage, thread_id: ThreadId = "t-1") -> RunId | None:
+async def _latest(storage: RunStorage, thread_id: ThreadId = ThreadId("t-1")) -> RunId | None:
     with acting(storage.actor):
         run = await storage.query.get_latest_run(thread_id)
     return None if run is None else run.run_id

@@ -44,6 +44,7 @@ from runstead.runtime.runs.types import (
     RunStatus,
     StopReason,
     ThreadId,
+    WorkerId,
 )
 from runstead.testing.clock import ManualClock
 
@@ -84,7 +85,7 @@ def decide(strategy: MultitaskStrategy, in_flight: Sequence[RunId]) -> Admission
             assert_never(strategy)
 
 
-def a_spec(thread_id: ThreadId | None = "t-1", **fields: Any) -> RunSpec:
+def a_spec(thread_id: ThreadId | None = ThreadId("t-1"), **fields: Any) -> RunSpec:
     """Return a specification that creates its thread, unless ``fields`` override that."""
     return RunSpec(**{"assistant_id": "a-1", "graph_id": "g-1", "scope": CREATE, "thread_id": thread_id, **fields})
 
@@ -103,11 +104,11 @@ class RunStorage:
     bell: EnqueueRecorder
     actor: ActorContext = field(default=ALICE)
 
-    async def accept(self, thread_id: ThreadId | None = "t-1", **fields: object) -> RunRecord:
+    async def accept(self, thread_id: ThreadId | None = ThreadId("t-1"), **fields: object) -> RunRecord:
         """Create one run, and return its record."""
         return (await self.created(thread_id, **fields)).record
 
-    async def created(self, thread_id: ThreadId | None = "t-1", **fields: object) -> CreatedRun:
+    async def created(self, thread_id: ThreadId | None = ThreadId("t-1"), **fields: object) -> CreatedRun:
         """Create one run, and return the whole result."""
         with acting(self.actor):
             (created,) = await self.create.create_runs([a_spec(thread_id, **fields)], decide)
@@ -119,7 +120,7 @@ class RunStorage:
 
     async def held(self, run: RunRecord, worker: str = "w-1") -> Lease:
         """Claim a run that must be claimable."""
-        lease = await self.leases.claim(run.run_id, worker, TERM)
+        lease = await self.leases.claim(run.run_id, WorkerId(worker), TERM)
         assert lease is not None, f"run {run.run_id} could not be claimed"
         return lease
 
@@ -149,7 +150,7 @@ class RunStorage:
         assert found is not None, f"run {run.run_id} is gone"
         return found
 
-    async def thread(self, thread_id: ThreadId = "t-1") -> ThreadRecord:
+    async def thread(self, thread_id: ThreadId = ThreadId("t-1")) -> ThreadRecord:
         with acting(self.actor):
             found = await self.threads.get(thread_id)
         assert found is not None, f"thread {thread_id} is gone"
@@ -159,6 +160,8 @@ class RunStorage:
         with acting(self.actor):
             return await self.threads.get(thread_id) is not None
 
-    async def new_thread(self, thread_id: ThreadId = "t-1", metadata: JsonMapping | None = None) -> ThreadRecord:
+    async def new_thread(
+        self, thread_id: ThreadId = ThreadId("t-1"), metadata: JsonMapping | None = None
+    ) -> ThreadRecord:
         with acting(self.actor):
             return await self.threads.create(thread_id, metadata=metadata)

@@ -28,47 +28,47 @@ class ThreadExpiryConformance:
     async def test_take_returns_a_thread_unused_for_its_ttl(
         self, storage: RunStorage, expiry: ThreadExpiryStore
     ) -> None:
-        await _kept(storage, "t-1")
-        await storage.new_thread("t-ever")
+        await _kept(storage, ThreadId("t-1"))
+        await storage.new_thread(ThreadId("t-ever"))
         await storage.clock.advance(HOUR - MINUTE)
         assert await expiry.take(10) == []
         await storage.clock.advance(MINUTE)
         (expired,) = await expiry.take(10)
         assert (expired.thread_id, expired.strategy) == ("t-1", "delete")
         assert (expired.owner.user_id, expired.owner.tenant_id) == (ALICE.user_id, ALICE.tenant_id)
-        assert await storage.has_thread("t-ever")
+        assert await storage.has_thread(ThreadId("t-ever"))
 
     async def test_take_returns_threads_of_all_users(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
-        await _kept(storage, "t-1")
+        await _kept(storage, ThreadId("t-1"))
         with acting(BOB):
-            await storage.threads.create("t-2", ttl=ThreadTtl(60))
+            await storage.threads.create(ThreadId("t-2"), ttl=ThreadTtl(60))
         await storage.clock.advance(HOUR)
         assert {one.owner.user_id for one in await expiry.take(10)} == {ALICE.user_id, BOB.user_id}
 
     async def test_taken_thread_looks_absent_and_its_id_stays_reserved(
         self, storage: RunStorage, expiry: ThreadExpiryStore
     ) -> None:
-        run = await storage.ended(await storage.accept("t-1"))
-        await _kept(storage, "t-1")
+        run = await storage.ended(await storage.accept(ThreadId("t-1")))
+        await _kept(storage, ThreadId("t-1"))
         await storage.clock.advance(HOUR)
         (expired,) = await expiry.take(10)
-        assert not await storage.has_thread("t-1")
+        assert not await storage.has_thread(ThreadId("t-1"))
         for actor in (ALICE, BOB):
             with acting(actor):
                 assert await storage.threads.search(ThreadFilter()) == []
                 with pytest.raises(ThreadExists):
-                    await storage.threads.create("t-1", if_exists="do_nothing")
+                    await storage.threads.create(ThreadId("t-1"), if_exists="do_nothing")
         with pytest.raises(ThreadNotFound):
-            await storage.accept("t-1")
+            await storage.accept(ThreadId("t-1"))
         assert await expiry.finish(expired) == [run.run_id]
         assert await storage.run(run.run_id) is None
-        made = await storage.new_thread("t-1")
+        made = await storage.new_thread(ThreadId("t-1"))
         with acting(ALICE):
-            assert (made.values, await storage.threads.get_ttl("t-1")) == (None, None)
+            assert (made.values, await storage.threads.get_ttl(ThreadId("t-1"))) == (None, None)
 
     async def test_take_returns_unfinished_threads_again(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
-        await _kept(storage, "t-1")
-        await _kept(storage, "t-2", strategy="keep_latest")
+        await _kept(storage, ThreadId("t-1"))
+        await _kept(storage, ThreadId("t-2"), strategy="keep_latest")
         await storage.clock.advance(HOUR)
         first = await expiry.take(10)
         assert await expiry.take(10) == first
@@ -79,43 +79,43 @@ class ThreadExpiryConformance:
 
     async def test_concurrent_sweeps_take_every_thread(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         for number in range(10):
-            await _kept(storage, f"t-{number}")
+            await _kept(storage, ThreadId(f"t-{number}"))
         await storage.clock.advance(HOUR)
         taken = [one for each in await asyncio.gather(expiry.take(10), expiry.take(10)) for one in each]
         assert {expired.thread_id for expired in taken} == {f"t-{number}" for number in range(10)}
         await asyncio.gather(*(expiry.finish(expired) for expired in taken))
         for number in range(10):
-            await storage.new_thread(f"t-{number}")
+            await storage.new_thread(ThreadId(f"t-{number}"))
 
     async def test_finish_twice_has_the_effect_of_one(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
-        await _kept(storage, "t-1")
+        await _kept(storage, ThreadId("t-1"))
         await storage.clock.advance(HOUR)
         (expired,) = await expiry.take(10)
         await expiry.finish(expired)
-        made = await storage.new_thread("t-1")
+        made = await storage.new_thread(ThreadId("t-1"))
         assert await expiry.finish(expired) == []
-        assert await storage.thread("t-1") == made
+        assert await storage.thread(ThreadId("t-1")) == made
 
     async def test_finish_deletes_only_taken_threads(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
-        made = await _kept(storage, "t-1")
-        assert await expiry.finish(ExpiredThread("t-1", ALICE, "delete")) == []
-        assert await expiry.finish(ExpiredThread("t-none", ALICE, "keep_latest")) == []
-        assert await storage.thread("t-1") == made
+        made = await _kept(storage, ThreadId("t-1"))
+        assert await expiry.finish(ExpiredThread(ThreadId("t-1"), ALICE, "delete")) == []
+        assert await expiry.finish(ExpiredThread(ThreadId("t-none"), ALICE, "keep_latest")) == []
+        assert await storage.thread(ThreadId("t-1")) == made
 
     @pytest.mark.parametrize("strategy", ["delete", "keep_latest"])
     async def test_take_never_returns_a_busy_thread(
         self, storage: RunStorage, expiry: ThreadExpiryStore, strategy: TtlStrategy
     ) -> None:
-        await _kept(storage, "t-1", strategy=strategy)
-        await storage.begun(await storage.accept("t-1"))
+        await _kept(storage, ThreadId("t-1"), strategy=strategy)
+        await storage.begun(await storage.accept(ThreadId("t-1")))
         for _ in range(5):
             await storage.clock.advance(HOUR)
             assert await expiry.take(10) == []
-        assert (await storage.thread("t-1")).status == "busy"
+        assert (await storage.thread(ThreadId("t-1"))).status == "busy"
 
     async def test_take_omits_a_thread_with_a_delayed_run(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
-        await _kept(storage, "t-1")
-        run = await storage.accept("t-1", after_seconds=10 * 3600)
+        await _kept(storage, ThreadId("t-1"))
+        run = await storage.accept(ThreadId("t-1"), after_seconds=10 * 3600)
         for _ in range(9):
             await storage.clock.advance(HOUR)
             assert await expiry.take(10) == []
@@ -123,12 +123,12 @@ class ThreadExpiryConformance:
 
     async def test_ttl_counts_from_the_last_use(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         for thread_id in ("t-run", "t-state", "t-words", "t-idle"):
-            await _kept(storage, thread_id)
+            await _kept(storage, ThreadId(thread_id))
         await storage.clock.advance(HOUR / 2)
-        await storage.ended(await storage.accept("t-run"))
+        await storage.ended(await storage.accept(ThreadId("t-run")))
         with acting(ALICE):
-            await storage.threads.set_state("t-state", ThreadOutcome(values=b"1"))
-            await storage.threads.update("t-words", metadata={"a": 1})
+            await storage.threads.set_state(ThreadId("t-state"), ThreadOutcome(values=b"1"))
+            await storage.threads.update(ThreadId("t-words"), metadata={"a": 1})
         await storage.clock.advance(HOUR / 2)
         assert await _taken(expiry) == {"t-idle"}
         await storage.clock.advance(HOUR / 2 - MINUTE)
@@ -139,29 +139,29 @@ class ThreadExpiryConformance:
     async def test_take_returns_a_kept_thread_again_after_its_ttl(
         self, storage: RunStorage, expiry: ThreadExpiryStore
     ) -> None:
-        made = await _kept(storage, "t-1", strategy="keep_latest")
+        made = await _kept(storage, ThreadId("t-1"), strategy="keep_latest")
         for _ in range(3):
             await storage.clock.advance(HOUR - MINUTE)
             assert await _taken(expiry) == set()
             await storage.clock.advance(MINUTE)
             assert await _taken(expiry) == {"t-1"}
-        assert await storage.thread("t-1") == made
+        assert await storage.thread(ThreadId("t-1")) == made
 
     async def test_ttl_set_later_counts_from_then(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
-        await storage.new_thread("t-1")
+        await storage.new_thread(ThreadId("t-1"))
         await storage.clock.advance(5 * HOUR)
         with acting(ALICE):
-            await storage.threads.update("t-1", metadata={}, ttl=ThreadTtl(60))
+            await storage.threads.update(ThreadId("t-1"), metadata={}, ttl=ThreadTtl(60))
         assert await expiry.take(10) == []
         await storage.clock.advance(HOUR)
         assert await _taken(expiry) == {"t-1"}
 
     async def test_take_returns_at_most_limit_threads(self, storage: RunStorage, expiry: ThreadExpiryStore) -> None:
         for number in range(5):
-            await _kept(storage, f"t-{number}")
+            await _kept(storage, ThreadId(f"t-{number}"))
         # The first threads are in use, and must not hide the others.
         for thread_id in ("t-0", "t-1"):
-            await storage.begun(await storage.accept(thread_id))
+            await storage.begun(await storage.accept(ThreadId(thread_id)))
         await storage.clock.advance(HOUR)
         assert len(await expiry.take(2)) == 2
         assert await _taken(expiry) == {"t-2", "t-3", "t-4"}

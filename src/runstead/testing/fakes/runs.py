@@ -61,7 +61,7 @@ class InMemoryRunStore:
         if spec.tick is not None:
             # This storage has no crons.
             raise CronMoved(spec.tick.cron_id)
-        if spec.idempotency is not None and (made := self._repeated(spec.idempotency, run_id, actor)):
+        if spec.idempotency is not None and (made := self._repeated(spec.idempotency, RunId(run_id), actor)):
             return CreatedRun(made, repeated=True)
         if spec.run_id is not None and (spec.run_id in tables.runs or spec.run_id in tables.undone):
             raise RunConflict(spec.run_id)
@@ -77,7 +77,7 @@ class InMemoryRunStore:
         now = tables.clock.now()
         thread.last_queue_seq += 1
         record = RunRecord(
-            run_id=run_id,
+            run_id=RunId(run_id),
             thread_id=thread_id,
             assistant_id=spec.assistant_id,
             spec=spec,
@@ -117,9 +117,9 @@ class InMemoryRunStore:
             return row
         is_stateless = spec.scope.kind == "stateless"
         if not is_stateless and spec.scope.if_not_exists == "reject":
-            raise ThreadNotFound(thread_id or "")
+            raise ThreadNotFound(ThreadId(thread_id or ""))
         now = tables.clock.now()
-        record = ThreadRecord(thread_id or tables.mint("thread"), "idle", dict(spec.metadata), {}, now, now)
+        record = ThreadRecord(ThreadId(thread_id or tables.mint("thread")), "idle", dict(spec.metadata), {}, now, now)
         row = ThreadRow(record, actor.with_scope(OWN_ONLY), temporary=spec.scope.is_temporary)
         tables.threads[record.thread_id] = row
         return row

@@ -41,7 +41,7 @@ class InMemoryThreadStore:
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> ThreadRecord:
         actor = require_actor_context("creating a thread")
-        thread_id = thread_id or self._tables.mint("thread")
+        thread_id = ThreadId(thread_id or self._tables.mint("thread"))
         row = self._tables.threads.get(thread_id)
         if row is not None:
             if if_exists == "raise" or not self._tables.reaches_thread(actor, row):

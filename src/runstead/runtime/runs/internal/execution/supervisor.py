@@ -43,7 +43,7 @@ class RunSupervisor:
         self._lease_task: asyncio.Task[None] | None = None
         self._access_watch: asyncio.Task[None] | None = None
         # Readable in listings, and different for every process.
-        self.worker_id: WorkerId = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.worker_id: WorkerId = WorkerId(f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
 
     @property
     def slots(self) -> int:

@@ -57,7 +57,7 @@ class OrphanedStreamReconciler:
                 published += await self._publish_terminal(record)
             except StorageFault as fault:
                 _log.warning("could not publish the terminal event of run %s: %s", record.run_id, fault)
-        unended = await self._runtime.bridge.list_open()
+        unended = [RunId(run_id) for run_id in await self._runtime.bridge.list_open()]
         self._unreadable.intersection_update(unended)
         found = await self._ended(unended)
         self._suspects = [record.run_id for record in found if record.run_id not in self._unreadable]
