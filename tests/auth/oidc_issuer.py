@@ -20,7 +20,7 @@ _REALM = "/realms/demo"
 _LAX = JWSRegistry(
     {"x": HeaderParameter("An unknown header", "int")}, algorithms=["ES256", "RS256"], strict_check_header=False
 )
-"""For tokens that nobody should accept."""
+"""For tokens that must be refused."""
 
 
 class FakeIssuer:

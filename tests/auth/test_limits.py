@@ -18,9 +18,9 @@ def limited(folder: Path, **settings: Any) -> Any:
     return application_of(folder, authenticator="./identity_graphs.py:OwnAuthenticator", **settings)
 
 
-def check_refused(refused: httpx.Response, what: str) -> None:
-    assert (refused.status_code, what in refused.json()["detail"]) == (429, True), refused.text
-    assert int(refused.headers["retry-after"]) >= 1
+def check_refused(response: httpx.Response, what: str) -> None:
+    assert (response.status_code, what in response.json()["detail"]) == (429, True), response.text
+    assert int(response.headers["retry-after"]) >= 1
 
 
 async def test_too_many_requests_are_refused_until_the_window_has_passed(tmp_path: Path) -> None:
@@ -50,11 +50,11 @@ async def test_runs_streams_and_intervals_of_crons_are_limited(tmp_path: Path) -
             assert first.status_code == 200
             check_refused(await http.get(f"/threads/{thread}/stream", headers=ACME), "1 open streams")
         cron = {"assistant_id": "who", "schedule": "*/4 * * * *"}
-        refused = await http.post("/runs/crons", json=cron, headers=ACME)
-        assert (refused.status_code, "300 s" in refused.json()["detail"]) == (422, True)
-        refused = await http.post("/runs/crons", json={**cron, "schedule": "*/5 * * * *"}, headers=ACME)
-        assert refused.status_code == 200
+        response = await http.post("/runs/crons", json=cron, headers=ACME)
+        assert (response.status_code, "300 s" in response.json()["detail"]) == (422, True)
+        response = await http.post("/runs/crons", json={**cron, "schedule": "*/5 * * * *"}, headers=ACME)
+        assert response.status_code == 200
         changed = await http.patch(
-            f"/runs/crons/{refused.json()['cron_id']}", json={"schedule": "* * * * *"}, headers=ACME
+            f"/runs/crons/{response.json()['cron_id']}", json={"schedule": "* * * * *"}, headers=ACME
         )
         assert changed.status_code == 422

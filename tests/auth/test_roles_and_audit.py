@@ -97,7 +97,7 @@ async def test_admin_reaches_their_tenant_and_operator_the_tenant_they_name(url:
     assert await status_of(url, theirs, keys["olga"], "umbrella") == 200
     carol = client_of(url, keys["carol"])
     assert [one["thread_id"] for one in await carol.threads.search()] == [thread]
-    # Items are private, also from admins, and an operator is nobody's namesake.
+    # Items are private, also from admins, and an operator has no namesake.
     assert (await carol.store.search_items([]))["items"] == []
     await carol.threads.delete(thread)
     assert await status_of(url, mine, keys["alice"]) == 404

@@ -1,4 +1,4 @@
-"""What docs/adapters.md promises, with adapters from outside of the package."""
+"""Promises of docs/adapters.md, with adapters from outside of the package."""
 
 from __future__ import annotations
 

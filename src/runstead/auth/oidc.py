@@ -42,7 +42,7 @@ class TokenRefused(Unauthenticated):
 
 @dataclass(frozen=True, slots=True)
 class OidcOptions:
-    """What tokens must be, and which claims say who acts.
+    """Requirements for tokens, and the claims that identify the actor.
 
     Claims are named by paths such as ``realm_access.roles``. ``tenant_claim`` None puts all users into the default
     tenant. ``scope_claims`` hold lists, or texts separated by spaces; together they are the scopes.

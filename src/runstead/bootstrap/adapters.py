@@ -29,7 +29,7 @@ DispatcherFactory: TypeAlias = Callable[[RunLeaseStore, Clock], RunDispatcher]
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """What is supplied from outside; None keeps the profile's own.
+    """Adapters supplied from outside; None keeps the profile's own.
 
     Each is an object that implements the port, or a class or function that returns one, or an async context manager of
     one, which is entered when the server starts; or the name of these, as ``module:object``.

@@ -114,7 +114,7 @@ async def _with_secrets(spec: RunSpec, body: RunCreate, services: Services) -> R
         raise Unprocessable("secrets: this server passes none on, for its Redis is not encrypted (set encryption_keys)")
     if sum(len(name) + len(value) for name, value in body.secrets.items()) > _MAX_SECRETS:
         raise Unprocessable(f"secrets: they may have {_MAX_SECRETS} characters together")
-    run_id = spec.run_id or str(uuid7())
-    await services.run_secrets.put(require_actor_context("secrets of a run"), RunId(run_id), body.secrets)
+    run_id = spec.run_id or RunId(str(uuid7()))
+    await services.run_secrets.put(require_actor_context("secrets of a run"), run_id, body.secrets)
     named = {**configurable, SECRETS_KEY: sorted(body.secrets)}
-    return replace(spec, run_id=RunId(run_id), config={**spec.config, "configurable": named})
+    return replace(spec, run_id=run_id, config={**spec.config, "configurable": named})

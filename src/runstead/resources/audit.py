@@ -79,7 +79,7 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which entries to list; ANDed. ``tenant_id`` None: of all tenants. ``target_id`` is any id in the target."""
+    """Conditions on entries; ANDed. ``tenant_id`` None: of all tenants. ``target_id`` is any id in the target."""
 
     tenant_id: str | None = None
     user_id: str | None = None

@@ -27,7 +27,7 @@ class Limit:
 
 
 class LimitExceeded(Exception):
-    """The actor has used up a limit. ``retry_after`` is in seconds, a guess where nothing tells when it is free."""
+    """The actor has used up a limit. ``retry_after`` is in seconds, an estimate where it is unknown when it is free."""
 
     def __init__(self, what: str, limit: Limit, retry_after: int) -> None:
         self.retry_after = max(1, retry_after)
@@ -68,7 +68,7 @@ class RunQuota:
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """What requests are checked against; None where there is no limit."""
+    """Limits that requests are checked against; None where there is no limit."""
 
     requests: RequestLimiter | None = None
     streams: StreamLimiter | None = None

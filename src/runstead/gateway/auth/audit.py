@@ -53,7 +53,7 @@ class AuditLog:
         target: Mapping[str, Any] | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write one entry, and return when it is stored. A failure is logged: what it tells of has happened."""
+        """Write one entry, and return when it is stored. A failure is logged: the audited action has happened."""
         entry = AuditEntry(
             at=self._clock.now(),
             tenant_id=actor.tenant_id,
