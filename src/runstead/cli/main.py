@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from . import approvals, audit, crons, encryption, keys, run_commands, runs, server_commands, storage, threads, webhooks
+from . import (
+    approvals,
+    audit,
+    crons,
+    encryption,
+    init,
+    keys,
+    run_commands,
+    runs,
+    server_commands,
+    storage,
+    threads,
+    webhooks,
+)
 
 app = typer.Typer(
     name="runstead",
@@ -28,6 +41,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Show the versi
 
 
 for command in (
+    init.init,
     server_commands.demo,
     server_commands.dev,
     server_commands.serve,
