@@ -67,3 +67,11 @@ async def test_feedback_goes_with_its_thread(client: httpx.AsyncClient, place: s
     await client.put(place, json={"score": 1})
     await client.delete(place.partition("/runs/")[0])
     assert (await client.post("/feedback/search", json={})).json() == []
+
+
+async def test_page_of_messages_has_the_feedback_on_them(client: httpx.AsyncClient, place: str) -> None:
+    chat = f"{place.partition('/runs/')[0]}/messages"
+    message = (await client.get(chat)).json()["data"][-1]["id"]
+    given = (await client.put(place, json={"message_id": message, "score": 1})).json()
+    await client.put(place, json={"message_id": "another", "score": 1})
+    assert (await client.get(chat)).json()["feedback"] == [given]

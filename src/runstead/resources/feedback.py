@@ -86,8 +86,8 @@ class FeedbackStore(Protocol):
 
     async def count(self, where: FeedbackFilter) -> int: ...
 
-    async def of_runs(self, run_ids: Sequence[RunId]) -> Sequence[FeedbackRecord]:
-        """Return all feedback on these runs and their messages, oldest first."""
+    async def of_messages(self, thread_id: ThreadId, message_ids: Sequence[str]) -> Sequence[FeedbackRecord]:
+        """Return all feedback on these messages of a thread, oldest first."""
         ...
 
     async def delete(self, run_id: RunId, message_id: str | None) -> bool:

@@ -12,6 +12,7 @@ from runstead.runtime.actor_context import thread_access
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.store.event_store import RunEventCategory
 from runstead.wire.errors import Unprocessable
+from runstead.wire.feedback import from_feedback_record
 from runstead.wire.run_events import event_page, message_types
 from runstead.wire.usage import from_usage
 
@@ -47,7 +48,11 @@ async def list_thread_messages(
         raise not_found(thread_id) from error
     except MessageNotFound as error:
         raise Unprocessable(str(error)) from error
-    return answer({"data": page.messages, "has_more": page.has_more})
+    ids = [message["id"] for message in page.messages if isinstance(message.get("id"), str)]
+    with thread_access(thread_id):
+        given = await services.feedback.of_messages(thread_id, ids)
+    feedback = [from_feedback_record(record) for record in given]
+    return answer({"data": page.messages, "has_more": page.has_more, "feedback": feedback})
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/messages")

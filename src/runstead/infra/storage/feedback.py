@@ -12,7 +12,7 @@ from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.exceptions import RunNotFound
-from runstead.runtime.runs.types import RunId
+from runstead.runtime.runs.types import RunId, ThreadId
 
 from . import json_text
 from .access_predicates import access_predicate, is_storable
@@ -80,14 +80,14 @@ class SqlFeedbackStore:
         statement = select(func.count()).select_from(table).where(_matching(where, actor))
         return await self._database.read(lambda connection: connection.execute(statement).scalar_one())
 
-    async def of_runs(self, run_ids: Sequence[RunId]) -> Sequence[FeedbackRecord]:
+    async def of_messages(self, thread_id: ThreadId, message_ids: Sequence[str]) -> Sequence[FeedbackRecord]:
         actor = require_actor_context("reading feedback")
-        ids = [run_id for run_id in run_ids if is_storable(run_id)]
-        if not ids:
+        ids = [message_id for message_id in message_ids if is_storable(message_id)]
+        if not ids or not is_storable(thread_id):
             return []
         statement = (
             select(table)
-            .where(table.c.run_id.in_(ids), _reached(actor))
+            .where(table.c.thread_id == thread_id, table.c.message_id.in_(ids), _reached(actor))
             .order_by(table.c.created_at, table.c.message_id, table.c.user_id)
         )
         return await self._database.read(lambda connection: [_to_record(row) for row in connection.execute(statement)])

@@ -58,8 +58,10 @@ class FeedbackStoreConformance:
             assert await scores(FeedbackFilter(message_id="\0")) == []
             page = await feedback.search(ALL, limit=1, offset=1)
             assert [one.feedback.score for one in page] == [1.0]
-            given = await feedback.of_runs([runs[0].run_id, runs[2].run_id, RunId("\0")])
-            assert [one.feedback.score for one in given] == [0.0, 2.0]
+            assert await feedback.of_messages(ThreadId("t-1"), ["m-1"]) == []
+            given = await feedback.put(runs[1].run_id, "m-1", Feedback(3.0))
+            assert await feedback.of_messages(ThreadId("t-1"), ["m-1", "m-2", "\0"]) == [given]
+            assert await feedback.of_messages(ThreadId("t-2"), ["m-1"]) == []
 
     @pytest.mark.parametrize("stranger", [BOB, ALICE_ELSEWHERE], ids=["another user", "another tenant"])
     async def test_run_of_another_user_has_no_feedback(
@@ -68,14 +70,15 @@ class FeedbackStoreConformance:
         run = await storage.accept()
         with acting(ALICE):
             await feedback.put(run.run_id, None, Feedback(1.0))
+            await feedback.put(run.run_id, "m-1", Feedback(1.0))
         with acting(stranger):
             with pytest.raises(RunNotFound):
                 await feedback.put(run.run_id, None, Feedback(0.0))
             assert await feedback.search(ALL) == []
-            assert await feedback.of_runs([run.run_id]) == []
+            assert await feedback.of_messages(ThreadId("t-1"), ["m-1"]) == []
             assert not await feedback.delete(run.run_id, None)
         with acting(ALICE):
-            assert await feedback.count(ALL) == 1
+            assert await feedback.count(ALL) == 2
 
     async def test_users_of_a_shared_thread_read_all_feedback_and_change_their_own(
         self, storage: RunStorage, feedback: FeedbackStore
