@@ -137,3 +137,15 @@ def test_dev_ends_when_its_data_directory_is_in_use(work: Path, background: Star
         dev = background("dev", "agent.py:greeter", "--port", "0", "--data-dir", str(data), "--json", cwd=work)
         assert "is in use by" in dev.wait_for("error")["error"]
         assert dev.process.wait(60) == 1
+
+
+def test_dev_shows_the_traceback_of_broken_code(work: Path, terminal: Callable[..., Terminal]) -> None:
+    (work / "agent.py").write_text("def load():\n    return {}['graph']\n\n\ngreeter = load()\n")
+    dev = terminal("dev", "agent.py:greeter", "--port", "0", "--data-dir", str(work / "data"), cwd=work)
+    dev.wait_for("Traceback (most recent call last):\r\n")
+    dev.wait_for("KeyError: 'graph'")
+    # The first frame is the user's.
+    assert dev.before.splitlines()[0].endswith('agent.py", line 5, in <module>')
+    dev.wait_for("A changed file starts the next one.")
+    dev.press(CTRL_C)
+    assert dev.end() == 0

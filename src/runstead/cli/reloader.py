@@ -105,6 +105,8 @@ class _Reloader:
         self._is_reload = self._is_reload and self._server.failure is not None
         self._responder = FailureResponder(self._listening, self._answer(code))
         self._output.line("died", exit_code=code)
+        if self._server.failure is not None:
+            self._output.say(self._server.failure.traceback, end="")
         self._output.say(f"The server ended with exit code {code}. A changed file starts the next one.", style="red")
         return True
 
