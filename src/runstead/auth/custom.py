@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from runstead.runtime.actor_context import RESERVED_USER_IDS, ActorContext
+from runstead.runtime.json_types import JsonObject
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Refused, Unavailable, WireError
 
@@ -54,7 +55,7 @@ class CustomAuthentication:
         return replace(actor, auth_source=actor.auth_source or AUTH_SOURCE, claims={**claims_of(actor), **actor.claims})
 
 
-def claims_of(actor: ActorContext) -> dict[str, Any]:
+def claims_of(actor: ActorContext) -> JsonObject:
     """Return the claims that graphs and handlers expect of every authenticated user."""
     return {
         "identity": actor.user_id,

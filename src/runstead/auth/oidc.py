@@ -12,6 +12,7 @@ from joserfc.jws import JWSRegistry
 
 from runstead.runtime.actor_context import DEFAULT_TENANT_ID, RESERVED_USER_IDS, ActorContext
 from runstead.runtime.clock import Clock
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.serialization import jsonable
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Unauthenticated
@@ -98,7 +99,7 @@ class OidcAuthentication:
             raise TokenRefused(_INVALID)
         return str(algorithm), kid
 
-    def _check(self, claims: dict[str, Any]) -> None:
+    def _check(self, claims: JsonObject) -> None:
         """Raise TokenRefused or a JoseError for a token of another issuer, for another audience, or at another time."""
         if claims.get("iss") != self._options.issuer:
             raise TokenRefused("This token is of another issuer")
@@ -110,10 +111,10 @@ class OidcAuthentication:
             if name in claims and not _is_time(claims[name]):
                 raise TokenRefused(_INVALID)
         now = int(self._clock.now().timestamp())
-        required: dict[str, Any] = {"exp": {"essential": True}}
+        required: JsonObject = {"exp": {"essential": True}}
         jwt.JWTClaimsRegistry(now=now, leeway=self._options.leeway_seconds, **required).validate(claims)
 
-    def _actor(self, claims: Mapping[str, Any]) -> ActorContext:
+    def _actor(self, claims: JsonMapping) -> ActorContext:
         options = self._options
         user = _id(claims, options.user_claim)
         tenant = _id(claims, options.tenant_claim) if options.tenant_claim else DEFAULT_TENANT_ID
@@ -150,7 +151,7 @@ def _is_time(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53
 
 
-def _at(claims: Mapping[str, Any], path: str) -> Any:
+def _at(claims: JsonMapping, path: str) -> Any:
     """Return the value at a path; a claim whose name is the whole path comes first (``https://example.org/tenant``)."""
     if path in claims:
         return claims[path]
@@ -160,7 +161,7 @@ def _at(claims: Mapping[str, Any], path: str) -> Any:
     return found
 
 
-def _id(claims: Mapping[str, Any], path: str) -> str:
+def _id(claims: JsonMapping, path: str) -> str:
     value = _at(claims, path)
     is_usable = isinstance(value, str) and bool(value.strip()) and "\0" not in value and value.isprintable()
     if not is_usable or len(value.encode("utf-8", "replace")) > _MAX_ID or value.startswith(RESERVED_USER_IDS):

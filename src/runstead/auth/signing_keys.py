@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key
 
 from runstead.runtime.clock import Clock
+from runstead.runtime.json_types import JsonMapping
 from runstead.settings import is_https_or_loopback
 from runstead.wire.errors import Unavailable
 
@@ -118,7 +119,7 @@ class SigningKeys:
             raise IssuerFault(f"{url}: jwks_uri must be an https address, got {found!r}")
         return found
 
-    async def _get(self, url: str) -> Mapping[str, Any]:
+    async def _get(self, url: str) -> JsonMapping:
         try:
             response = await self._client.get(url, headers={"accept": "application/json"})
             if response.status_code != httpx.codes.OK or len(response.content) > _MAX_BYTES:

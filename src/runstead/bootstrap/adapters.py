@@ -13,6 +13,7 @@ from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
 from runstead.graphs.sources import SourceError, parse_source
 from runstead.runtime.clock import Clock
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.dispatch import RunDispatcher
 from runstead.runtime.runs.observer import RunObserver
 from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore, RunLeaseStore
@@ -60,7 +61,7 @@ class Adapters:
         )
 
 
-def split_adapters(given: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_adapters(given: Mapping[str, object]) -> tuple[JsonObject, JsonObject]:
     """Return the adapters that are objects, and the settings that are left, names of adapters included."""
     names = {field.name for field in fields(Adapters)}
     objects = {name: value for name, value in given.items() if name in names and not _is_named(value)}

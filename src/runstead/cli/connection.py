@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 from langgraph_sdk import get_client
 
+from runstead.runtime.json_types import JsonObject
 from runstead.settings import SettingsError, load_settings
 
 from .output import USAGE, CommandError
@@ -49,7 +50,7 @@ async def connect(
         ) from error
     if answered.status_code != httpx.codes.OK:
         raise _unusable(url, answered)
-    own_key: dict[str, Any] = {"api_key": api_key} if api_key else {}
+    own_key: JsonObject = {"api_key": api_key} if api_key else {}
     client = get_client(url=url, headers=headers, **own_key)
     try:
         with describe_errors(url):

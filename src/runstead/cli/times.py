@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+
+from runstead.runtime.json_types import JsonMapping
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
@@ -29,7 +30,7 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
-def duration_of(run: Mapping[str, Any], now: datetime | None = None) -> str:
+def duration_of(run: JsonMapping, now: datetime | None = None) -> str:
     """Return the duration of a run from its start to its end, or to now while it executes."""
     if (started := parsed(run.get("started_at"))) is None:
         return "-"

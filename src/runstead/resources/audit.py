@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
+from runstead.runtime.json_types import JsonMapping, JsonObject
+
 FIRST_DIGEST: Final = "0" * 64
 """What the first entry of a log names as the digest before it."""
 REDACTED: Final = "[redacted]"
@@ -44,10 +46,10 @@ class AuditEntry:
     auth_source: str | None = None
     role: str | None = None
     client: str | None = None
-    target: Mapping[str, Any] = field(default_factory=dict)
-    details: Mapping[str, Any] = field(default_factory=dict)
+    target: JsonMapping = field(default_factory=dict)
+    details: JsonMapping = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {
             "at": self.at.astimezone(UTC).isoformat(timespec="microseconds"),
             "tenant_id": self.tenant_id,
@@ -73,7 +75,7 @@ class AuditRecord:
     previous: str
     digest: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {"seq": self.seq, **self.entry.to_json(), "previous": self.previous, "digest": self.digest}
 
 

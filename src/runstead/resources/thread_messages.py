@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.message_removals import REMOVED_MESSAGES
 from runstead.runtime.runs.types import CheckpointRef, ThreadId
 
@@ -22,7 +23,7 @@ from .states import CheckpointNotFound, ThreadStates
 ROLES: Final = frozenset(("human", "ai", "tool"))
 """Types of the messages of a chat."""
 
-Message: TypeAlias = dict[str, Any]
+Message: TypeAlias = JsonObject
 
 
 class MessageNotFound(Exception):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
 
 from runstead.resources.usage import Cost, sums_by_caller, total_of
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import USAGE_COUNTS, ModelUsage
 
 
-def from_usage(models: Sequence[ModelUsage], cost: Cost) -> dict[str, Any]:
+def from_usage(models: Sequence[ModelUsage], cost: Cost) -> JsonObject:
     """Return usage as clients read it: the total, by caller, and by model with its cost. ``models`` are sums by model
     and caller, and ``cost`` is theirs.
     """

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from runstead.runtime.actor_context import DEFAULT_TENANT_ID, KEPT_CLAIMS, RESERVED_USER_IDS, ActorContext
-from runstead.runtime.json_types import JsonObject
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.serialization import jsonable
 from runstead.runtime.value_shape import value_shape
 from runstead.wire.errors import Unauthenticated
@@ -55,7 +55,7 @@ def actor_of(user: object, stored_fields: Collection[str] | None = None) -> Acto
     )
 
 
-def _optional_id(fields: Mapping[str, Any], name: str) -> str | None:
+def _optional_id(fields: JsonMapping, name: str) -> str | None:
     """Return the field; None if the user has none. Raises InvalidUser, so that no user ends up in a wrong tenant."""
     value = fields.get(name)
     if value is None:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from runstead.resources.audit import AuditEntry, AuditStore, redacted
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.types import RunRecord, RunSpec
 from runstead.wire.credentials import ROLE
 from runstead.wire.errors import problem_of
@@ -50,8 +51,8 @@ class AuditLog:
         status: int,
         role: str | None = None,
         client: str | None = None,
-        target: Mapping[str, Any] | None = None,
-        details: Mapping[str, Any] | None = None,
+        target: JsonMapping | None = None,
+        details: JsonMapping | None = None,
     ) -> None:
         """Write one entry, and return when it is stored. A failure is logged: the audited action has happened."""
         entry = AuditEntry(
@@ -74,7 +75,7 @@ class AuditLog:
             self._writing = asyncio.create_task(self._write(), name="audit-log")
         await written
 
-    def _without_values(self, details: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _without_values(self, details: JsonMapping) -> JsonMapping:
         if self._keeps_values or "decision" not in details:
             return details
         text = json.dumps(details["decision"], sort_keys=True, default=str)
@@ -131,7 +132,7 @@ class Audit:
 
 def note(connection: HTTPConnection, **facts: Any) -> None:
     """Add ids (``..._id``) and details to the audit entry of this request."""
-    notes: dict[str, Any] | None = connection.scope.get(NOTES)
+    notes: JsonObject | None = connection.scope.get(NOTES)
     if notes is not None:
         notes.update(facts)
 

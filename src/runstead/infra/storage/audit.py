@@ -15,6 +15,7 @@ from runstead.resources.audit import (
     ChainCheck,
     digest_of,
 )
+from runstead.runtime.json_types import JsonObject
 
 from . import json_text
 from .access_predicates import is_storable
@@ -115,7 +116,7 @@ def _matching(where: AuditFilter) -> list[ColumnElement[bool]]:
     return found
 
 
-def _to_row(seq: int, entry: AuditEntry, previous: str, digest: str) -> dict[str, Any]:
+def _to_row(seq: int, entry: AuditEntry, previous: str, digest: str) -> JsonObject:
     return {
         "seq": seq,
         "at": entry.at,

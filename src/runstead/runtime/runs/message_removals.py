@@ -6,7 +6,7 @@ chat. Removals by a client, in an input or an update, do take them back, and are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from langchain_core.messages import RemoveMessage
@@ -14,6 +14,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Overwrite
 
+from ..json_types import JsonMapping, JsonObject
 from .interrupts import NO_TASK
 
 REMOVED_MESSAGES: Final = "removed_messages"
@@ -28,7 +29,7 @@ class MessageRemovals:
     """Follows the checkpoints of one thread's root graph through one saver."""
 
     def __init__(self) -> None:
-        self._last: dict[str, Any] = {}
+        self._last: JsonObject = {}
         self._removing: set[str] = set()
         self._cleared: set[str] = set()
 
@@ -44,7 +45,7 @@ class MessageRemovals:
             if task_id != NO_TASK and channel == _CHANNEL and _removed(value):
                 self._removing.add(checkpoint_id)
 
-    def written(self, config: Mapping[str, Any], writes: Sequence[tuple[str, Any]], task_path: str) -> None:
+    def written(self, config: JsonMapping, writes: Sequence[tuple[str, Any]], task_path: str) -> None:
         """Note the writes of a task onto a checkpoint."""
         place = config["configurable"]
         if place.get("checkpoint_ns"):
@@ -57,7 +58,7 @@ class MessageRemovals:
         elif REMOVE_ALL_MESSAGES in removed:
             self._cleared.add(place["checkpoint_id"])
 
-    def stamp(self, config: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    def stamp(self, config: JsonMapping, checkpoint: JsonMapping) -> JsonObject:
         """Return what the metadata of a new checkpoint say of the last removal: nothing, if there was none."""
         place = config["configurable"]
         if place.get("checkpoint_ns"):

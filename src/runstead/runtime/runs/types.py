@@ -364,12 +364,12 @@ class RunCompletionData:
             models=tuple(models.values()),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the data as JSON values; `from_json` restores it."""
         return {**asdict(self), "models": [asdict(one) for one in self.models]}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> RunCompletionData:
+    def from_json(cls, value: JsonMapping) -> RunCompletionData:
         """Restore what `to_json` made."""
         return cls(**{**value, "models": tuple(ModelUsage(**one) for one in value.get("models") or ())})
 

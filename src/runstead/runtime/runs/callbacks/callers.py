@@ -7,8 +7,10 @@ root graph, or the name of another agent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Final, Literal, TypeAlias
+
+from ...json_types import JsonMapping
 
 CallerGroup: TypeAlias = Literal["lead_agent", "subagent", "middleware"]
 
@@ -41,18 +43,18 @@ class Attribution:
         self._lead: str | None = None
         self._run_tags: frozenset[str] = frozenset()
 
-    def root_started(self, tags: Sequence[str] | None, metadata: Mapping[str, Any] | None) -> None:
+    def root_started(self, tags: Sequence[str] | None, metadata: JsonMapping | None) -> None:
         """Record the root graph of the attempt."""
         self._lead = (metadata or {}).get("lc_agent_name")
         self._run_tags = frozenset(tags or ())
 
-    def caller_of(self, tags: Sequence[str] | None, metadata: Mapping[str, Any] | None = None) -> str:
+    def caller_of(self, tags: Sequence[str] | None, metadata: JsonMapping | None = None) -> str:
         """Return ``lead_agent``, ``subagent:<name>`` or ``middleware:<name>``."""
         own_tags = [tag for tag in tags or () if tag not in self._run_tags]
         return caller_of(own_tags, metadata, lead=self._lead)
 
 
-def caller_of(tags: Sequence[str] | None, metadata: Mapping[str, Any] | None = None, *, lead: str | None = None) -> str:
+def caller_of(tags: Sequence[str] | None, metadata: JsonMapping | None = None, *, lead: str | None = None) -> str:
     """Return the caller by tags and metadata alone. ``lead`` is the name of the root graph's agent, if it has one."""
     for tag in tags or ():
         if tag == LEAD or tag.startswith((_SUBAGENT, _MIDDLEWARE)):
@@ -67,7 +69,7 @@ def caller_of(tags: Sequence[str] | None, metadata: Mapping[str, Any] | None = N
     return _subagent(metadata, lead) or LEAD
 
 
-def _subagent(metadata: Mapping[str, Any], lead: str | None) -> str | None:
+def _subagent(metadata: JsonMapping, lead: str | None) -> str | None:
     name = metadata.get("lc_agent_name")
     namespace = str(metadata.get("langgraph_checkpoint_ns") or "")
     # Numbers count calls of one task; they are no level of their own.

@@ -21,6 +21,7 @@ from langgraph.types import Command
 from runstead.runtime.converters import from_message, text_of
 from runstead.runtime.serialization import jsonable
 
+from ...json_types import JsonMapping, JsonObject
 from ..error_redaction import REDACTING, ErrorRedactor
 from ..store.event_store import RunEvent, RunEventCategory
 from ..types import RunId, StopReason, ThreadId
@@ -168,7 +169,7 @@ class RunEventCallback(BaseCallbackHandler):
             self._record("llm_error", {"call_id": str(run_id), **self._failure(error)}, caller)
 
     def on_tool_start(
-        self, serialized: Any, input_str: str, *, run_id: UUID, inputs: dict[str, Any] | None = None, **kwargs: Any
+        self, serialized: Any, input_str: str, *, run_id: UUID, inputs: JsonObject | None = None, **kwargs: Any
     ) -> None:
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         caller = self._attribution.caller_of(kwargs.get("tags"), kwargs.get("metadata"))
@@ -208,13 +209,13 @@ class RunEventCallback(BaseCallbackHandler):
     def _failure(self, error: BaseException) -> dict[str, str]:
         return {"error": type(error).__name__, "message": self._texts.message(error)}
 
-    def _asked(self, run_id: UUID, content: Mapping[str, Any], start: Mapping[str, Any]) -> None:
+    def _asked(self, run_id: UUID, content: JsonMapping, start: JsonMapping) -> None:
         caller = self._attribution.caller_of(start.get("tags"), start.get("metadata"))
         self._callers[run_id] = caller
         model = (start.get("metadata") or {}).get("ls_model_name")
         self._record("llm_request", {"call_id": str(run_id), "model": model, **content}, caller)
 
-    def _ended(self, event_type: str, content: Mapping[str, Any]) -> None:
+    def _ended(self, event_type: str, content: JsonMapping) -> None:
         self._has_ended = True
         self._record(event_type, content)
 
@@ -223,7 +224,7 @@ class RunEventCallback(BaseCallbackHandler):
         category = EVENT_TYPES[event_type]
         if category == "message" and caller is not None and group_of(caller) != LEAD:
             category = "trace"
-        metadata: dict[str, Any] = {"attempt": self._attempt}
+        metadata: JsonObject = {"attempt": self._attempt}
         metadata |= {} if caller is None else {"caller": caller}
         metadata |= {} if size is None else {"content_bytes": size}
         event = RunEvent(self._run_id, self._thread_id, event_type, category, kept, self._now(), metadata)

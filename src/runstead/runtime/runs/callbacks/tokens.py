@@ -14,6 +14,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 
 from runstead.runtime.converters import text_of
 
+from ...json_types import JsonObject
 from ..types import ModelUsage, RunCompletionData
 from .callers import Attribution, group_of
 
@@ -95,7 +96,7 @@ class RunTokenCallback(BaseCallbackHandler):
                 first_human_message=self._first_human,
             )
 
-    def _begin(self, run_id: UUID, start: dict[str, Any]) -> None:
+    def _begin(self, run_id: UUID, start: JsonObject) -> None:
         metadata = start.get("metadata") or {}
         caller = self._attribution.caller_of(start.get("tags"), metadata)
         model = str(metadata.get("ls_model_name") or UNKNOWN_MODEL)
