@@ -167,7 +167,7 @@ def test_server_crash_costs_its_runs_an_attempt(start: Callable[..., Project]) -
     project.dev.wait_for("started")
     location = project.begin("blocks_thread")
     assert project.dev.wait_for("died")["exit_code"] == 3
-    assert "ended with 3" in project.until_status(503).json()["detail"]
+    assert "ended with exit code 3" in project.until_status(503).json()["detail"]
     project.save()
     project.dev.wait_for("started")
     # The lost attempt is noticed in parallel with the start, which does not wait.
