@@ -147,7 +147,7 @@ def _token_of(headers: Mapping[str, str]) -> str:
     return token
 
 
-def _is_time(value: Any) -> bool:
+def _is_time(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53
 
 
@@ -169,7 +169,7 @@ def _id(claims: JsonMapping, path: str) -> str:
     return str(value)
 
 
-def _texts(value: Any) -> Sequence[str]:
+def _texts(value: object) -> Sequence[str]:
     if isinstance(value, str):
         return value.split()
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else ()

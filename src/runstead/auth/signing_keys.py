@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import httpx
 from joserfc.errors import JoseError
@@ -132,7 +132,7 @@ class SigningKeys:
         return document
 
 
-def _imported(one: Any) -> Key | None:
+def _imported(one: object) -> Key | None:
     """Return the key; None for one that is not for signatures, or that this version cannot read."""
     if not isinstance(one, dict) or one.get("kty") not in _KEY_TYPES:
         return None

@@ -143,7 +143,7 @@ async def _opened(
     return found
 
 
-def _loaded(name: str, value: Any, configuration: GraphConfiguration) -> Any:
+def _loaded(name: str, value: object, configuration: GraphConfiguration) -> Any:
     if not isinstance(value, str):
         return value
     extend_search_path(configuration.search_paths)

@@ -44,7 +44,7 @@ class Chat:
             raise CommandError("the server has several graphs", f"name one: runstead chat {' | '.join(graphs)}")
         return graphs[0]
 
-    def _ask(self, schema: Any) -> Any:
+    def _ask(self, schema: object) -> Any:
         """Return the next input of the graph; None at the end of the chat."""
         try:
             return ask_for_input(schema, self._output.ask)
@@ -79,7 +79,7 @@ def ask_for_input(schema: Any, ask: Any) -> Any:
     return given
 
 
-def _parsed(typed: str, schema: Any) -> Any:
+def _parsed(typed: str, schema: object) -> Any:
     """Return what was typed as the schema's type: texts as typed, everything else as JSON if it is JSON."""
     if isinstance(schema, Mapping) and schema.get("type") == "string":
         return typed
@@ -89,7 +89,7 @@ def _parsed(typed: str, schema: Any) -> Any:
         return typed
 
 
-def _kind(field: Any, schema: JsonMapping) -> str:
+def _kind(field: object, schema: JsonMapping) -> str:
     found = _resolved(field, schema)
     options = [_kind(one, schema) for one in found.get("anyOf") or ()]
     if "enum" in found:
@@ -99,7 +99,7 @@ def _kind(field: Any, schema: JsonMapping) -> str:
     )
 
 
-def _resolved(field: Any, schema: JsonMapping) -> JsonMapping:
+def _resolved(field: object, schema: JsonMapping) -> JsonMapping:
     if not isinstance(field, Mapping):
         return {}
     name = str(field.get("$ref", "")).removeprefix("#/$defs/")

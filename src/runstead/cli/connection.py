@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import httpx
 from langgraph_sdk import get_client
@@ -94,6 +94,6 @@ def _server_error(error: httpx.HTTPStatusError) -> CommandError:
     return CommandError(sentence, hint)
 
 
-def _sentence(body: Any) -> str | None:
+def _sentence(body: object) -> str | None:
     detail = body.get("detail") if isinstance(body, dict) else None
     return detail if isinstance(detail, str) and detail else None

@@ -22,7 +22,7 @@ async def fork_run(
     server: ServerClient,
     reference: str,
     *,
-    input: Any,
+    input: object,
     has_input: bool,
     update: Any,
     approve: bool,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from runstead.runtime.json_types import JsonMapping
 
@@ -15,7 +15,7 @@ from .transcript import compact, text_of
 _LONGEST: Final = 400
 
 
-def show_run(run: JsonMapping, result: Any, server: ServerClient) -> None:
+def show_run(run: JsonMapping, result: object, server: ServerClient) -> None:
     """Print a run with its result; None for a run that has not ended."""
     output, completion = server.output, run.get("completion") or {}
     output.say(f"run {run['run_id']}", style="bold")
@@ -59,21 +59,21 @@ def show_thread(thread: JsonMapping, state: JsonMapping, output: Output) -> None
         output.say(f"  waits for: {question}", style="magenta")
 
 
-def questions_of(interrupts: Any) -> list[str]:
+def questions_of(interrupts: object) -> list[str]:
     """Return the pending questions of a thread in short form."""
     found = interrupts.values() if isinstance(interrupts, Mapping) else ()
     asked = [one for several in found if isinstance(several, Sequence) for one in several]
     return [question for one in asked for question in _questions(one.get("value"))]
 
 
-def _questions(value: Any) -> list[str]:
+def _questions(value: object) -> list[str]:
     actions = value.get("action_requests") if isinstance(value, Mapping) else None
     if not isinstance(actions, list):
         return [compact(value)]
     return [f"{action.get('name')} {compact(action.get('args'))}" for action in actions]
 
 
-def first_words(values: Any) -> str:
+def first_words(values: object) -> str:
     """Return the first message of a state as one line of text."""
     messages = values.get("messages") if isinstance(values, Mapping) else None
     first = messages[0] if isinstance(messages, list) and messages else None
@@ -86,7 +86,7 @@ def _show(lines: JsonMapping, output: Output) -> None:
             output.say(f"  {name:<10} {value}")
 
 
-def _show_values(values: Any, output: Output) -> None:
+def _show_values(values: object, output: Output) -> None:
     if not isinstance(values, Mapping):
         return
     for name, value in values.items():
@@ -97,7 +97,7 @@ def _show_values(values: Any, output: Output) -> None:
             output.say(f"  {name:<10} {_short(value)}")
 
 
-def _message(message: Any) -> str:
+def _message(message: object) -> str:
     if not isinstance(message, Mapping):
         return _short(message) or ""
     calls = ", ".join(f"{call.get('name')} {compact(call.get('args'))}" for call in message.get("tool_calls") or ())
@@ -105,7 +105,7 @@ def _message(message: Any) -> str:
     return f"{message.get('type', 'message'):<10} {_short(text)}"
 
 
-def _short(value: Any) -> str | None:
+def _short(value: object) -> str | None:
     if value is None:
         return None
     text = compact(value)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from runstead.runtime.json_types import JsonMapping
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
 
-def ago(value: Any, now: datetime | None = None) -> str:
+def ago(value: object, now: datetime | None = None) -> str:
     """Return the distance of a time from now: ``5m ago``, ``in 2h``, or ``-`` for no time."""
     if not (time := parsed(value)):
         return "-"
@@ -37,12 +37,12 @@ def duration_of(run: JsonMapping, now: datetime | None = None) -> str:
     return duration(((parsed(run.get("ended_at")) or now or datetime.now(UTC)) - started).total_seconds())
 
 
-def moment(value: Any) -> str:
+def moment(value: object) -> str:
     """Return a time as date and time of day, in UTC."""
     return str(value)[:19].replace("T", " ") if value else "never"
 
 
-def parsed(value: Any) -> datetime | None:
+def parsed(value: object) -> datetime | None:
     """Return a time of the API; None for no time, or a text that is none."""
     if isinstance(value, datetime):
         return value

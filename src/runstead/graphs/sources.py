@@ -54,7 +54,7 @@ def parse_source(graph_id: str, target: str, directory: Path, description: str |
     return GraphSource(graph_id, target, variable, directory, file=file, description=description)
 
 
-def source_of(graph_id: str, value: Any, directory: Path) -> GraphSource:
+def source_of(graph_id: str, value: object, directory: Path) -> GraphSource:
     """Return the source of a graph that is given as an object. Raises SourceError."""
     target = f"<{type(value).__name__} {graph_id}>"
     _check_id(graph_id, target)

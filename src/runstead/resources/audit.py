@@ -123,7 +123,7 @@ def digest_of(seq: int, previous: str, entry: AuditEntry) -> str:
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
-def redacted(value: Any, depth: int = 0) -> Any:
+def redacted(value: object, depth: int = 0) -> Any:
     """Return ``value`` as an audit entry may hold it: without what looks like a secret, and cut where it is long."""
     match value:
         case Mapping():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import orjson
 
@@ -102,7 +102,7 @@ def _messages_of(state: ThreadState) -> list[Message]:
     return [one for one in messages if _is_said(one)] if isinstance(messages, list) else []
 
 
-def _is_said(message: Any) -> bool:
+def _is_said(message: object) -> bool:
     """Return whether a human, an agent or a tool said it. A summary only stands in for messages."""
     if not isinstance(message, dict) or message.get("type") not in ROLES:
         return False

@@ -19,7 +19,7 @@ MAX_BYTES: Final = 64 * 1024
 """Maximum bytes of a value, and characters of a comment."""
 
 
-def _as_number(value: Any) -> Any:
+def _as_number(value: object) -> Any:
     """Return true and false as 1 and 0, which LangSmith accepts as scores, and whole numbers as floats."""
     return float(value) if isinstance(value, int) and abs(value) < 2**53 else value
 

@@ -130,7 +130,7 @@ class Audit:
             raise
 
 
-def note(connection: HTTPConnection, **facts: Any) -> None:
+def note(connection: HTTPConnection, **facts: object) -> None:
     """Add ids (``..._id``) and details to the audit entry of this request."""
     notes: JsonObject | None = connection.scope.get(NOTES)
     if notes is not None:

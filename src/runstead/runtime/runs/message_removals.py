@@ -7,7 +7,7 @@ chat. Removals by a client, in an input or an update, do take them back, and are
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from langchain_core.messages import RemoveMessage
 from langgraph.checkpoint.base import CheckpointTuple
@@ -45,7 +45,7 @@ class MessageRemovals:
             if task_id != NO_TASK and channel == _CHANNEL and _removed(value):
                 self._removing.add(checkpoint_id)
 
-    def written(self, config: JsonMapping, writes: Sequence[tuple[str, Any]], task_path: str) -> None:
+    def written(self, config: JsonMapping, writes: Sequence[tuple[str, object]], task_path: str) -> None:
         """Note the writes of a task onto a checkpoint."""
         place = config["configurable"]
         if place.get("checkpoint_ns"):
@@ -75,7 +75,7 @@ class MessageRemovals:
         return {} if last is None else {REMOVED_MESSAGES: last}
 
 
-def _removed(value: Any) -> list[str]:
+def _removed(value: object) -> list[str]:
     """Return the ids of messages that a write removes; all of them for a write that replaces the channel."""
     if isinstance(value, Overwrite):
         return [REMOVE_ALL_MESSAGES]

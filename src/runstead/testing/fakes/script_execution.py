@@ -66,7 +66,7 @@ class ScriptExecution:
             await self._keep(state, "loop", is_input=True)
         return None
 
-    async def _step(self, state: AgentState, answer: Any) -> AsyncIterator[tuple[str, object]]:
+    async def _step(self, state: AgentState, answer: object) -> AsyncIterator[tuple[str, object]]:
         stage, script, number = self._memory.stage, state.script, int(state.values["position"])
         assert script is not None
         step = script.steps[number]

@@ -18,7 +18,7 @@ _MAX_ENTRIES: Final = 64
 _MAX_DEPTH: Final = 12
 
 
-def bounded(content: Any) -> tuple[Any, int | None]:
+def bounded(content: object) -> tuple[Any, int | None]:
     """Return the content, and its former size in bytes if it had to be shortened: long texts and lists are cut."""
     size = len(encode(content))
     if size <= MAX_CONTENT:
@@ -34,7 +34,7 @@ def bounded(content: Any) -> tuple[Any, int | None]:
     return _shortened(kept, _TEXT_LENGTHS[-1], 1), size
 
 
-def _shortened(value: Any, length: int, depth: int) -> Any:
+def _shortened(value: object, length: int, depth: int) -> Any:
     if isinstance(value, str):
         return value if len(value) <= length else f"{value[:length]}… ({len(value)} characters)"
     if isinstance(value, Mapping):

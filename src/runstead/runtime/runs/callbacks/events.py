@@ -129,12 +129,12 @@ class RunEventCallback(BaseCallbackHandler):
         elif parent_run_id in self._roots and name is not None and name == metadata.get("langgraph_node"):
             self._record("node_start", {"node": name, "step": metadata.get("langgraph_step")})
 
-    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_chain_end(self, outputs: object, *, run_id: UUID, **kwargs: object) -> None:
         if run_id in self._roots:
             self._roots.discard(run_id)
             self._ended("run_end", {})
 
-    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         if run_id not in self._roots or isinstance(error, GraphBubbleUp):
             return
         self._roots.discard(run_id)
@@ -144,14 +144,14 @@ class RunEventCallback(BaseCallbackHandler):
             self._ended("run_error", self._failure(error))
 
     def on_chat_model_start(
-        self, serialized: Any, messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
+        self, serialized: object, messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: object
     ) -> None:
         self._asked(run_id, {"message_count": sum(map(len, messages))}, kwargs)
 
-    def on_llm_start(self, serialized: Any, prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_start(self, serialized: object, prompts: list[str], *, run_id: UUID, **kwargs: object) -> None:
         self._asked(run_id, {"prompts": prompts}, kwargs)
 
-    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: object) -> None:
         caller = self._callers.pop(run_id, LEAD)
         for message in generated_messages(response):
             fields = from_message(message)
@@ -161,7 +161,7 @@ class RunEventCallback(BaseCallbackHandler):
             elif text_of(message):
                 self._record("ai_message", fields, caller)
 
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         caller = self._callers.pop(run_id, LEAD)
         if self._is_cut_off(error):
             self._record("llm_stopped", {"call_id": str(run_id), "reason": self._reason}, caller)
@@ -177,7 +177,7 @@ class RunEventCallback(BaseCallbackHandler):
         arguments = jsonable(inputs if inputs is not None else input_str)
         self._record("tool_start", {"call_id": str(run_id), "name": name, "input": arguments}, caller)
 
-    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: object) -> None:
         name, caller = self._tools.pop(run_id, "tool"), self._callers.pop(run_id, LEAD)
         results = _results_of(output)
         shown = from_message(output) if isinstance(output, BaseMessage) else jsonable(output)
@@ -185,7 +185,7 @@ class RunEventCallback(BaseCallbackHandler):
         for message in results:
             self._record("tool_result", from_message(message), caller)
 
-    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         name, caller = self._tools.pop(run_id, "tool"), self._callers.pop(run_id, LEAD)
         # A tool that asks a human has not failed: LangGraph lets an interrupt travel as an exception.
         if isinstance(error, GraphBubbleUp):
@@ -196,7 +196,7 @@ class RunEventCallback(BaseCallbackHandler):
         else:
             self._record("tool_error", {**call, **self._failure(error)}, caller)
 
-    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+    def on_custom_event(self, name: str, data: object, **kwargs: object) -> None:
         self._record("custom", {"name": name, "data": jsonable(data)})
 
     @property
@@ -219,7 +219,7 @@ class RunEventCallback(BaseCallbackHandler):
         self._has_ended = True
         self._record(event_type, content)
 
-    def _record(self, event_type: str, content: Any, caller: str | None = None) -> None:
+    def _record(self, event_type: str, content: object, caller: str | None = None) -> None:
         kept, size = bounded(content)
         category = EVENT_TYPES[event_type]
         if category == "message" and caller is not None and group_of(caller) != LEAD:
@@ -235,7 +235,7 @@ class RunEventCallback(BaseCallbackHandler):
             self.on_pending()
 
 
-def _results_of(output: Any) -> list[ToolMessage]:
+def _results_of(output: object) -> list[ToolMessage]:
     """Return the messages that a tool's output adds to the conversation."""
     if isinstance(output, ToolMessage):
         return [output]

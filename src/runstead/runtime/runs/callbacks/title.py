@@ -40,21 +40,21 @@ class RunTitleCallback(BaseCallbackHandler):
         if is_title_caller(self._attribution.caller_of(kwargs.get("tags"), kwargs.get("metadata"))):
             self._calls.add(run_id)
 
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         self._calls.discard(run_id)
 
-    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: object) -> None:
         if run_id in self._calls:
             self._calls.discard(run_id)
             for message in generated_messages(response):
                 self._said = _clean(text_of(message)) or self._said
 
-    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+    def on_custom_event(self, name: str, data: object, **kwargs: object) -> None:
         if name in TITLE_EVENTS:
             self._given = _clean(data.get("title") if isinstance(data, dict) else data) or self._given
 
 
-def _clean(title: Any) -> str | None:
+def _clean(title: object) -> str | None:
     if not isinstance(title, str):
         return None
     return title.strip().strip("\"'").strip()[:MAX_TITLE] or None

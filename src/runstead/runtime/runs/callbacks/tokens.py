@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -58,24 +58,24 @@ class RunTokenCallback(BaseCallbackHandler):
             first = next((text_of(m) for m in messages if isinstance(m, HumanMessage)), None)
             self._first_human = self._first_human or (first and first[:MAX_TEXT])
 
-    def on_chat_model_start(self, serialized: Any, messages: Any, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_chat_model_start(self, serialized: object, messages: object, *, run_id: UUID, **kwargs: object) -> None:
         self._begin(run_id, kwargs)
 
-    def on_llm_start(self, serialized: Any, prompts: Any, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_start(self, serialized: object, prompts: object, *, run_id: UUID, **kwargs: object) -> None:
         self._begin(run_id, kwargs)
 
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         with self._lock:
             self._calls.pop(run_id, None)
 
-    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: object) -> None:
         with self._lock:
             # A call whose end was counted already, or whose start was never seen, is no call of this run's.
             call = self._calls.pop(run_id, None)
             if call is not None:
                 self._count(call, response)
 
-    def on_tool_end(self, output: Any, **kwargs: Any) -> None:
+    def on_tool_end(self, output: object, **kwargs: object) -> None:
         with self._lock:
             self._messages += isinstance(output, BaseMessage)
 
