@@ -11,7 +11,20 @@ export const { Client } = sdk;
 export const HELLO = { messages: [{ role: "user", content: "hi there" }] };
 
 const called = new Set();
-export const client = watched(new Client({ apiUrl: url, apiKey: null, callerOptions: { maxRetries: 0 } }));
+let onStream = () => {};
+
+async function noticing(input, init) {
+  const response = await fetch(input, init);
+  if (String(input.url ?? input).includes("/stream")) onStream();
+  return response;
+}
+
+export const client = watched(
+  new Client({ apiUrl: url, apiKey: null, callerOptions: { maxRetries: 0, fetch: noticing } }),
+);
+
+/** Resolves when the next stream that the client asks for has been opened by the server. */
+export const streamOpened = () => new Promise((resolve) => (onStream = resolve));
 
 export function method(name, title, check) {
   test(`${name}: ${title}`, async (context) => {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 
-import { HELLO, answeredThread, client, mark, method, newThread, rejectsWith, textsOf } from "./method.mjs";
+import { HELLO, answeredThread, client, mark, method, newThread, rejectsWith, streamOpened, textsOf } from "./method.mjs";
 
 method("threads.create", "under an id, with metadata and a graph", async () => {
   const threadId = randomUUID();
@@ -113,12 +113,14 @@ method("threads.joinStream", "hears of runs that begin later, until it leaves", 
   const leaving = new AbortController();
   const stream = client.threads.joinStream(threadId, { streamMode: "run_modes", signal: leaving.signal });
   const heard = [];
+  const opened = streamOpened();
   const reading = (async () => {
     for await (const part of stream) {
       heard.push(part);
       if (part.data?.status === "run_done") break;
     }
   })();
+  await opened;
   const { run_id: runId } = await client.runs.create(threadId, "agent", { input: HELLO, streamMode: ["values"] });
   await reading;
   leaving.abort();
