@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-JsonValue: TypeAlias = Any
-"""Any value that JSON can represent; JSON text itself says which."""
-
 JsonObject: TypeAlias = dict[str, Any]
 """An object of JSON that its holder may change."""
 
