@@ -127,7 +127,9 @@ async def test_failed_delivery_is_retried_and_finally_abandoned(
         last = await play.until(lambda one: one.attempts == 3)
     assert (last.status, last.next_attempt_at) == ("failed", None)
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert any(f"to {URL}, attempt 3: answered 404" in text for text in warned)
+    # Without the path, which is a secret of many services.
+    assert any("to example.org, attempt 3: answered 404" in text for text in warned)
+    assert not any(URL in text for text in warned)
     ids = {headers["webhook-id"] for _, _, headers in play.posts.posted}
     assert ids == {last.delivery_id}
     with acting(ALICE):

@@ -351,7 +351,10 @@ feedback: Final = Table(
     Column("comment", EncryptedText("feedback.comment")),
     ForeignKeyConstraint(["run_id"], ["runs.run_id"], name="fk_feedback_run", ondelete="CASCADE"),
 )
-Index("ix_feedback_thread", feedback.c.thread_id)
+Index(
+    "ix_feedback_thread",
+    *(feedback.c[name] for name in ("thread_id", "run_id", "message_id", "tenant_id", "user_id")),
+)
 Index("ix_feedback_owner", feedback.c.tenant_id, feedback.c.user_id, feedback.c.updated_at)
 
 crons: Final = Table(

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.resources.webhooks import DeliveryAttempt, DeliveryStore, DueDelivery, WebhookRefused
@@ -157,9 +158,9 @@ class WebhookSender:
         if not await self._deliveries.settle(due, attempt, again_at):
             _log.warning("webhook delivery %s took longer than its claim; another sender has it", due.delivery_id)
         elif error is not None:
-            # Without the query, which may contain a secret.
-            target = due.url.partition("?")[0]
-            _log.warning("webhook delivery %s to %s, attempt %d: %s", due.delivery_id, target, due.number, error)
+            # Only the host: many services have a secret in the path. `runstead webhooks show` names the whole address.
+            host = urlsplit(due.url).netloc.rpartition("@")[2]
+            _log.warning("webhook delivery %s to %s, attempt %d: %s", due.delivery_id, host, due.number, error)
 
 
 def _complaint(status_code: int) -> str | None:
