@@ -54,6 +54,11 @@ IN_THE_CLEAR: Final = {
     "item_vectors": {"namespace", "key", "embedder", "vector"},
     "crons": {"schedule", "timezone", "on_run_completed"},
     "feedback": {"message_id"},
+    "run_usage": {"model", "provider", "caller", "day"},
+    # Details are digests where encryption is on.
+    "audit_log": {
+        "subject_id", "auth_source", "role", "client", "action", "route", "target", "details", "previous", "digest",
+    },
     "checkpoint_identity": {"identity"},
     "key_holders": {"holder_id", "key_ids"},
 }  # fmt: skip
