@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def test_each_run_that_ends_has_one_line(tmp_path: Path, capsys: pytest.CaptureF
             thread = httpx.post(f"{url}/threads", json={}).json()["thread_id"]
             body = {"assistant_id": "agent", "input": {"kind": kind}}
             httpx.post(f"{url}/threads/{thread}/runs/wait", json=body, timeout=30)
+    lines.drain()
     shown = capsys.readouterr().out.splitlines()
     assert sorted(line.split("  ")[0:2] for line in shown) == [
         ["+ agent", "success"],
@@ -43,3 +45,20 @@ def test_each_run_that_ends_has_one_line(tmp_path: Path, capsys: pytest.CaptureF
         ["x agent", "error"],
     ]
     assert any("ValueError: nothing works" in line for line in shown)
+
+
+async def test_terminal_that_is_not_read_does_not_stop_the_server(tmp_path: Path) -> None:
+    class Stopped(Output):
+        def say(self, text: str = "", *, style: str | None = None, end: str = "\n") -> None:
+            released.wait(60)
+
+    released = threading.Event()
+    graph = StateGraph(State).add_node("act", _act).add_edge(START, "act").compile()
+    lines = RunLines(Stopped(), lambda: application.services)
+    application = Application({"agent": graph}, port=0, data_dir=tmp_path, observers=[lines])
+    with local_server(application) as url:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            for _ in range(3):
+                body = {"assistant_id": "agent", "input": {"kind": "works"}}
+                assert (await client.post("/runs/wait", json=body)).status_code == 200
+    released.set()
