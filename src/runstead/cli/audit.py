@@ -2,16 +2,19 @@
 
 # No `from __future__ import annotations`: typer reads the annotations of commands.
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from .options import Config, DataDir, Json, SettingsFile
 from .output import CommandError, Output
+from .storage_command import storage_command
 
 if TYPE_CHECKING:
     from runstead.resources.audit import AuditStore
     from runstead.settings import Settings
+
+    from .request import ServeRequest
 
 T = TypeVar("T")
 
@@ -19,53 +22,41 @@ app = typer.Typer(help="List and verify the audit log.", no_args_is_help=True, r
 
 
 @app.command("ls")
+@partial(storage_command, has_set=False)
 def audit_ls(
+    output: Output,
+    request: "ServeRequest",
     tenant: Annotated[str | None, typer.Option("--tenant", help="Only entries of this tenant.")] = None,
     user: Annotated[str | None, typer.Option("--user", help="Only entries of this user.")] = None,
     action: Annotated[str | None, typer.Option("--action", help="Only this action, such as threads.delete.")] = None,
     target: Annotated[str | None, typer.Option("--target", help="Only entries about this id.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Maximum number of results.")] = 50,
-    config: Config = None,
-    data_dir: DataDir = None,
-    settings: SettingsFile = None,
-    json: Json = False,
 ) -> None:
     """List entries, the newest first."""
-    from .request import ServeRequest
+    from runstead.resources.audit import AuditFilter
 
-    output = Output(as_json=json)
-    with output.handle_errors():
-        from runstead.resources.audit import AuditFilter
-
-        where = AuditFilter(tenant_id=tenant, user_id=user, action=action, target_id=target)
-        request = ServeRequest.for_storage(config, data_dir, settings)
-        for record in _with_log(request.settings(), lambda log: log.search(where, limit=limit)):
-            entry = record.entry
-            output.line("audit", **record.to_json())
-            output.say(
-                f"{record.seq}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.tenant_id}/{entry.user_id}  {entry.action}  "
-                f"{entry.status}  {' '.join(f'{name}={value}' for name, value in entry.target.items())}"
-            )
+    where = AuditFilter(tenant_id=tenant, user_id=user, action=action, target_id=target)
+    for record in _with_log(request.settings(), lambda log: log.search(where, limit=limit)):
+        entry = record.entry
+        output.line("audit", **record.to_json())
+        output.say(
+            f"{record.seq}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.tenant_id}/{entry.user_id}  {entry.action}  "
+            f"{entry.status}  {' '.join(f'{name}={value}' for name, value in entry.target.items())}"
+        )
 
 
 @app.command("verify")
-def audit_verify(
-    config: Config = None, data_dir: DataDir = None, settings: SettingsFile = None, json: Json = False
-) -> None:
+@partial(storage_command, has_set=False)
+def audit_verify(output: Output, request: "ServeRequest") -> None:
     """Check the chain of digests. Compare the last digest with one that you keep elsewhere."""
-    from .request import ServeRequest
-
-    output = Output(as_json=json)
-    with output.handle_errors():
-        request = ServeRequest.for_storage(config, data_dir, settings)
-        check = _with_log(request.settings(), lambda log: log.verify())
-        output.line("verified", entries=check.entries, broken_at=check.broken_at, last_digest=check.last_digest)
-        if check.broken_at is not None:
-            raise CommandError(
-                f"the audit log was changed: entry {check.broken_at} does not fit to the one before it",
-                "compare it with a backup; entries before it are intact",
-            )
-        output.say(f"{check.entries} entries, unchanged; the last digest is {check.last_digest}")
+    check = _with_log(request.settings(), lambda log: log.verify())
+    output.line("verified", entries=check.entries, broken_at=check.broken_at, last_digest=check.last_digest)
+    if check.broken_at is not None:
+        raise CommandError(
+            f"the audit log was changed: entry {check.broken_at} does not fit to the one before it",
+            "compare it with a backup; entries before it are intact",
+        )
+    output.say(f"{check.entries} entries, unchanged; the last digest is {check.last_digest}")
 
 
 def _with_log(settings: "Settings", work: "Callable[[AuditStore], Awaitable[T]]") -> T:

@@ -1,8 +1,6 @@
 """Commands that call a server: the options that they share, and the connection that these describe."""
 
 # No `from __future__ import annotations`: typer reads the annotations of commands.
-import functools
-import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVa
 
 import typer
 
-from .options import Json, SettingsFile, Url
+from .options import Json, SettingsFile, Url, merge_options
 from .output import USAGE, CommandError, Output
 
 if TYPE_CHECKING:
@@ -83,14 +81,7 @@ def client_command(function: Callable[Concatenate[ServerClient, P], int | None])
             server = ServerClient(output, url, settings, *_credentials(api_key, headers))
             raise typer.Exit(function(server, **own) or 0)  # type: ignore[call-arg]
 
-    shared = [one for one in inspect.signature(command).parameters.values() if one.kind is one.KEYWORD_ONLY]
-    own_parameters = list(inspect.signature(function).parameters.values())[1:]
-    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own_parameters] + shared
-    functools.update_wrapper(command, function)
-    # Typer reads both. Those of the function include the server.
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {one.name: one.annotation for one in parameters}
-    return command
+    return merge_options(command, function, given=1)
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from .options import Assign, Config, DataDir, Json, SettingsFile
+from .options import Json
 from .output import CommandError, Output
+from .storage_command import storage_command
 
 if TYPE_CHECKING:
     from runstead.bootstrap.encryption import Cipher
@@ -22,40 +23,27 @@ app = typer.Typer(help="Manage the keys of encryption at rest.", no_args_is_help
 @app.command("new-key")
 def encryption_new_key(json: Json = False) -> None:
     """Print a new key, for encryption_keys. It is not stored anywhere."""
-
     new_key(Output(as_json=json))
 
 
 @app.command("status")
+@storage_command
 def encryption_status(
-    config: Config = None,
-    data_dir: DataDir = None,
-    settings: SettingsFile = None,
-    assign: Assign = None,
-    json: Json = False,
+    output: Output,
+    request: "ServeRequest",
 ) -> None:
     """Count the values that each key encrypts, and those that are not encrypted. Fails if a key is missing."""
-    from .request import ServeRequest
-
-    output = Output(as_json=json)
-    with output.handle_errors():
-        status(ServeRequest.for_storage(config, data_dir, settings, assign), output)
+    status(request, output)
 
 
 @app.command("rewrite")
+@storage_command
 def encryption_rewrite(
-    config: Config = None,
-    data_dir: DataDir = None,
-    settings: SettingsFile = None,
-    assign: Assign = None,
-    json: Json = False,
+    output: Output,
+    request: "ServeRequest",
 ) -> None:
     """Encrypt everything with the first key, also unencrypted data. Servers that have the key may keep running."""
-    from .request import ServeRequest
-
-    output = Output(as_json=json)
-    with output.handle_errors():
-        rewrite(ServeRequest.for_storage(config, data_dir, settings, assign), output)
+    rewrite(request, output)
 
 
 T = TypeVar("T")

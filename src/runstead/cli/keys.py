@@ -5,22 +5,28 @@ A running server applies all changes at once, since it reads the same database o
 
 # No `from __future__ import annotations`: typer reads the annotations of commands.
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from .options import Config, DataDir, Json, SettingsFile
 from .output import USAGE, CommandError, Output
+from .storage_command import storage_command
 
 if TYPE_CHECKING:
     from runstead.resources.api_keys import ApiKeyRecord, ApiKeyStore
     from runstead.settings import Settings
 
+    from .request import ServeRequest
+
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("create")
+@partial(storage_command, has_set=False)
 def keys_create(
+    output: Output,
+    request: "ServeRequest",
     user: Annotated[str, typer.Option("--user", help="User that the key acts for.")],
     tenant: Annotated[str, typer.Option("--tenant", help="Tenant of the user.")] = "default",
     scope: Annotated[
@@ -30,48 +36,29 @@ def keys_create(
     expires_in_days: Annotated[
         float | None, typer.Option("--expires-in-days", help="Days that the key is valid.  [default: no end]")
     ] = None,
-    config: Config = None,
-    data_dir: DataDir = None,
-    settings: SettingsFile = None,
-    json: Json = False,
 ) -> None:
     """Create a key. It is shown only once."""
-    from .request import ServeRequest
-
-    output = Output(as_json=json)
-    with output.handle_errors():
-        request = ServeRequest.for_storage(config, data_dir, settings)
-        create_key(
-            output, request.settings(), user=user, tenant=tenant, scopes=scope or (), name=name, days=expires_in_days
-        )
+    create_key(
+        output, request.settings(), user=user, tenant=tenant, scopes=scope or (), name=name, days=expires_in_days
+    )
 
 
 @app.command("ls")
-def keys_ls(config: Config = None, data_dir: DataDir = None, settings: SettingsFile = None, json: Json = False) -> None:
+@partial(storage_command, has_set=False)
+def keys_ls(output: Output, request: "ServeRequest") -> None:
     """List keys (secrets are not shown)."""
-    from .request import ServeRequest
-
-    output = Output(as_json=json)
-    with output.handle_errors():
-        request = ServeRequest.for_storage(config, data_dir, settings)
-        list_keys(output, request.settings())
+    list_keys(output, request.settings())
 
 
 @app.command("revoke")
+@partial(storage_command, has_set=False)
 def keys_revoke(
+    output: Output,
+    request: "ServeRequest",
     key_id: Annotated[str, typer.Argument(help="Id of the key, see `runstead keys ls`.")],
-    config: Config = None,
-    data_dir: DataDir = None,
-    settings: SettingsFile = None,
-    json: Json = False,
 ) -> None:
     """Revoke a key permanently."""
-    from .request import ServeRequest
-
-    output = Output(as_json=json)
-    with output.handle_errors():
-        request = ServeRequest.for_storage(config, data_dir, settings)
-        revoke_key(output, request.settings(), key_id)
+    revoke_key(output, request.settings(), key_id)
 
 
 T = TypeVar("T")

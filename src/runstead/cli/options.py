@@ -1,7 +1,10 @@
 """Options shared by several commands."""
 
+import functools
+import inspect
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,3 +39,21 @@ Targets = Annotated[
 ]
 Url = Annotated[str | None, typer.Option("--url", help="URL of the server.  [default: from the settings]")]
 Thread = Annotated[str | None, typer.Option("--thread", help="Id of the thread.")]
+
+
+def merge_options(
+    command: Callable[..., None], function: Callable[..., Any], *, given: int, without: Collection[str] = ()
+) -> Callable[..., None]:
+    """Return ``command`` with the name and help of ``function``, and the options of both, those of ``function`` first.
+
+    The first ``given`` parameters of ``function`` are no options. ``without``: options of ``command`` to leave out.
+    """
+    own = list(inspect.signature(function).parameters.values())[given:]
+    shared = [one for one in inspect.signature(command).parameters.values() if one.kind is one.KEYWORD_ONLY]
+    kept = [one for one in shared if one.name not in without]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + kept
+    functools.update_wrapper(command, function)
+    # Typer reads both. Those of the function include what it is given.
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command

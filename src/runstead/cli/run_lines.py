@@ -55,8 +55,8 @@ class RunLines:
             return
         services = self._services()
         run = await services.runs.get_run(event.run_id)
-        thread = await services.threads.get(event.thread_id)
-        waits = thread is not None and thread.status == "interrupted" and run.status == "success"
+        thread = await services.threads.get(event.thread_id) if run.status == "success" else None
+        waits = thread is not None and thread.status == "interrupted"
         status = "waits" if waits else str(run.status.value)
         seconds = ((run.ended_at or event.occurred_at) - (run.started_at or run.created_at)).total_seconds()
         done = run.completion

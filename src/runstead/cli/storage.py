@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations`: typer reads the annotations of these functions.
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,93 +10,76 @@ from runstead.runtime.json_types import JsonObject
 
 from .options import Assign, Config, DataDir, Host, Json, Port, SettingsFile, Targets
 from .output import Output
+from .storage_command import storage_command
+
+if TYPE_CHECKING:
+    from .request import ServeRequest
 
 
+@storage_command
 def migrate(
+    output: Output,
+    request: "ServeRequest",
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit with 1 if a migration is needed.")
     ] = False,
-    config: Config = None,
-    data_dir: DataDir = None,
-    settings: SettingsFile = None,
-    assign: Assign = None,
-    json: Json = False,
-) -> None:
+) -> int:
     """Migrate the database's schema. Servers may keep running."""
     from .migrate import migrate as migrate_now
-    from .request import ServeRequest
 
-    output = Output(as_json=json)
-    with output.handle_errors():
-        request = ServeRequest.for_storage(config, data_dir, settings, assign)
-        raise typer.Exit(migrate_now(output, request.settings(), check=check))
+    return migrate_now(output, request.settings(), check=check)
 
 
+@storage_command
 def backup(
+    output: Output,
+    request: "ServeRequest",
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write. It must not exist yet.")],
-    config: Config = None,
-    data_dir: DataDir = None,
-    settings: SettingsFile = None,
-    assign: Assign = None,
-    json: Json = False,
 ) -> None:
     """Copy the data directory to a file, in the state of one moment.
 
     The server may keep running. For a single server; back up a cluster with pg_dump.
     """
-    from .request import ServeRequest
     from .transfer import back_up
 
-    output = Output(as_json=json)
-    with output.handle_errors():
-        request = ServeRequest.for_storage(config, data_dir, settings, assign)
-        back_up(output, request.settings(), file)
+    back_up(output, request.settings(), file)
 
 
+@storage_command
 def restore(
+    output: Output,
+    request: "ServeRequest",
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File written by `runstead backup`.")],
-    config: Config = None,
-    data_dir: DataDir = None,
-    settings: SettingsFile = None,
-    assign: Assign = None,
-    json: Json = False,
 ) -> None:
     """Restore a backup into a data directory that has no database.
 
     Runs that were in flight continue when the server starts.
     """
-    from .request import ServeRequest
     from .transfer import restore as restore_now
 
-    output = Output(as_json=json)
-    with output.handle_errors():
-        request = ServeRequest.for_storage(config, data_dir, settings, assign)
-        restore_now(output, request, file)
+    restore_now(output, request, file)
 
 
+@storage_command
 def export_(
+    output: Output,
+    request: "ServeRequest",
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; it must not exist yet.")],
-    config: Config = None,
-    data_dir: DataDir = None,
-    settings: SettingsFile = None,
-    assign: Assign = None,
-    json: Json = False,
 ) -> None:
     """Export all data into a file.
 
     A single server may keep running: the file has the state of one moment. Stop all servers and workers of a cluster
     first.
     """
-    from .request import ServeRequest
     from .transfer import export
 
-    output = Output(as_json=json)
-    with output.handle_errors():
-        request = ServeRequest.for_storage(config, data_dir, settings, assign)
-        export(output, request.settings(), file)
+    export(output, request.settings(), file)
 
 
+@storage_command
 def import_(
+    output: Output,
+    request: "ServeRequest",
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File of `runstead export`.")],
     verify: Annotated[
         bool, typer.Option("--verify", help="Write nothing: only compare the data with the file.")
@@ -108,31 +91,22 @@ def import_(
             help="Also import checkpoints that name functions or other code; these are read as plain data.",
         ),
     ] = False,
-    config: Config = None,
-    data_dir: DataDir = None,
-    settings: SettingsFile = None,
-    assign: Assign = None,
-    json: Json = False,
 ) -> None:
     """Import an exported file into the configured storage, and verify it at the end.
 
     Overwrites nothing. An interrupted import continues when it is started again."""
-    from .request import ServeRequest
     from .transfer import import_ as import_now
 
-    output = Output(as_json=json)
-    with output.handle_errors():
-        request = ServeRequest.for_storage(config, data_dir, settings, assign)
-        found = request.settings()
-        import_now(
-            output,
-            found,
-            file,
-            only_verify=verify,
-            # Without a langgraph.json, the strictest rule applies.
-            configuration=request.configuration(found) if found.config else None,
-            accept_blocked=accept_blocked,
-        )
+    found = request.settings()
+    import_now(
+        output,
+        found,
+        file,
+        only_verify=verify,
+        # Without a langgraph.json, the strictest rule applies.
+        configuration=request.configuration(found) if found.config else None,
+        accept_blocked=accept_blocked,
+    )
 
 
 def doctor(
