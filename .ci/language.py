@@ -16,6 +16,7 @@ import tokenize
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,7 @@ def findings_in_python(path: str, source: str) -> Iterator[Finding]:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
             yield from _docstring_opener(path, node)
+        yield from _attribute_openers(path, node)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield from _words(path, node.lineno, node.name.replace("_", " "), "name")
             if node.name.startswith("test_") and len(node.name) > LONGEST_TITLE:
@@ -78,9 +80,21 @@ def _docstring_opener(
     docstring = ast.get_docstring(node)
     if docstring is None:
         return
+    yield from _opener(path, 1 if isinstance(node, ast.Module) else node.lineno, docstring)
+
+
+def _attribute_openers(path: str, node: ast.AST) -> Iterator[Finding]:
+    """Yield the findings of texts below assignments, which describe the attribute."""
+    body = getattr(node, "body", None)
+    for attribute, text in pairwise(body if isinstance(body, list) else ()):
+        match attribute, text:
+            case ast.Assign() | ast.AnnAssign(), ast.Expr(ast.Constant(str(docstring))):
+                yield from _opener(path, text.lineno, docstring)
+
+
+def _opener(path: str, line: int, docstring: str) -> Iterator[Finding]:
     opener = re.match(r"\W*(\w+)", docstring)
     if opener is not None and opener[1].lower() in OPENERS:
-        line = 1 if isinstance(node, ast.Module) else node.lineno
         yield Finding(path, line, "opener", docstring.split("\n")[0])
 
 

@@ -61,7 +61,7 @@ class Profile:
     clock: Clock
     is_shared: bool
     limits: ClientLimits = field(default_factory=ClientLimits)
-    """What users may ask for: counted by this process, or by all gateways together."""
+    """Limits of requests and streams: counted by this process, or by all gateways together."""
     others: Sequence[ObservedDatabase] = ()
     """Further databases that must be writable as well."""
     item_vectors: Callable[[], Awaitable[ItemVectors]] = _compared_here

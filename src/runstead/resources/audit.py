@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from runstead.runtime.json_types import JsonMapping, JsonObject
 
 FIRST_DIGEST: Final = "0" * 64
-"""What the first entry of a log names as the digest before it."""
+"""Digest that the first entry of a log names as the one before it."""
 REDACTED: Final = "[redacted]"
 _SECRET: Final = re.compile(
     r"pass(word|wd|phrase)?\b|secret|token|api[_-]?key|authorization|cookie|credential|private[_-]?key|session", re.I

@@ -99,7 +99,7 @@ class RedisConnections:
     def __init__(self, place: str, pool: Any, timeout: float) -> None:
         self.place = place
         self.is_cluster = False
-        """Whether a command may only use keys of one hash slot."""
+        """True if a command may only use keys of one hash slot."""
         self._pool, self._timeout = pool, timeout
         self._closed = False
 

@@ -44,7 +44,7 @@ class Block:
     file: SpoolFile | None = None
     offset: int = 0
     dropped: bool = False
-    """Whether the window has moved past it."""
+    """True once the window has moved past it."""
 
     @classmethod
     def of(cls, first: int, events: Sequence[StreamEvent]) -> Block:

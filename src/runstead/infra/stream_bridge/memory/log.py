@@ -100,7 +100,7 @@ class RunLog:
         self.status = StreamStatus.OPEN
         self.terminal: StreamEvent | None = None
         self.asked = False
-        """Whether the run waits for human input; unlike the status, it is not reset when more events are published."""
+        """True while the run waits for human input; unlike the status, it stays when more events are published."""
         self.gone: Callable[[], StreamBridgeError] | None = None
         """Creates the error for readers if no more events will follow although the run has not ended."""
         self.kept_bytes = 0

@@ -113,7 +113,7 @@ class Flusher:
         self._line: RedisLine | None = None
         self._backoff = Backoff(PAUSES)
         self._is_full = False
-        """Whether the server had no memory left in the previous round."""
+        """True if the server had no memory left in the previous round."""
 
     @property
     def failing(self) -> bool:

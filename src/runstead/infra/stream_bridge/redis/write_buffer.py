@@ -72,17 +72,17 @@ class StreamWriter:
         self.attempt = self.seq = 0
         """The publishing attempt and the last number that it has used, as far as we know."""
         self.known = False
-        """Whether we may number events: Redis has reported the stream's state, or no other process can have
+        """True once this process may number events: Redis has reported the stream's state, or no other process can have
         published.
         """
         self.owns = False
-        """Whether this process has published events: it then keeps the stream alive."""
+        """True once this process has published events: it then keeps the stream alive."""
         self.listed = True
-        """Whether the stream is registered in the list of streams, or will be when opened; false if Redis was
+        """True if the stream is registered in the list of streams, or will be when opened; false if Redis was
         unavailable.
         """
         self.ending = False
-        """Whether the terminal event has been published or is in the buffer."""
+        """True once the terminal event has been published or is in the buffer."""
         self.last_state: StreamState | None = None
         """The state of the stream at the last reply."""
         self.orders: deque[WriteCommand] = deque()

@@ -49,7 +49,7 @@ class RunTokenCallback(BaseCallbackHandler):
         self._last_ai: str | None = None
         self._last_subagent: str | None = None
         self.changes = 0
-        """How often something was counted."""
+        """Number of counts."""
 
     def saw_input(self, messages: Sequence[BaseMessage]) -> None:
         """Count the messages that the run was given."""
