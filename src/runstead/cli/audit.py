@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from .output import CommandError, Output
-from .storage_command import storage_command
+from .storage_command import run_with_store, storage_command
 
 if TYPE_CHECKING:
     from runstead.resources.audit import AuditStore
@@ -60,16 +60,6 @@ def audit_verify(output: Output, request: "ServeRequest") -> None:
 
 
 def _with_log(settings: "Settings", work: "Callable[[AuditStore], Awaitable[T]]") -> T:
-    import asyncio
-
     from runstead.bootstrap.admin import open_audit_log
-    from runstead.resources.storage_errors import StorageError
 
-    async def command() -> T:
-        async with open_audit_log(settings) as log:
-            return await work(log)
-
-    try:
-        return asyncio.run(command())
-    except (StorageError, OSError) as error:
-        raise CommandError(str(error)) from error
+    return run_with_store(open_audit_log(settings), work)

@@ -1,14 +1,13 @@
 """``runstead encryption``: create, count and retire keys of encryption at rest. Servers may keep running."""
 
 # No `from __future__ import annotations`: typer reads the annotations of commands.
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import typer
 
 from .options import Json
 from .output import CommandError, Output
-from .storage_command import storage_command
+from .storage_command import run_on_storage, storage_command
 
 if TYPE_CHECKING:
     from runstead.bootstrap.encryption import Cipher
@@ -46,9 +45,6 @@ def encryption_rewrite(
     rewrite(request, output)
 
 
-T = TypeVar("T")
-
-
 def new_key(output: Output) -> None:
     """Create a key and print it."""
     import secrets
@@ -65,7 +61,7 @@ def status(request: "ServeRequest", output: Output) -> None:
     from runstead.bootstrap.key_check import keys_problem
 
     settings, cipher = _asked(request)
-    found = _done(key_usage(settings, cipher))
+    found = run_on_storage(key_usage(settings, cipher))
     _tell(output, found)
     in_use = found.recorded | {key for key in found.usage.by_key if key}
     if problem := keys_problem(in_use, cipher, found.place, has_handlers=True):
@@ -81,7 +77,7 @@ def rewrite(request: "ServeRequest", output: Output) -> None:
     def show_progress(table: str, rows: int) -> None:
         output.line("progress", table=table, rows=rows)
 
-    done = _done(rewrite_all(settings, cipher, show_progress))
+    done = run_on_storage(rewrite_all(settings, cipher, show_progress))
     output.line("rewritten", rows=done.rows, forgotten=list(done.forgotten), events_in_use=done.events_in_use)
     output.say(f"{done.rows} rows were encrypted with the key {cipher.key_id}.")
     if done.forgotten:
@@ -126,17 +122,3 @@ def _tell(output: Output, found: "KeyUsage") -> None:
         output.say(f"  {name}  {count} values{', encrypts now' if name == found.present else ''}")
     for table, count in plain.items():
         output.say(f"  {count} values of {table} are not encrypted", style="yellow")
-
-
-def _done(doing: Awaitable[T]) -> T:
-    import asyncio
-
-    from runstead.resources.storage_errors import StorageError
-
-    async def command() -> T:
-        return await doing
-
-    try:
-        return asyncio.run(command())
-    except (StorageError, OSError, ImportError) as error:
-        raise CommandError(str(error)) from error

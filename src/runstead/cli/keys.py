@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from .output import USAGE, CommandError, Output
-from .storage_command import storage_command
+from .storage_command import run_with_store, storage_command
 
 if TYPE_CHECKING:
     from runstead.resources.api_keys import ApiKeyRecord, ApiKeyStore
@@ -128,19 +128,9 @@ def revoke_key(output: Output, settings: "Settings", key_id: str) -> None:
 
 
 def _with_keys(settings: "Settings", work: "Callable[[ApiKeyStore], Awaitable[T]]") -> T:
-    import asyncio
-
     from runstead.bootstrap.admin import open_api_keys
-    from runstead.resources.storage_errors import StorageError
 
-    async def command() -> T:
-        async with open_api_keys(settings) as keys:
-            return await work(keys)
-
-    try:
-        return asyncio.run(command())
-    except (StorageError, OSError) as error:
-        raise CommandError(str(error)) from error
+    return run_with_store(open_api_keys(settings), work)
 
 
 def _shown(record: "ApiKeyRecord") -> dict[str, object]:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from runstead.bootstrap.migrations import look_at_schema, migrate_schema
-from runstead.resources.storage_errors import StorageError
 from runstead.settings import Settings
 
-from .output import CommandError, Output
+from .output import Output
+from .storage_command import run_on_storage
 
 
 def migrate(output: Output, settings: Settings, *, check: bool) -> int:
     """Migrate or check the schema, and return the exit code: 1 if ``check`` finds an older schema."""
-    try:
-        found = asyncio.run(look_at_schema(settings) if check else migrate_schema(settings))
-    except (StorageError, OSError, ImportError) as error:
-        raise CommandError(str(error)) from error
+    found = run_on_storage(look_at_schema(settings) if check else migrate_schema(settings))
     output.line("schema", place=found.place, before=found.before, after=found.after, is_current=found.is_current)
     if found.is_current:
         changed = f"was {found.before or 'empty'} and is up" if found.before != found.after else "is up"

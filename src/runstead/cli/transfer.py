@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +26,7 @@ from runstead.settings import Settings
 
 from .output import CommandError, Output
 from .request import ServeRequest
+from .storage_command import run_on_storage
 
 T = TypeVar("T")
 
@@ -134,13 +134,7 @@ def _with_command_errors(doing: Callable[[], T]) -> T:
 
 
 def _done(doing: Awaitable[T]) -> T:
-    async def command() -> T:
-        return await doing
-
-    try:
-        return asyncio.run(command())
-    except (TransferError, StorageError, OSError, ImportError) as error:
-        raise CommandError(str(error)) from error
+    return _with_command_errors(lambda: run_on_storage(doing))
 
 
 def _shown(manifest: Manifest) -> JsonObject:
