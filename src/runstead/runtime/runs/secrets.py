@@ -8,10 +8,15 @@ from contextvars import ContextVar
 from typing import Final, Protocol
 
 from ..actor_context import ActorContext
-from .types import RunId
+from .types import RunId, RunSpec
 
 SECRETS_KEY: Final = "__runstead_secrets"
 """The key of ``configurable`` with the names of a run's secrets. Only the server sets it, and no reader sees it."""
+
+
+def secret_names(spec: RunSpec) -> tuple[str, ...]:
+    """Return the names of a run's secrets."""
+    return tuple(spec.config.get("configurable", {}).get(SECRETS_KEY, ()))
 
 
 class SecretsLost(RuntimeError):

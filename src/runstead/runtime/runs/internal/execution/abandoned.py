@@ -9,14 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Final
 
 from runstead.runtime.runs.agents import Agent
-from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.stored_state import read_state
-from runstead.runtime.runs.types import Lease
 from runstead.runtime.serialization import encode
 
 from .attempt import AttemptEnd
@@ -29,35 +26,6 @@ _log = logging.getLogger(__name__)
 
 _WRITES_WITHIN: Final = 1.0
 """Seconds to wait for writes in progress. Writes of a loop that never responds again are not seen to end."""
-
-
-class WriteGate:
-    """Permission to write for the code of ``lease``'s attempt, until it is closed. ``check`` and ``guard`` are the
-    executor's."""
-
-    def __init__(
-        self, lease: Lease, check: Callable[[], bool], guard: Callable[[], Coroutine[object, object, None]]
-    ) -> None:
-        self._lease, self._check, self._guard = lease, check, guard
-        self._is_closed = False
-
-    def close(self) -> None:
-        """Refuse every later write with LeaseLost."""
-        self._is_closed = True
-
-    def check(self) -> bool:
-        """Check the permission for FencedSaver. Callable from any thread."""
-        self._require_open()
-        return self._check()
-
-    async def guard(self) -> None:
-        """Check the permission for FencedSaver, on the server's loop."""
-        self._require_open()
-        await self._guard()
-
-    def _require_open(self) -> None:
-        if self._is_closed:
-            raise LeaseLost(self._lease.run_id, self._lease.attempt)
 
 
 @dataclass(frozen=True, slots=True)
