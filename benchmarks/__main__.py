@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: compare both servers; print a table, and write a file only on request."""
+"""``python -m benchmarks``: compare a server with two floors; print tables, and write a file only on request."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import servers
-from .figures import Measurement, rows, table, to_json
-from .scenarios import SCENARIOS, Scenario, warm_up
+from .figures import Measurement, Row, rows, table, to_json
+from .scenarios import DURABLE, SCENARIOS, Scenario, warm_up
 from .servers import Server
 
-OURS, THEIRS = "runstead", "reference"
+OURS, FLOOR, FLOOR_DURABLE = "runstead", "floor", "floor-durable"
 
 
 def main() -> None:
@@ -26,26 +26,30 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="runstead-bench-") as directory,
         servers.runstead(Path(directory) / "data", options.set) as ours,
-        servers.reference() as theirs,
+        servers.floor() as floor,
+        servers.floor(Path(directory) / "floor.db") as durable,
     ):
-        measured = asyncio.run(_measure((ours, theirs), chosen, options))
-    summary = rows(measured, OURS, THEIRS)
-    print(table(summary, OURS, THEIRS))
+        measured = asyncio.run(_measure((ours, floor, durable), chosen, options))
+    summary: list[Row] = []
+    for reference, names in ((FLOOR_DURABLE, DURABLE), (FLOOR, SCENARIOS.keys() - DURABLE)):
+        if compared := rows([one for one in measured if one.scenario in names], OURS, reference):
+            print(table(compared, OURS, reference))
+            summary += compared
     if options.json:
         options.json.write_text(json.dumps(to_json(measured, summary), indent=2) + "\n")
 
 
 async def _measure(
-    both: Sequence[Server], chosen: Mapping[str, Scenario], options: argparse.Namespace
+    started: Sequence[Server], chosen: Mapping[str, Scenario], options: argparse.Namespace
 ) -> list[Measurement]:
-    """Run all rounds. The two servers take turns in every scenario, and in being the first."""
-    for server in both:
+    """Run all rounds. The servers take turns in every scenario, and in being the first."""
+    for server in started:
         await warm_up(server)
     measured: list[Measurement] = []
     began = time.monotonic()
     for round in range(options.rounds):
         for name, scenario in chosen.items():
-            for server in both if round % 2 == 0 else reversed(both):
+            for server in started if round % 2 == 0 else reversed(started):
                 figures = await scenario(server, options.size)
                 measured += [Measurement(round, server.name, name, figure, value) for figure, value in figures.items()]
         if time.monotonic() - began > options.seconds:

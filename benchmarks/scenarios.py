@@ -10,6 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
+import orjson
+
 from .client import Connection
 from .figures import percentile
 from .servers import Server
@@ -79,6 +81,26 @@ async def runs_sixteen_at_once(server: Server, size: float) -> Figures:
     return await _runs(server, clients=16, count=_times(160, size))
 
 
+async def turns_sixteen_at_once(server: Server, size: float) -> Figures:
+    """Measure trivial runs on threads that exist, each client on its own thread."""
+    return await _runs(server, clients=16, count=_times(160, size), on_threads=True)
+
+
+async def create(server: Server, size: float) -> Figures:
+    """Measure the time until a background run has been accepted, one after the other."""
+    times, cpu = [], server.cpu_seconds()
+    runs = _times(50, size)
+    async with Connection(server.port) as connection:
+        for _ in range(runs):
+            began = time.perf_counter()
+            await connection.post("/runs", _NOOP)
+            times.append(time.perf_counter() - began)
+        # A run of the same kind after the others ends after them.
+        await connection.post("/runs/wait", _NOOP)
+    used = server.cpu_seconds() - cpu
+    return {"median_ms": percentile(times, 50) * 1e3, "cpu_ms_per_run": used / (runs + 1) * 1e3}
+
+
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     "run latency": run_latency,
     "pick-up at idle": pickup,
@@ -87,7 +109,14 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "tokens, 20 streams": tokens_of_twenty_streams,
     "runs, 1 client": runs_one_by_one,
     "runs, 16 clients": runs_sixteen_at_once,
+    "turns, 16 clients": turns_sixteen_at_once,
+    "background runs": create,
 }
+
+DURABLE: Final = frozenset(
+    ("run latency", "runs, 1 client", "runs, 16 clients", "turns, 16 clients", "background runs")
+)
+"""Scenarios whose result is acknowledged only when it is on disk: they are compared with a floor that does the same."""
 
 
 async def warm_up(server: Server) -> None:
@@ -121,13 +150,16 @@ async def _tokens(server: Server, *, streams: int, count: int) -> Figures:
     return {"tokens_per_s": sum(seen) / taken, "cpu_us_per_token": used / sum(seen) * 1e6}
 
 
-async def _runs(server: Server, *, clients: int, count: int) -> Figures:
+async def _runs(server: Server, *, clients: int, count: int, on_threads: bool = False) -> Figures:
     todo = iter(range(count))
 
     async def one_client() -> None:
         async with Connection(server.port) as connection:
+            path = "/runs/wait"
+            if on_threads:
+                path = f"/threads/{orjson.loads(await connection.post('/threads', {}))['thread_id']}{path}"
             for _ in todo:
-                await connection.post("/runs/wait", _NOOP)
+                await connection.post(path, _NOOP)
 
     cpu, began = server.cpu_seconds(), time.perf_counter()
     await asyncio.gather(*(one_client() for _ in range(clients)))

@@ -69,9 +69,11 @@ def cluster(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def reference() -> Iterator[Server]:
-    port = free_port()
-    with _running("reference", ["-m", "benchmarks.reference", str(port)], port) as server:
+def floor(file: Path | None = None) -> Iterator[Server]:
+    """Run a floor of `reference`: ``floor-durable`` if it gets a file for its rows, otherwise ``floor``."""
+    port, rest = free_port(), [] if file is None else [str(file)]
+    name = "floor" if file is None else "floor-durable"
+    with _running(name, ["-m", "benchmarks.reference", str(port), *rest], port) as server:
         yield server
 
 
