@@ -331,18 +331,22 @@ async def test_lock_timeout_and_statement_timeout_raise(server: PostgresServer) 
 
 
 async def test_work_beyond_the_pool_waits_and_is_refused_after_the_timeout(server: PostgresServer) -> None:
-    async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=2)) as database:
+    async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=6)) as database:
         assert await asyncio.gather(*(database.read(one) for _ in range(200))) == [1] * 200
-        held = threading.Event()
+        held, done = threading.Event(), threading.Event()
 
         def hold(connection: Connection) -> None:
             held.set()
-            connection.exec_driver_sql("SELECT pg_sleep(5)").close()
+            while not done.is_set():
+                connection.exec_driver_sql("SELECT pg_sleep(0.2)").close()
 
         slow = asyncio.ensure_future(database.read(hold))
         assert await asyncio.to_thread(held.wait, 60)
-        with pytest.raises(StorageBusy, match="RUNSTEAD_DATABASE_POOL_SIZE"):
-            await database.read(one)
+        try:
+            with pytest.raises(StorageBusy, match="RUNSTEAD_DATABASE_POOL_SIZE"):
+                await database.read(one)
+        finally:
+            done.set()
         await slow
         # Writes have their own connections, and were not delayed.
         await database.write(put(1))
