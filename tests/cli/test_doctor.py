@@ -26,7 +26,7 @@ from runstead.infra.encryption.keyring import key_id_of_key
 from runstead.infra.engines.data_dir import own_data_dir
 from runstead.resources.health_checks import HealthCheck
 from runstead.runtime import RunScope, RunSpec, acting
-from runstead.runtime.runs.types import ThreadId
+from runstead.runtime.runs.types import AssistantId, ThreadId
 from runstead.settings import Settings, load_settings
 from tests.servers.postgres import a_schema
 from tests.servers.valkey import own_valkey
@@ -276,7 +276,7 @@ def _with_databases(place: Path, name: str = "data") -> Path:
         async with Application(settings, configuration_of(["good.py:graph"], place)).running() as services:
             with acting(LOCAL_ACTOR):
                 spec = RunSpec(
-                    assistant_id="graph",
+                    assistant_id=AssistantId("graph"),
                     graph_id="graph",
                     thread_id=ThreadId("t1"),
                     input=1,

@@ -211,7 +211,7 @@ async def test_unexpected_error_of_one_cron_does_not_stop_others(play: Play) -> 
     await play.storage.clock.advance(timedelta(minutes=10))
     await play.scheduler().create_due()
     assert [run.metadata["cron_id"] for run in await runs_of(play.storage)] == ["c-2"]
-    errors = {cron.cron_id: cron.last_error for cron in await found(play.crons)}
+    errors = {str(cron.cron_id): cron.last_error for cron in await found(play.crons)}
     assert "secret" not in (errors["c-1"] or "")
     assert errors["c-1"]
     assert errors["c-2"] is None

@@ -15,7 +15,7 @@ from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.agent_loop import InlineAgentLoops
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.runtime import RunLimits, RunsRuntime
-from runstead.runtime.runs.types import RunId, RunScope, RunSpec, ThreadId
+from runstead.runtime.runs.types import AssistantId, RunId, RunScope, RunSpec, ThreadId
 from runstead.testing.clock import ManualClock
 from runstead.testing.fakes import (
     AgentEnvironment,
@@ -41,7 +41,7 @@ def a_spec(run_id: str, *steps: Step, thread_id: ThreadId | None = ThreadId("t1"
     """A run that takes these steps, or one short one, on a thread that is created with it."""
     script = Script(run_id, steps or (Step(),))
     settled: dict[str, Any] = {"scope": RunScope(if_not_exists="create"), "input": script.to_input()}
-    return RunSpec("agent", "agent", run_id=RunId(run_id), thread_id=thread_id, **{**settled, **fields})
+    return RunSpec(AssistantId("agent"), "agent", run_id=RunId(run_id), thread_id=thread_id, **{**settled, **fields})
 
 
 @asynccontextmanager

@@ -19,7 +19,18 @@ from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.store import RunEvent, Settled, StoredRunEvent
-from runstead.runtime.runs.types import Holder, Lease, Outcome, RunFilter, RunId, RunScope, RunSpec, RunStatus, ThreadId
+from runstead.runtime.runs.types import (
+    AssistantId,
+    Holder,
+    Lease,
+    Outcome,
+    RunFilter,
+    RunId,
+    RunScope,
+    RunSpec,
+    RunStatus,
+    ThreadId,
+)
 from runstead.runtime.stream_bridge import StreamEvent
 from runstead.testing.clock import turn
 from runstead.testing.fakes import InMemoryLeaseStore, InMemoryRunEventStore, Step
@@ -296,7 +307,7 @@ BOUNDARIES: dict[str, Boundary] = {
 
 
 def on_thread(thread_id: ThreadId | None, graph: str = "agent", **fields: Any) -> RunSpec:
-    return RunSpec(graph, graph, thread_id=thread_id, scope=RunScope(if_not_exists="create"), **fields)
+    return RunSpec(AssistantId(graph), graph, thread_id=thread_id, scope=RunScope(if_not_exists="create"), **fields)
 
 
 async def test_fault_19_access_without_actor_is_refused(services: Services) -> None:

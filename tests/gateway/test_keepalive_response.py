@@ -9,7 +9,16 @@ import pytest
 
 from runstead.gateway.keepalive_response import KeepaliveResponse, wait_body
 from runstead.runtime.actor_context import ActorContext
-from runstead.runtime.runs.types import RunFailure, RunId, RunRecord, RunResult, RunSpec, RunStatus, ThreadId
+from runstead.runtime.runs.types import (
+    AssistantId,
+    RunFailure,
+    RunId,
+    RunRecord,
+    RunResult,
+    RunSpec,
+    RunStatus,
+    ThreadId,
+)
 from runstead.runtime.storage_fault import StorageFault
 from runstead.runtime.stream_bridge import BridgeClosed
 from runstead.wire.errors import MASKED
@@ -117,8 +126,10 @@ async def test_permanent_storage_error_is_reported(waiting: Waiting, connection:
 
 def test_wait_body_has_output_or_error() -> None:
     noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
-    spec = RunSpec("assistant", "agent")
-    record = RunRecord(RunId("r"), ThreadId("t"), "a", spec, ActorContext("u"), RunStatus.SUCCESS, noon, noon, noon)
+    spec = RunSpec(AssistantId("assistant"), "agent")
+    record = RunRecord(
+        RunId("r"), ThreadId("t"), spec.assistant_id, spec, ActorContext("u"), RunStatus.SUCCESS, noon, noon, noon
+    )
     assert wait_body(RunResult(record, output=b'{"a":1}')) == b'{"a":1}'
     assert wait_body(RunResult(record)) == b"{}"
     failed = RunResult(record, failure=RunFailure("ValueError", "boom"))

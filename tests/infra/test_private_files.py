@@ -14,6 +14,7 @@ from runstead.infra.transfer.archive import ArchiveWriter
 from runstead.private_files import append_private, open_new, write_private
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs import RunScope, RunSpec
+from runstead.runtime.runs.types import AssistantId
 
 GRAPHS = Path(__file__).parent.parent / "graphs" / "recorded.json"
 
@@ -41,7 +42,10 @@ async def test_data_directory_is_private_to_its_owner(events: str, tmp_path: Pat
     async with application.running() as services:
         with acting(LOCAL_ACTOR):
             spec = RunSpec(
-                assistant_id="agent", graph_id="agent", input={"messages": []}, scope=RunScope(if_not_exists="create")
+                assistant_id=AssistantId("agent"),
+                graph_id="agent",
+                input={"messages": []},
+                scope=RunScope(if_not_exists="create"),
             )
             await services.runs.create_and_wait(spec)
         assert (data / "runstead.db-wal").exists()

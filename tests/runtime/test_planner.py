@@ -9,16 +9,16 @@ from langgraph.types import Command, Send
 
 from runstead.runtime import ActorContext, CheckpointRef, Lease, RunCommand, RunRecord, RunSpec, RunStatus
 from runstead.runtime.runs.internal.execution.planner import ExecutionPlan, ExecutionPlanner
-from runstead.runtime.runs.types import RunId, ThreadId, WorkerId
+from runstead.runtime.runs.types import AssistantId, RunId, ThreadId, WorkerId
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RUN_ID = RunId("01a20000-0000-7000-8000-000000000001")
 
 
 def planned(resuming: bool = False, attempt: int = 1, **fields: Any) -> ExecutionPlan:
-    spec = RunSpec(assistant_id="assistant", graph_id="graph", **fields)
+    spec = RunSpec(assistant_id=AssistantId("assistant"), graph_id="graph", **fields)
     run = RunRecord(
-        RUN_ID, ThreadId("thread"), "assistant", spec, ActorContext("ada"), RunStatus.RUNNING, NOW, NOW, NOW
+        RUN_ID, ThreadId("thread"), spec.assistant_id, spec, ActorContext("ada"), RunStatus.RUNNING, NOW, NOW, NOW
     )
     return ExecutionPlanner().plan(Lease(run, WorkerId("worker"), attempt, NOW), resuming=resuming)
 

@@ -10,6 +10,7 @@ from random import Random
 
 from runstead.runtime.runs.runtime import RunLimits
 from runstead.runtime.runs.types import (
+    AssistantId,
     Durability,
     MultitaskStrategy,
     RunCommand,
@@ -140,7 +141,7 @@ class _Drawing:
         stateless = self._maybe(0.12)
         hangs = any(step.does == "hang" for step in script.steps)
         return RunSpec(
-            assistant_id="agent",
+            assistant_id=AssistantId("agent"),
             graph_id="agent",
             run_id=RunId(run_id),
             thread_id=None if stateless else chance.choice(self._threads),
@@ -181,7 +182,7 @@ class _Drawing:
         asking = [spec for submit in submits for spec in submit.specs if self._asks(spec)]
         thread_id = self._chance.choice(asking).thread_id if asking else None
         spec = RunSpec(
-            assistant_id="agent",
+            assistant_id=AssistantId("agent"),
             graph_id="agent",
             run_id=RunId(run_id),
             thread_id=ThreadId(thread_id or self._chance.choice(self._threads)),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runstead.runtime.actor_context import ActorContext
-from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus, StreamMode, ThreadId
+from runstead.runtime.runs.types import AssistantId, RunId, RunRecord, RunSpec, RunStatus, StreamMode, ThreadId
 from runstead.runtime.stream_bridge import StreamEvent
 from runstead.wire.errors import BadRequest
 from runstead.wire.protocol.events import ProtocolEvent, Subscription, subscription_of
@@ -24,8 +24,8 @@ def run(modes: tuple[StreamMode, ...] = MODES, began: datetime = BEGAN) -> RunRe
     return RunRecord(
         run_id=RunId("r"),
         thread_id=ThreadId("t"),
-        assistant_id="a",
-        spec=RunSpec("a", "graph", ThreadId("t"), stream_modes=modes),
+        assistant_id=AssistantId("a"),
+        spec=RunSpec(AssistantId("a"), "graph", ThreadId("t"), stream_modes=modes),
         actor=ActorContext(user_id="u"),
         status=RunStatus.SUCCESS,
         created_at=began,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runstead.runtime.runs.types import CheckpointRef, RunCommand, RunScope, RunSpec, RunStatus, RunTracing
+from runstead.runtime.runs.types import AssistantId, CheckpointRef, RunCommand, RunScope, RunSpec, RunStatus, RunTracing
 from runstead.wire.body import parse_body
 from runstead.wire.configs import Continued
 from runstead.wire.errors import BadRequest, Unprocessable, WireError
@@ -249,7 +249,7 @@ class TestMerging:
             b'{"assistant_id": "a", "command": {"resume": 1}, "config": {"configurable": {"r": "run"}}}',
             assistant=assistant(config={"configurable": {"a": "assistant"}}, context={"a": "assistant"}),
             thread=thread(config={"configurable": {"t": 1, "a": "thread", "k": "thread"}}),
-            continued=Continued(of_assistant, values, values),
+            continued=Continued(AssistantId(of_assistant), values, values),
         )
         assert spec.context == spec.config["configurable"] == expected
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.agents import AgentResolver
 from runstead.runtime.runs.contexts import missing_fields
+from runstead.runtime.runs.types import AssistantId
 
 from .assistants import AssistantRecord, AssistantStore, assistant_id_of
 
@@ -15,7 +16,7 @@ from .assistants import AssistantRecord, AssistantStore, assistant_id_of
 class AssistantNotFound(Exception):
     """The actor has no such assistant."""
 
-    def __init__(self, assistant_id: str) -> None:
+    def __init__(self, assistant_id: AssistantId) -> None:
         self.assistant_id = assistant_id
         super().__init__(f"Assistant with ID {assistant_id} not found")
 
@@ -92,8 +93,8 @@ class AssistantLookup:
             raise ContextIncomplete(graph_id, missing)
 
 
-def _uuid(text: str) -> str | None:
+def _uuid(text: str) -> AssistantId | None:
     try:
-        return str(uuid.UUID(text))
+        return AssistantId(str(uuid.UUID(text)))
     except ValueError:
         return None

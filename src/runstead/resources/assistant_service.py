@@ -9,7 +9,7 @@ from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.facade import RunsFacade
-from runstead.runtime.runs.types import RunFilter, RunRecord, RunStatus, ThreadId
+from runstead.runtime.runs.types import AssistantId, RunFilter, RunRecord, RunStatus, ThreadId
 
 from .assistant_lookup import AssistantLookup, AssistantNotFound
 from .assistants import AssistantChange, AssistantDraft, AssistantRecord, AssistantStore
@@ -45,7 +45,7 @@ class AssistantService:
         self._store, self._directory, self._trusted = store, directory, trusted
 
     async def create(
-        self, draft: AssistantDraft, *, assistant_id: str | None, if_exists: Literal["raise", "do_nothing"]
+        self, draft: AssistantDraft, *, assistant_id: AssistantId | None, if_exists: Literal["raise", "do_nothing"]
     ) -> AssistantRecord:
         """Create an assistant. Raises GraphNotFound, AssistantExists."""
         self._directory.check_graph(draft.graph_id)
@@ -135,7 +135,7 @@ class AssistantRemoval:
         for run in await self._in_flight(assistant.assistant_id, may):
             await self._stop(run)
 
-    async def _threads_of(self, assistant_id: str, may: MayTouch) -> Sequence[ThreadId]:
+    async def _threads_of(self, assistant_id: AssistantId, may: MayTouch) -> Sequence[ThreadId]:
         found: list[ThreadRecord] = []
         where = ThreadFilter(metadata={"assistant_id": assistant_id})
         while page := await self._threads.search(
@@ -144,7 +144,7 @@ class AssistantRemoval:
             found.extend(page)
         return [one.thread_id for one in found if await may("delete", one.thread_id, one.metadata)]
 
-    async def _in_flight(self, assistant_id: str, may: MayTouch) -> Sequence[RunRecord]:
+    async def _in_flight(self, assistant_id: AssistantId, may: MayTouch) -> Sequence[RunRecord]:
         """Return the runs in flight, newest first: stopping the head of a thread would let the next run begin."""
         found: list[RunRecord] = []
         where = RunFilter(statuses=_IN_FLIGHT, assistant_id=assistant_id)

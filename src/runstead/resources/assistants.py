@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final, Literal, Protocol, TypeAlias
 
 from runstead.runtime.json_types import JsonMapping, JsonObject
+from runstead.runtime.runs.types import AssistantId
 
 NAMESPACE_GRAPH: Final = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 """Namespace from which langgraph-api derives the id of a graph's default assistant (4-wire, section 2)."""
@@ -24,9 +25,9 @@ UNTITLED: Final = "Untitled"
 """Name of an assistant without a given name."""
 
 
-def assistant_id_of(graph_id: str) -> str:
+def assistant_id_of(graph_id: str) -> AssistantId:
     """Return the id of a graph's default assistant: the same on every server."""
-    return str(uuid.uuid5(NAMESPACE_GRAPH, graph_id))
+    return AssistantId(str(uuid.uuid5(NAMESPACE_GRAPH, graph_id)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class AssistantRecord:
     """Assistant as stored, with the content of its current version. A ``shared`` one belongs to the server and is
     visible to all users."""
 
-    assistant_id: str
+    assistant_id: AssistantId
     graph_id: str
     name: str
     config: JsonMapping
@@ -63,7 +64,7 @@ class AssistantRecord:
 class AssistantVersion:
     """Content of an assistant when this version was created. Versions are numbered from 1 and never change."""
 
-    assistant_id: str
+    assistant_id: AssistantId
     version: int
     graph_id: str
     name: str
@@ -132,7 +133,7 @@ class AssistantFilter:
 class AssistantExists(Exception):
     """An assistant with this id exists already."""
 
-    def __init__(self, assistant_id: str) -> None:
+    def __init__(self, assistant_id: AssistantId) -> None:
         self.assistant_id = assistant_id
         super().__init__(f"Assistant {assistant_id} already exists")
 
@@ -140,7 +141,7 @@ class AssistantExists(Exception):
 class VersionNotFound(Exception):
     """The assistant has no version of this number."""
 
-    def __init__(self, assistant_id: str, version: int) -> None:
+    def __init__(self, assistant_id: AssistantId, version: int) -> None:
         super().__init__(f"Version {version} not found for assistant {assistant_id}")
 
 
@@ -163,13 +164,13 @@ class AssistantStore(Protocol):
         """
         ...
 
-    async def get(self, assistant_id: str) -> AssistantRecord | None: ...
+    async def get(self, assistant_id: AssistantId) -> AssistantRecord | None: ...
 
     async def create(
         self,
         draft: AssistantDraft,
         *,
-        assistant_id: str | None = None,
+        assistant_id: AssistantId | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> AssistantRecord:
         """Return a new assistant of the actor (uuid7 if no id is given), in version 1; or with ``do_nothing`` the
@@ -180,7 +181,7 @@ class AssistantStore(Protocol):
         """
         ...
 
-    async def update(self, assistant_id: str, change: AssistantChange) -> AssistantRecord | None:
+    async def update(self, assistant_id: AssistantId, change: AssistantChange) -> AssistantRecord | None:
         """Return the assistant after ``change``, which creates a new, current version; None if there is no such
         assistant.
 
@@ -189,7 +190,7 @@ class AssistantStore(Protocol):
         """
         ...
 
-    async def delete(self, assistant_id: str) -> bool:
+    async def delete(self, assistant_id: AssistantId) -> bool:
         """Delete the assistant and its versions; return False if there is none. Runs and threads are not changed."""
         ...
 
@@ -208,12 +209,12 @@ class AssistantStore(Protocol):
     async def count(self, where: AssistantFilter) -> int: ...
 
     async def versions(
-        self, assistant_id: str, *, metadata: JsonMapping | None = None, limit: int = 10, offset: int = 0
+        self, assistant_id: AssistantId, *, metadata: JsonMapping | None = None, limit: int = 10, offset: int = 0
     ) -> Sequence[AssistantVersion]:
         """Return its versions that contain ``metadata``, newest first; none if there is no such assistant."""
         ...
 
-    async def set_latest(self, assistant_id: str, version: int) -> AssistantRecord | None:
+    async def set_latest(self, assistant_id: AssistantId, version: int) -> AssistantRecord | None:
         """Make ``version`` the current one, and return the assistant with its content; None if there is no such
         assistant.
 

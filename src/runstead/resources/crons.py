@@ -10,7 +10,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.json_types import JsonMapping
-from runstead.runtime.runs.types import OnCompletion, RunId, ThreadId
+from runstead.runtime.runs.types import AssistantId, CronId, OnCompletion, RunId, ThreadId
 
 from .schedules import Schedule
 
@@ -22,7 +22,7 @@ CronSortField: TypeAlias = Literal[
 class CronNotFound(Exception):
     """The actor has no such cron."""
 
-    def __init__(self, cron_id: str) -> None:
+    def __init__(self, cron_id: CronId) -> None:
         super().__init__(f"Cron '{cron_id}' not found")
 
 
@@ -35,8 +35,8 @@ class CronRecord:
     time created no run, None if it created one; ``last_run_id`` is the run created last.
     """
 
-    cron_id: str
-    assistant_id: str
+    cron_id: CronId
+    assistant_id: AssistantId
     schedule: str
     payload: JsonMapping
     actor: ActorContext
@@ -66,7 +66,7 @@ class CronRecord:
 class CronFilter:
     """Filter of crons; all conditions must hold. ``metadata`` must be contained."""
 
-    assistant_id: str | None = None
+    assistant_id: AssistantId | None = None
     thread_id: ThreadId | None = None
     enabled: bool | None = None
     metadata: JsonMapping = field(default_factory=dict)
@@ -83,7 +83,7 @@ class CronStore(Protocol):
         """Store a new cron. Raises ThreadNotFound if its thread does not belong to the actor, or was just deleted."""
         ...
 
-    async def get(self, cron_id: str) -> CronRecord | None: ...
+    async def get(self, cron_id: CronId) -> CronRecord | None: ...
 
     async def search(
         self,
@@ -99,14 +99,14 @@ class CronStore(Protocol):
 
     async def count(self, where: CronFilter) -> int: ...
 
-    async def update(self, cron_id: str, change: Change) -> CronRecord | None:
+    async def update(self, cron_id: CronId, change: Change) -> CronRecord | None:
         """Change a cron in one transaction, so that no concurrent change is lost; None if there is no such cron.
 
         From then on its runs act with the changer's credentials, if that is the same user.
         """
         ...
 
-    async def delete(self, cron_id: str) -> bool:
+    async def delete(self, cron_id: CronId) -> bool:
         """Delete a cron; return False if there is none. Deleting a thread deletes its crons too."""
         ...
 
@@ -124,7 +124,7 @@ class CronStore(Protocol):
         """Return the earliest next date of all enabled crons."""
         ...
 
-    async def skip(self, cron_id: str, due_at: datetime, next_at: datetime | None, error: str) -> bool:
+    async def skip(self, cron_id: CronId, due_at: datetime, next_at: datetime | None, error: str) -> bool:
         """Move a cron to its next date without a run, and store the reason. Return False without any change if it is
         not due at ``due_at`` any more."""
         ...

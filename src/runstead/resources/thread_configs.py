@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.store import RunQueryStore
-from runstead.runtime.runs.types import RunRecord, ThreadId
+from runstead.runtime.runs.types import AssistantId, RunRecord, ThreadId
 
 from .assistants import AssistantStore
 from .threads import ThreadRecord
@@ -34,7 +34,7 @@ class ThreadConfigs:
         if run is not None and run.spec.graph_id == graph_id:
             return run.spec.config
         assistant_id = thread.metadata.get("assistant_id")
-        assistant = await self._assistants.get(assistant_id) if isinstance(assistant_id, str) else None
+        assistant = await self._assistants.get(AssistantId(assistant_id)) if isinstance(assistant_id, str) else None
         if assistant is None or assistant.graph_id != graph_id:
             return thread.config
         return layered(assistant.config, thread.config)

@@ -16,6 +16,7 @@ from runstead.resources.assistants import AssistantRecord
 from runstead.resources.threads import ThreadRecord
 from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.redaction import ACTOR_KEY
+from runstead.runtime.runs.types import AssistantId
 
 from .errors import BadRequest
 
@@ -45,7 +46,7 @@ class Asked:
 class Continued:
     """Run that a new run continues: its assistant, and the values with which it was executed."""
 
-    assistant_id: str
+    assistant_id: AssistantId
     configurable: JsonMapping
     context: JsonMapping
 
@@ -101,7 +102,7 @@ class _Values:
 
 
 def _defaults(
-    assistant: _Values, assistant_id: str, thread: ThreadRecord | None, continued: Continued | None
+    assistant: _Values, assistant_id: AssistantId, thread: ThreadRecord | None, continued: Continued | None
 ) -> _Values:
     """Return the values that apply unless the request overrides them."""
     of_thread = without_own((thread.config if thread else {}).get("configurable") or {}, _OWN_CONFIGURABLE)

@@ -14,7 +14,16 @@ from runstead.resources.crons import CronFilter, CronRecord, CronSortField
 from runstead.resources.threads import ThreadRecord
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.json_types import JsonObject
-from runstead.runtime.runs.types import Durability, MultitaskStrategy, OnCompletion, RunSpec, StreamMode, ThreadId
+from runstead.runtime.runs.types import (
+    AssistantId,
+    CronId,
+    Durability,
+    MultitaskStrategy,
+    OnCompletion,
+    RunSpec,
+    StreamMode,
+    ThreadId,
+)
 
 from .body import WireModel
 from .errors import BadRequest, Unprocessable
@@ -86,7 +95,7 @@ class CronCount(WireModel):
     thread_id: ThreadIdField | None = None
     metadata: JsonObject | None = None
 
-    def to_filter(self, assistant_id: str | None) -> CronFilter:
+    def to_filter(self, assistant_id: AssistantId | None) -> CronFilter:
         """Return the filter. ``assistant_id`` is the id for the given assistant or graph name."""
         return CronFilter(assistant_id, self.thread_id, None, self.metadata or {})
 
@@ -99,7 +108,7 @@ class CronSearch(CronCount):
     sort_order: Literal["asc", "desc"] | None = None
     select: list[str] | None = Field(default=None)
 
-    def to_filter(self, assistant_id: str | None) -> CronFilter:
+    def to_filter(self, assistant_id: AssistantId | None) -> CronFilter:
         return CronFilter(assistant_id, self.thread_id, self.enabled, self.metadata or {})
 
 
@@ -110,7 +119,13 @@ CRON_SEARCH: Final[TypeAdapter[CronSearch]] = TypeAdapter(CronSearch)
 
 
 def to_cron(
-    body: CronCreate, *, cron_id: str, assistant_id: str, thread_id: ThreadId | None, actor: ActorContext, now: datetime
+    body: CronCreate,
+    *,
+    cron_id: CronId,
+    assistant_id: AssistantId,
+    thread_id: ThreadId | None,
+    actor: ActorContext,
+    now: datetime,
 ) -> CronRecord:
     """Return a new cron. Raises InvalidSchedule, Unprocessable."""
     cron = CronRecord(
@@ -207,7 +222,7 @@ def to_cron_spec(
     return dataclasses.replace(spec, config=config, metadata=metadata)
 
 
-def _payload(given: JsonObject, cron_id: str) -> JsonObject:
+def _payload(given: JsonObject, cron_id: CronId) -> JsonObject:
     """Return the payload with the cron's id in configurable, where each run finds it."""
     config = given.get("config") or {}
     configurable = {**(config.get("configurable") or {}), "cron_id": cron_id}

@@ -8,7 +8,7 @@ from typing import Annotated, Final, TypeAlias
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from runstead.runtime.runs.types import RunId, ThreadId
+from runstead.runtime.runs.types import AssistantId, CronId, RunId, ThreadId
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE)
 
@@ -34,6 +34,8 @@ class _Identifier:
 ThreadIdField: TypeAlias = Annotated[ThreadId, AfterValidator(_Identifier("Invalid thread ID: must be a UUID"))]
 RunIdField: TypeAlias = Annotated[RunId, AfterValidator(_Identifier("Invalid run ID: must be a UUID"))]
 CheckpointIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid checkpoint ID"))]
-AssistantIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid assistant ID: must be a UUID"))]
+AssistantIdField: TypeAlias = Annotated[
+    AssistantId, AfterValidator(_Identifier("Invalid assistant ID: must be a UUID"))
+]
 DeliveryIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid delivery ID: must be a UUID"))]
-CronIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid cron ID: must be a UUID"))]
+CronIdField: TypeAlias = Annotated[CronId, AfterValidator(_Identifier("Invalid cron ID: must be a UUID"))]

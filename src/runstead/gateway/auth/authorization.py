@@ -32,7 +32,7 @@ from runstead.runtime.actor_context import (
 )
 from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
-from runstead.runtime.runs.types import RunId, RunRecord, ThreadId
+from runstead.runtime.runs.types import AssistantId, CronId, RunId, RunRecord, ThreadId
 from runstead.wire.authorization import Authorizer, Filters, filter_of, matches
 from runstead.wire.body import parse_json
 from runstead.wire.errors import Forbidden, NotFound
@@ -299,7 +299,7 @@ async def _check(services: Services, ask: Permission, given: RequestView, filter
             if delivery is not None and not matches(delivery.metadata, filters):
                 raise DeliveryNotFound(delivery.delivery_id)
         case "cron":
-            cron = await services.crons.get(given.path["cron_id"])
+            cron = await services.crons.get(CronId(given.path["cron_id"]))
             if cron is not None and not matches(cron.metadata, filters):
                 raise CronNotFound(cron.cron_id)
         case "many runs":
@@ -309,7 +309,7 @@ async def _check(services: Services, ask: Permission, given: RequestView, filter
             for run_id in given.body.get("run_ids") or ():
                 await _check_run(services, RunId(str(run_id)), filters)
         case "new assistant":
-            found = await services.assistants.get(_id(given.body.get("assistant_id")) or "")
+            found = await services.assistants.get(AssistantId(_id(given.body.get("assistant_id")) or ""))
             if found and not matches(found.metadata, filters):
                 raise AssistantExists(found.assistant_id)
         case "assistant":

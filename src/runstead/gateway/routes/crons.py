@@ -11,6 +11,7 @@ from runstead.resources.crons import CronNotFound, CronRecord
 from runstead.resources.schedules import Schedule
 from runstead.runtime.actor_context import OWN_ONLY, acting, require_actor_context
 from runstead.runtime.runs.exceptions import ThreadNotFound
+from runstead.runtime.runs.types import AssistantId, CronId
 from runstead.wire.crons import (
     CRON_COUNT,
     CRON_CREATE,
@@ -42,7 +43,7 @@ from ..services import Services
 
 router = APIRouter(tags=["crons"])
 
-CronId = Annotated[CronIdField, Path()]
+CronIdPath = Annotated[CronIdField, Path()]
 Body = Annotated[CronCreate, Depends(JsonBody(CRON_CREATE))]
 
 
@@ -88,14 +89,14 @@ async def count_crons(body: Annotated[CronCount, Depends(JsonBody(CRON_COUNT))],
 
 @router.get("/runs/crons/{cron_id}")
 @declare(policy.CRON_READ)
-async def get_cron(cron_id: CronId, services: ServicesDep) -> Response:
+async def get_cron(cron_id: CronIdPath, services: ServicesDep) -> Response:
     return answer(from_cron_record(await _found(cron_id, services)))
 
 
 @router.patch("/runs/crons/{cron_id}")
 @declare(policy.CRON_UPDATE)
 async def update_cron(
-    cron_id: CronId, body: Annotated[CronPatch, Depends(JsonBody(CRON_PATCH))], services: ServicesDep
+    cron_id: CronIdPath, body: Annotated[CronPatch, Depends(JsonBody(CRON_PATCH))], services: ServicesDep
 ) -> Response:
     before, now = await _found(cron_id, services), services.clock.now()
     # The cron may belong to another user who shares it. Its runs act for its owner, so they are checked with the
@@ -111,7 +112,7 @@ async def update_cron(
 
 @router.delete("/runs/crons/{cron_id}", status_code=204)
 @declare(policy.CRON_DELETE)
-async def delete_cron(cron_id: CronId, services: ServicesDep) -> Response:
+async def delete_cron(cron_id: CronIdPath, services: ServicesDep) -> Response:
     if not await services.crons.delete(cron_id):
         raise CronNotFound(cron_id)
     return empty_response()
@@ -124,7 +125,7 @@ async def _created(body: CronCreate, thread_id: ThreadId | None, request: Reques
         raise NotFound("Thread or assistant not found.") from error
     cron = to_cron(
         body,
-        cron_id=str(uuid7()),
+        cron_id=CronId(str(uuid7())),
         assistant_id=assistant.assistant_id,
         thread_id=thread_id,
         actor=require_actor_context("creating a cron").with_scope(OWN_ONLY),
@@ -164,17 +165,17 @@ def _check_interval(cron: CronRecord, services: Services) -> None:
         )
 
 
-async def _found(cron_id: str, services: Services) -> CronRecord:
+async def _found(cron_id: CronId, services: Services) -> CronRecord:
     if (record := await services.crons.get(cron_id)) is None:
         raise CronNotFound(cron_id)
     return record
 
 
-async def _assistant_id(name: str | None, services: Services) -> str | None:
+async def _assistant_id(name: str | None, services: Services) -> AssistantId | None:
     """Return the id for an assistant's id or graph name. A missing assistant has no crons."""
     if name is None:
         return None
     try:
         return (await services.assistant_lookup.find(name)).assistant_id
     except AssistantNotFound:
-        return as_uuid(name) or name
+        return AssistantId(as_uuid(name) or name)

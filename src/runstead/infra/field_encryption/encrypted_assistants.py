@@ -19,6 +19,7 @@ from runstead.resources.assistants import (
 )
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.json_types import JsonMapping, JsonObject
+from runstead.runtime.runs.types import AssistantId
 
 from .decryption import unseal_each
 from .json_fields import seal, unseal
@@ -43,24 +44,24 @@ class EncryptedAssistantStore:
     ) -> None:
         await self._inner.register_graphs(graphs, names)
 
-    async def get(self, assistant_id: str) -> AssistantRecord | None:
+    async def get(self, assistant_id: AssistantId) -> AssistantRecord | None:
         return await self._one(await self._inner.get(assistant_id))
 
     async def create(
         self,
         draft: AssistantDraft,
         *,
-        assistant_id: str | None = None,
+        assistant_id: AssistantId | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> AssistantRecord:
         sealed = await self._sealed(draft)
         made = await self._inner.create(sealed, assistant_id=assistant_id, if_exists=if_exists)
         return (await self._unsealed([made]))[0]
 
-    async def update(self, assistant_id: str, change: AssistantChange) -> AssistantRecord | None:
+    async def update(self, assistant_id: AssistantId, change: AssistantChange) -> AssistantRecord | None:
         return await self._one(await self._inner.update(assistant_id, await self._sealed(change)))
 
-    async def delete(self, assistant_id: str) -> bool:
+    async def delete(self, assistant_id: AssistantId) -> bool:
         return await self._inner.delete(assistant_id)
 
     async def search(
@@ -79,12 +80,12 @@ class EncryptedAssistantStore:
         return await self._inner.count(where)
 
     async def versions(
-        self, assistant_id: str, *, metadata: JsonMapping | None = None, limit: int = 10, offset: int = 0
+        self, assistant_id: AssistantId, *, metadata: JsonMapping | None = None, limit: int = 10, offset: int = 0
     ) -> Sequence[AssistantVersion]:
         found = await self._inner.versions(assistant_id, metadata=metadata, limit=limit, offset=offset)
         return await self._unsealed(found)
 
-    async def set_latest(self, assistant_id: str, version: int) -> AssistantRecord | None:
+    async def set_latest(self, assistant_id: AssistantId, version: int) -> AssistantRecord | None:
         return await self._one(await self._inner.set_latest(assistant_id, version))
 
     async def _one(self, record: AssistantRecord | None) -> AssistantRecord | None:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 from runstead.resources.crons import Change, CronFilter, CronRecord, CronSortField, CronStore
 from runstead.runtime.actor_context import acting, require_actor_context
 from runstead.runtime.field_encryption import EncryptionFailed, FieldCipher
+from runstead.runtime.runs.types import CronId
 
 from .decryption import unseal_each
 from .json_fields import seal, unseal
@@ -39,7 +40,7 @@ class EncryptedCronStore:
             made = await self._inner.create(sealed)
         return replace(made, payload=cron.payload, metadata=cron.metadata, actor=cron.actor)
 
-    async def get(self, cron_id: str) -> CronRecord | None:
+    async def get(self, cron_id: CronId) -> CronRecord | None:
         return await self._one(await self._inner.get(cron_id))
 
     async def search(
@@ -58,7 +59,7 @@ class EncryptedCronStore:
     async def count(self, where: CronFilter) -> int:
         return await self._inner.count(where)
 
-    async def update(self, cron_id: str, change: Change) -> CronRecord | None:
+    async def update(self, cron_id: CronId, change: Change) -> CronRecord | None:
         """Update a cron; see the port.
 
         ``change`` is applied to the cron as read, and again if it has changed meanwhile.
@@ -88,7 +89,7 @@ class EncryptedCronStore:
             return await self._one(written)
         raise EncryptionFailed(f"the cron {cron_id} changes faster than it can be encrypted; try again")
 
-    async def delete(self, cron_id: str) -> bool:
+    async def delete(self, cron_id: CronId) -> bool:
         return await self._inner.delete(cron_id)
 
     async def due(self, limit: int) -> Sequence[CronRecord]:
@@ -109,7 +110,7 @@ class EncryptedCronStore:
     async def next_due(self) -> datetime | None:
         return await self._inner.next_due()
 
-    async def skip(self, cron_id: str, due_at: datetime, next_at: datetime | None, error: str) -> bool:
+    async def skip(self, cron_id: CronId, due_at: datetime, next_at: datetime | None, error: str) -> bool:
         return await self._inner.skip(cron_id, due_at, next_at, error)
 
     async def _one(self, record: CronRecord | None) -> CronRecord | None:

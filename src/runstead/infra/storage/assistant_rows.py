@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 
 from runstead.resources.assistants import AssistantDraft, AssistantRecord, AssistantVersion, assistant_id_of
 from runstead.runtime.json_types import JsonMapping, JsonObject
+from runstead.runtime.runs.types import AssistantId
 
 from . import json_text
 from .dialect import add_unless_there
@@ -48,7 +49,7 @@ def said_row(draft: AssistantDraft) -> JsonObject:
     }
 
 
-def version_row(assistant_id: str, version: int, said: JsonMapping, now: datetime) -> JsonObject:
+def version_row(assistant_id: AssistantId, version: int, said: JsonMapping, now: datetime) -> JsonObject:
     """Return the row of a version created now."""
     return {**said, "assistant_id": assistant_id, "version": version, "created_at": now}
 
@@ -100,12 +101,12 @@ def register(connection: Connection, graphs: Mapping[str, str | None], names: Ma
             connection.execute(insert(assistant_versions).values(version))
 
 
-def _made_room(connection: Connection, assistant_id: str, row: Mapping[str, object]) -> bool:
+def _made_room(connection: Connection, assistant_id: AssistantId, row: Mapping[str, object]) -> bool:
     """Move an assistant that has the id of a graph to another id; return False if it is the graph's own already."""
     held = select(assistants.c.shared).where(assistants.c.assistant_id == assistant_id).with_for_update()
     if connection.execute(held).scalar():
         return False
-    elsewhere = str(uuid7())
+    elsewhere = AssistantId(str(uuid7()))
     for table in (assistants, assistant_versions):
         connection.execute(update(table).where(table.c.assistant_id == assistant_id).values(assistant_id=elsewhere))
     _log.warning("assistant %s has the id of graph %s; its new id is %s", assistant_id, row["graph_id"], elsewhere)

@@ -26,6 +26,7 @@ from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.page_budget import page_budget
+from runstead.runtime.runs.types import AssistantId
 
 from .access_predicates import access_predicate, is_storable, ownership_predicate
 from .assistant_rows import RECORD, SAID, VERSION, register, said_row, to_record, to_version, version_row
@@ -60,7 +61,7 @@ class SqlAssistantStore:
     ) -> None:
         await self._database.write(lambda connection: register(connection, graphs, names, self._clock.now()))
 
-    async def get(self, assistant_id: str) -> AssistantRecord | None:
+    async def get(self, assistant_id: AssistantId) -> AssistantRecord | None:
         actor = require_actor_context("reading an assistant")
         if not is_storable(assistant_id):
             return None
@@ -70,15 +71,13 @@ class SqlAssistantStore:
         self,
         draft: AssistantDraft,
         *,
-        assistant_id: str | None = None,
+        assistant_id: AssistantId | None = None,
         if_exists: Literal["raise", "do_nothing"] = "raise",
     ) -> AssistantRecord:
         actor = require_actor_context("creating an assistant")
-        if assistant_id is None:
-            assistant_id = str(uuid7())
-        elif not assistant_id or not is_storable(assistant_id):
+        if assistant_id is not None and (not assistant_id or not is_storable(assistant_id)):
             raise ValueError(f"assistant_id {assistant_id!a} cannot be used as an id; leave it out to get a new one")
-        made_id, said = assistant_id, said_row(draft)
+        made_id, said = assistant_id or AssistantId(str(uuid7())), said_row(draft)
 
         def work(connection: Connection) -> AssistantRecord:
             now = self._clock.now()
@@ -95,7 +94,7 @@ class SqlAssistantStore:
 
         return await self._database.write(work)
 
-    async def update(self, assistant_id: str, change: AssistantChange) -> AssistantRecord | None:
+    async def update(self, assistant_id: AssistantId, change: AssistantChange) -> AssistantRecord | None:
         actor = require_actor_context("updating an assistant")
         if not is_storable(assistant_id):
             return None
@@ -112,7 +111,7 @@ class SqlAssistantStore:
 
         return await self._database.write(work)
 
-    async def delete(self, assistant_id: str) -> bool:
+    async def delete(self, assistant_id: AssistantId) -> bool:
         actor = require_actor_context("deleting an assistant")
         if not is_storable(assistant_id):
             return False
@@ -159,7 +158,7 @@ class SqlAssistantStore:
         return await self._database.read(lambda connection: connection.execute(statement).scalar_one())
 
     async def versions(
-        self, assistant_id: str, *, metadata: JsonMapping | None = None, limit: int = 10, offset: int = 0
+        self, assistant_id: AssistantId, *, metadata: JsonMapping | None = None, limit: int = 10, offset: int = 0
     ) -> Sequence[AssistantVersion]:
         actor = require_actor_context("listing an assistant's versions")
         if not is_storable(assistant_id):
@@ -183,7 +182,7 @@ class SqlAssistantStore:
             lambda connection: [to_version(row) for row in rows_of_page(connection, statement, budget)]
         )
 
-    async def set_latest(self, assistant_id: str, version: int) -> AssistantRecord | None:
+    async def set_latest(self, assistant_id: AssistantId, version: int) -> AssistantRecord | None:
         actor = require_actor_context("setting an assistant's version")
         if not is_storable(assistant_id):
             return None
@@ -205,12 +204,12 @@ class SqlAssistantStore:
         return await self._database.write(work)
 
 
-def _wanted(assistant_id: str, actor: ActorContext) -> dict[str, str]:
+def _wanted(assistant_id: AssistantId, actor: ActorContext) -> dict[str, str]:
     return {"the_assistant": assistant_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
 
 
 def _found(
-    connection: Connection, assistant_id: str, actor: ActorContext, *, lock: bool = False
+    connection: Connection, assistant_id: AssistantId, actor: ActorContext, *, lock: bool = False
 ) -> AssistantRecord | None:
     """Return an assistant that the actor has access to. With ``lock``, the row is locked until the transaction ends."""
     row: Any
@@ -222,19 +221,19 @@ def _found(
     return None if row is None else to_record(row)
 
 
-def _record_of(connection: Connection, assistant_id: str) -> AssistantRecord:
+def _record_of(connection: Connection, assistant_id: AssistantId) -> AssistantRecord:
     """Return an assistant that must exist."""
     row = _ANY.first(connection, {"the_assistant": assistant_id})
     assert row is not None, "a row that this transaction wrote is there"
     return to_record(row)
 
 
-def _highest_version(connection: Connection, assistant_id: str) -> int:
+def _highest_version(connection: Connection, assistant_id: AssistantId) -> int:
     highest = select(func.max(assistant_versions.c.version)).where(assistant_versions.c.assistant_id == assistant_id)
     return connection.execute(highest).scalar() or 0
 
 
-def _make_current(connection: Connection, assistant_id: str, values: JsonMapping) -> None:
+def _make_current(connection: Connection, assistant_id: AssistantId, values: JsonMapping) -> None:
     connection.execute(update(assistants).where(assistants.c.assistant_id == assistant_id).values(values))
 
 

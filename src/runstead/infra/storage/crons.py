@@ -15,7 +15,7 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.exceptions import CronMoved, ThreadNotFound
-from runstead.runtime.runs.types import CronTick, RunId
+from runstead.runtime.runs.types import CronId, CronTick, RunId
 
 from . import json_text
 from .access_predicates import access_predicate, is_storable
@@ -56,7 +56,7 @@ class SqlCronStore:
 
         return await self._database.write(work, committed=lambda _: self._on_change())
 
-    async def get(self, cron_id: str) -> CronRecord | None:
+    async def get(self, cron_id: CronId) -> CronRecord | None:
         actor = require_actor_context("reading a cron")
         if not is_storable(cron_id):
             return None
@@ -94,7 +94,7 @@ class SqlCronStore:
         statement = select(func.count()).select_from(crons).where(_matching(where, actor))
         return await self._database.read(lambda connection: connection.execute(statement).scalar_one())
 
-    async def update(self, cron_id: str, change: Change) -> CronRecord | None:
+    async def update(self, cron_id: CronId, change: Change) -> CronRecord | None:
         actor = require_actor_context("changing a cron")
         if not is_storable(cron_id):
             return None
@@ -115,7 +115,7 @@ class SqlCronStore:
 
         return await self._database.write(work, committed=lambda _: self._on_change())
 
-    async def delete(self, cron_id: str) -> bool:
+    async def delete(self, cron_id: CronId) -> bool:
         actor = require_actor_context("deleting a cron")
         if not is_storable(cron_id):
             return False
@@ -138,7 +138,7 @@ class SqlCronStore:
         statement = select(func.min(crons.c.next_run_date)).where(_ENABLED)
         return await self._database.read(lambda connection: connection.execute(statement).scalar())
 
-    async def skip(self, cron_id: str, due_at: datetime, next_at: datetime | None, error: str) -> bool:
+    async def skip(self, cron_id: CronId, due_at: datetime, next_at: datetime | None, error: str) -> bool:
         statement = (
             update(crons)
             .where(crons.c.cron_id == cron_id, crons.c.next_run_date == due_at, crons.c.enabled)
@@ -180,7 +180,7 @@ def _new_row(cron: CronRecord, actor: ActorContext) -> JsonObject:
     }
 
 
-def _mine(actor: ActorContext, cron_id: str) -> ColumnElement[bool]:
+def _mine(actor: ActorContext, cron_id: CronId) -> ColumnElement[bool]:
     return and_(crons.c.cron_id == cron_id, access_predicate(crons, actor))
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, case, delete, exist
 
 from runstead.resources.threads import changed_title
 from runstead.runtime.json_types import JsonMapping
-from runstead.runtime.runs.types import RunFailure, ThreadId, ThreadOutcome, ThreadStatus
+from runstead.runtime.runs.types import AssistantId, RunFailure, ThreadId, ThreadOutcome, ThreadStatus
 
 from . import json_text
 from .dialect import lock_thread
@@ -142,7 +142,7 @@ def set_title(connection: Connection, thread_id: ThreadId, metadata: str, more: 
     _DESCRIBED.rows(connection, {"the_thread": thread_id, "the_metadata": text})
 
 
-def described(metadata: str, graph_id: str, assistant_id: str) -> str:
+def described(metadata: str, graph_id: str, assistant_id: AssistantId) -> str:
     """Return metadata with the graph and the assistant that the thread was last used with."""
     return json_text.dump({**json_text.load(metadata), "graph_id": graph_id, "assistant_id": assistant_id})
 

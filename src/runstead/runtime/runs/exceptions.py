@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .types import RunId, RunStatus, ThreadId
+from .types import CronId, RunId, RunStatus, ThreadId
 
 
 class RunError(Exception):
@@ -39,7 +39,7 @@ class ThreadBusy(RunError):
 class CronMoved(RunError):
     """The cron is not due at this time any more: another worker ran it, or it was changed, disabled or deleted."""
 
-    def __init__(self, cron_id: str) -> None:
+    def __init__(self, cron_id: CronId) -> None:
         super().__init__(f"cron {cron_id} is not due at this moment any more")
 
 

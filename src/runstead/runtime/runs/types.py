@@ -17,6 +17,8 @@ from ..json_types import JsonMapping, JsonObject
 RunId = NewType("RunId", str)
 ThreadId = NewType("ThreadId", str)
 WorkerId = NewType("WorkerId", str)
+AssistantId = NewType("AssistantId", str)
+CronId = NewType("CronId", str)
 
 StreamMode: TypeAlias = Literal[
     "values", "messages", "messages-tuple", "updates", "events", "debug", "tasks", "checkpoints", "custom"
@@ -153,7 +155,7 @@ class CronTick:
     The run is created together with the cron's move from the one to the other, so that each due time creates one run.
     """
 
-    cron_id: str
+    cron_id: CronId
     due_at: str
     next_at: str | None = None
 
@@ -203,7 +205,7 @@ class RunSpec:
     begins; None: first come, first served. Both are not part of the run, and not stored with it.
     """
 
-    assistant_id: str
+    assistant_id: AssistantId
     graph_id: str
     thread_id: ThreadId | None = None
     run_id: RunId | None = None
@@ -385,7 +387,7 @@ class RunRecord:
 
     run_id: RunId
     thread_id: ThreadId
-    assistant_id: str
+    assistant_id: AssistantId
     spec: RunSpec
     actor: ActorContext
     status: RunStatus
@@ -496,4 +498,4 @@ class RunFilter:
     statuses: Sequence[RunStatus] = ()
     metadata: JsonMapping = field(default_factory=dict)
     dead_letters_only: bool = False
-    assistant_id: str | None = None
+    assistant_id: AssistantId | None = None

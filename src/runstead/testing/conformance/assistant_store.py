@@ -12,6 +12,7 @@ import pytest
 
 from runstead.resources.assistants import AssistantFilter, AssistantStore, assistant_id_of
 from runstead.runtime.actor_context import ActorRequired, acting
+from runstead.runtime.runs.types import AssistantId
 from runstead.testing.clock import ManualClock
 
 from .assistant_versions import AssistantVersionsConformance
@@ -61,7 +62,7 @@ class AssistantStoreConformance(AssistantVersionsConformance):
 
     async def test_reads_require_an_actor(self, assistants: AssistantStore) -> None:
         with pytest.raises(ActorRequired):
-            await assistants.get("a")
+            await assistants.get(AssistantId("a"))
         with pytest.raises(ActorRequired):
             await assistants.search(AssistantFilter())
         with pytest.raises(ActorRequired):
@@ -71,7 +72,7 @@ class AssistantStoreConformance(AssistantVersionsConformance):
         await assistants.register_graphs(GRAPHS)
         with acting(ALICE):
             for assistant_id in ("agent", "\ud800", "' OR 1=1 --", ""):
-                assert await assistants.get(assistant_id) is None
+                assert await assistants.get(AssistantId(assistant_id)) is None
 
     @pytest.mark.parametrize(
         ("where", "names"),

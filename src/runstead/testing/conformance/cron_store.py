@@ -17,12 +17,13 @@ from runstead.resources.crons import CronFilter, CronRecord, CronStore
 from runstead.runtime.actor_context import AccessScope, ActorContext, ActorRequired, acting
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.exceptions import CronMoved, ThreadBusy, ThreadNotFound
-from runstead.runtime.runs.types import CronTick, RunFilter, RunRecord, ThreadId
+from runstead.runtime.runs.types import AssistantId, CronId, CronTick, RunFilter, RunRecord, ThreadId
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, STATELESS, RunStorage, a_spec, decide
 
 EVERY_MINUTE: Final = "* * * * *"
 MINUTE: Final = timedelta(minutes=1)
+CRON: Final = CronId("c-1")
 
 
 class CronStoreConformance:
@@ -31,7 +32,7 @@ class CronStoreConformance:
     async def test_create_and_get_return_the_cron_as_written(self, storage: RunStorage, crons: CronStore) -> None:
         await storage.new_thread()
         for cron in (
-            a_cron(storage, "c-1"),
+            a_cron(storage),
             a_cron(storage, "c-2", thread_id="t-1", timezone="Europe/Paris", end_time=storage.clock.now() + MINUTE,
                    metadata={"a": [1]}, payload={"input": {"x": None}}, enabled=False),
             a_cron(storage, "c-3", on_run_completed="keep", next_run_date=None),
@@ -57,54 +58,54 @@ class CronStoreConformance:
     async def test_update_stores_the_latest_credentials_of_the_owner(
         self, storage: RunStorage, crons: CronStore
     ) -> None:
-        await made(crons, a_cron(storage, "c-1"))
+        await made(crons, a_cron(storage))
         shown = dataclasses.replace(ALICE, subject_id="another", scopes=frozenset({"write"}))
         reaching = dataclasses.replace(BOB, access_scope=AccessScope(crons={}))
         for changer, expected in ((shown, shown), (reaching, shown)):
             with acting(changer):
-                changed = await crons.update("c-1", lambda cron: dataclasses.replace(cron, metadata={"a": 1}))
+                changed = await crons.update(CRON, lambda cron: dataclasses.replace(cron, metadata={"a": 1}))
             assert changed is not None
             assert changed.actor == expected
             with acting(ALICE):
-                assert await crons.get("c-1") == changed
+                assert await crons.get(CRON) == changed
 
     async def test_concurrent_updates_are_all_applied(self, storage: RunStorage, crons: CronStore) -> None:
-        await made(crons, a_cron(storage, "c-1"))
+        await made(crons, a_cron(storage))
 
         def name(key: str) -> Any:
             return lambda cron: dataclasses.replace(cron, metadata={**cron.metadata, key: 1})
 
         with acting(ALICE):
-            await asyncio.gather(*(crons.update("c-1", name(f"k{number}")) for number in range(8)))
-            changed = await crons.get("c-1")
+            await asyncio.gather(*(crons.update(CRON, name(f"k{number}")) for number in range(8)))
+            changed = await crons.get(CRON)
         assert changed is not None
         assert len(changed.metadata) == 8
 
     async def test_update_that_raises_changes_nothing(self, storage: RunStorage, crons: CronStore) -> None:
-        before = await made(crons, a_cron(storage, "c-1"))
+        before = await made(crons, a_cron(storage))
 
         def refuse(cron: CronRecord) -> CronRecord:
             raise ValueError("no")
 
         with acting(ALICE):
             with pytest.raises(ValueError, match="no"):
-                await crons.update("c-1", refuse)
-            assert await crons.get("c-1") == before
+                await crons.update(CRON, refuse)
+            assert await crons.get(CRON) == before
 
     async def test_delete_removes_the_cron_once(self, storage: RunStorage, crons: CronStore) -> None:
-        await made(crons, a_cron(storage, "c-1"))
+        await made(crons, a_cron(storage))
         with acting(ALICE):
-            assert await crons.delete("c-1")
-            assert not await crons.delete("c-1")
-            assert await crons.get("c-1") is None
+            assert await crons.delete(CRON)
+            assert not await crons.delete(CRON)
+            assert await crons.get(CRON) is None
 
     async def test_foreign_cron_looks_absent(self, storage: RunStorage, crons: CronStore) -> None:
-        before = await made(crons, a_cron(storage, "c-1"))
+        before = await made(crons, a_cron(storage))
         for actor in (BOB, ALICE_ELSEWHERE):
             with acting(actor):
-                assert await crons.get("c-1") is None
-                assert await crons.update("c-1", lambda cron: dataclasses.replace(cron, enabled=False)) is None
-                assert not await crons.delete("c-1")
+                assert await crons.get(CRON) is None
+                assert await crons.update(CRON, lambda cron: dataclasses.replace(cron, enabled=False)) is None
+                assert not await crons.delete(CRON)
                 assert await crons.search(CronFilter()) == []
                 assert await crons.count(CronFilter()) == 0
         assert await found(crons) == [before]
@@ -114,7 +115,7 @@ class CronStoreConformance:
         acme = AccessScope(crons={"org": "acme"})
         for actor in (BOB.with_scope(acme), ALICE.with_scope(acme)):
             with acting(actor):
-                assert await crons.get("c-1") == before
+                assert await crons.get(CRON) == before
                 assert await crons.search(CronFilter()) == [before]
                 assert await crons.count(CronFilter(metadata={"org": "acme"})) == 1
         for actor in (
@@ -124,17 +125,17 @@ class CronStoreConformance:
             ALICE.with_scope(AccessScope(crons={"org": "other"})),
         ):
             with acting(actor):
-                assert await crons.get("c-1") is None
-                assert await crons.update("c-1", lambda cron: dataclasses.replace(cron, enabled=False)) is None
-                assert not await crons.delete("c-1")
+                assert await crons.get(CRON) is None
+                assert await crons.update(CRON, lambda cron: dataclasses.replace(cron, enabled=False)) is None
+                assert not await crons.delete(CRON)
                 assert await crons.search(CronFilter()) == []
                 assert await crons.count(CronFilter()) == 0
         with acting(BOB.with_scope(acme)):
-            changed = await crons.update("c-1", lambda cron: dataclasses.replace(cron, enabled=False))
+            changed = await crons.update(CRON, lambda cron: dataclasses.replace(cron, enabled=False))
             assert changed is not None
             # Its runs still belong to its owner.
             assert (changed.enabled, changed.actor) == (False, ALICE)
-            assert await crons.delete("c-1")
+            assert await crons.delete(CRON)
 
     async def test_create_accepts_a_thread_within_reach(self, storage: RunStorage, crons: CronStore) -> None:
         await storage.new_thread()
@@ -146,10 +147,10 @@ class CronStoreConformance:
 
     async def test_calls_for_users_require_an_actor(self, storage: RunStorage, crons: CronStore) -> None:
         for use in (
-            lambda: crons.create(a_cron(storage, "c-1")),
-            lambda: crons.get("c-1"),
-            lambda: crons.update("c-1", lambda cron: cron),
-            lambda: crons.delete("c-1"),
+            lambda: crons.create(a_cron(storage)),
+            lambda: crons.get(CRON),
+            lambda: crons.update(CRON, lambda cron: cron),
+            lambda: crons.delete(CRON),
             lambda: crons.search(CronFilter()),
             lambda: crons.count(CronFilter()),
         ):
@@ -158,10 +159,10 @@ class CronStoreConformance:
 
     async def test_get_returns_none_for_unknown_ids(self, crons: CronStore) -> None:
         with acting(ALICE):
-            for cron_id in ("c-9", "\ud800", "\0"):
+            for cron_id in map(CronId, ("c-9", "\ud800", "\0")):
                 assert await crons.get(cron_id) is None
                 assert not await crons.delete(cron_id)
-            assert await crons.search(CronFilter(assistant_id="\0")) == []
+            assert await crons.search(CronFilter(assistant_id=AssistantId("\0"))) == []
 
     async def test_search_combines_filters_with_and(self, storage: RunStorage, crons: CronStore) -> None:
         await storage.new_thread()
@@ -234,11 +235,11 @@ class CronStoreConformance:
         with acting(ALICE):
             match meanwhile:
                 case "deleted":
-                    await crons.delete("c-1")
+                    await crons.delete(CRON)
                 case "switched off":
-                    await crons.update("c-1", lambda one: dataclasses.replace(one, enabled=False))
+                    await crons.update(CRON, lambda one: dataclasses.replace(one, enabled=False))
                 case "changed":
-                    await crons.update("c-1", lambda one: dataclasses.replace(one, next_run_date=later))
+                    await crons.update(CRON, lambda one: dataclasses.replace(one, next_run_date=later))
         if meanwhile == "of another user":
             storage.actor = BOB
         with pytest.raises(CronMoved):
@@ -259,8 +260,8 @@ class CronStoreConformance:
     async def test_skip_of_a_due_time_succeeds_once(self, storage: RunStorage, crons: CronStore) -> None:
         now = storage.clock.now()
         await made(crons, a_cron(storage, "c-1", next_run_date=now))
-        assert await crons.skip("c-1", now, now + MINUTE, "busy")
-        assert not await crons.skip("c-1", now, now + MINUTE, "busy")
+        assert await crons.skip(CRON, now, now + MINUTE, "busy")
+        assert not await crons.skip(CRON, now, now + MINUTE, "busy")
         (cron,) = await found(crons)
         assert (cron.next_run_date, cron.last_error, cron.last_run_id) == (now + MINUTE, "busy", None)
         await storage.clock.advance(MINUTE)
@@ -268,7 +269,7 @@ class CronStoreConformance:
         assert [one.last_error for one in await found(crons)] == [None]
 
 
-def a_cron(storage: RunStorage, cron_id: str, **fields: object) -> CronRecord:
+def a_cron(storage: RunStorage, cron_id: str = CRON, **fields: object) -> CronRecord:
     now = storage.clock.now()
     basis: JsonObject = {
         "assistant_id": "a-1",
@@ -279,7 +280,7 @@ def a_cron(storage: RunStorage, cron_id: str, **fields: object) -> CronRecord:
         "updated_at": now,
         "next_run_date": now + MINUTE,
     }
-    return CronRecord(cron_id=cron_id, **{**basis, **fields})
+    return CronRecord(cron_id=CronId(cron_id), **{**basis, **fields})
 
 
 async def made(crons: CronStore, cron: CronRecord, actor: ActorContext = ALICE) -> CronRecord:

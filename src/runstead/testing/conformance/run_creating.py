@@ -19,6 +19,7 @@ from runstead.runtime.runs.exceptions import (
 )
 from runstead.runtime.runs.store import Admission, Admit, CreatedRun
 from runstead.runtime.runs.types import (
+    AssistantId,
     CheckpointRef,
     Idempotency,
     MultitaskStrategy,
@@ -66,7 +67,7 @@ class RunCreating:
 
     async def test_create_stores_every_field_of_the_spec(self, storage: RunStorage) -> None:
         spec = RunSpec(
-            assistant_id="a-2",
+            assistant_id=AssistantId("a-2"),
             graph_id="g-2",
             thread_id=ThreadId("t-9"),
             run_id=RunId("r-9"),

@@ -9,7 +9,7 @@ import pytest
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.exceptions import ThreadBusy
-from runstead.runtime.runs.types import RunFilter, RunId, RunStatus, StopReason, ThreadId
+from runstead.runtime.runs.types import AssistantId, RunFilter, RunId, RunStatus, StopReason, ThreadId
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, RunStorage
 
@@ -123,9 +123,9 @@ class RunFinding:
     async def test_list_runs_filters_by_assistant(self, storage: RunStorage) -> None:
         run = await storage.accept(ThreadId("t-1"), assistant_id="a-2")
         await storage.accept(ThreadId("t-1"))
-        assert await _list(storage, RunFilter(assistant_id="a-2")) == [run.run_id]
-        assert await _list(storage, RunFilter(ThreadId("t-none"), assistant_id="a-2")) == []
-        assert await _list(storage, RunFilter(assistant_id="\ud800")) == []
+        assert await _list(storage, RunFilter(assistant_id=AssistantId("a-2"))) == [run.run_id]
+        assert await _list(storage, RunFilter(ThreadId("t-none"), assistant_id=AssistantId("a-2"))) == []
+        assert await _list(storage, RunFilter(assistant_id=AssistantId("\ud800"))) == []
 
     async def test_list_runs_filters_dead_letters(self, storage: RunStorage) -> None:
         dead = await storage.lost(await storage.accept(ThreadId("t-1")), max_attempts=1)
