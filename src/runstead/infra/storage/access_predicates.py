@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, and_, not_, or_, select
+from sqlalchemy import ColumnElement, Table, and_, bindparam, not_, or_, select
 
 from runstead.runtime.actor_context import OWN_ONLY, ActorContext
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.metadata_filter import MetadataFilter, matches_metadata
 
 from . import json_text
@@ -50,6 +51,27 @@ def reaches_thread(actor: ActorContext, thread_id: str, tenant_id: str, user_id:
 def ownership_predicate(actor: ActorContext) -> bool:
     """Return whether the actor only has access to their own rows, for which there are faster prepared statements."""
     return actor.access_scope == OWN_ONLY
+
+
+def own_or_granted(table: Table) -> ColumnElement[bool]:
+    """Return the condition for rows of ``threads`` or ``runs`` that are the actor's, or on one granted thread.
+
+    It is the same for all actors, so that its statement is prepared once; `granted_access` returns its values.
+    """
+    own = table.c.user_id == bindparam("the_user")
+    return and_(
+        table.c.tenant_id == bindparam("the_tenant"), or_(own, table.c.thread_id == bindparam("the_granted_thread"))
+    )
+
+
+def granted_access(actor: ActorContext) -> JsonObject | None:
+    """Return the values of `own_or_granted`; None if the actor's access has another form, for `access_predicate`."""
+    scope = actor.access_scope
+    if scope.threads is not None or len(scope.thread_ids) > 1:
+        return None
+    # No thread has an empty id.
+    granted = next(iter(scope.thread_ids), "")
+    return {"the_tenant": actor.tenant_id, "the_user": actor.user_id, "the_granted_thread": granted}
 
 
 def _reached(

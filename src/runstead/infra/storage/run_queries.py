@@ -13,7 +13,7 @@ from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
 
-from .access_predicates import access_predicate, is_storable, ownership_predicate
+from .access_predicates import access_predicate, granted_access, is_storable, own_or_granted
 from .database import Database, EnqueueHook, no_enqueue
 from .dialect import containing, lock_thread
 from .page_rows import rows_of_page
@@ -22,20 +22,13 @@ from .run_rows import RECORD, to_record
 from .schema import runs, threads
 from .thread_status import derive_status
 
-_RUN: Final = Prepared(
-    select(*RECORD).where(
-        runs.c.run_id == bindparam("the_run"),
-        runs.c.tenant_id == bindparam("the_tenant"),
-        runs.c.user_id == bindparam("the_user"),
-    )
-)
+_RUN: Final = Prepared(select(*RECORD).where(runs.c.run_id == bindparam("the_run"), own_or_granted(runs)))
 _LATEST: Final = Prepared(
     select(*RECORD)
     .where(
         runs.c.thread_id == bindparam("the_thread"),
         runs.c.attempt > 0,
-        runs.c.tenant_id == bindparam("the_tenant"),
-        runs.c.user_id == bindparam("the_user"),
+        own_or_granted(runs),
     )
     .order_by(runs.c.queue_seq.desc())
     .limit(1)
@@ -54,11 +47,10 @@ class SqlRunQueryStore:
         actor = require_actor_context("reading a run")
         if not is_storable(run_id):
             return None
-        wanted = {"the_run": run_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
 
         def work(connection: Connection) -> RunRecord | None:
-            if ownership_predicate(actor):
-                row = _RUN.first(connection, wanted)
+            if (access := granted_access(actor)) is not None:
+                row = _RUN.first(connection, {**access, "the_run": run_id})
             else:
                 reached = select(*RECORD).where(runs.c.run_id == run_id, access_predicate(runs, actor))
                 row = connection.execute(reached).first()
@@ -70,11 +62,10 @@ class SqlRunQueryStore:
         actor = require_actor_context("reading a run")
         if not is_storable(thread_id):
             return None
-        wanted = {"the_thread": thread_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
 
         def work(connection: Connection) -> RunRecord | None:
-            if ownership_predicate(actor):
-                row = _LATEST.first(connection, wanted)
+            if (access := granted_access(actor)) is not None:
+                row = _LATEST.first(connection, {**access, "the_thread": thread_id})
             else:
                 reached = (
                     select(*RECORD)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, select
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.runs.types import ThreadId
 
-from .access_predicates import access_predicate, is_storable
+from .access_predicates import access_predicate, granted_access, is_storable, own_or_granted
 from .database import Database
+from .prepared import Prepared
 from .schema import threads
+
+_OWNER: Final = select(threads.c.user_id, threads.c.tenant_id).where(threads.c.thread_id == bindparam("the_thread"))
+_GRANTED: Final = Prepared(_OWNER.where(own_or_granted(threads)))
 
 
 class SqlThreadOwnerStore:
@@ -22,12 +28,14 @@ class SqlThreadOwnerStore:
         actor = require_actor_context("the owner of a thread")
         if not is_storable(thread_id):
             return None
-        statement = select(threads.c.user_id, threads.c.tenant_id).where(
-            threads.c.thread_id == thread_id, access_predicate(threads, actor)
-        )
 
         def work(connection: Connection) -> ActorContext | None:
-            row = connection.execute(statement).first()
-            return None if row is None else ActorContext(row.user_id, row.tenant_id)
+            row: Any
+            if (access := granted_access(actor)) is not None:
+                row = _GRANTED.first(connection, {**access, "the_thread": thread_id})
+            else:
+                reached = _OWNER.where(access_predicate(threads, actor))
+                row = connection.execute(reached, {"the_thread": thread_id}).first()
+            return None if row is None else ActorContext(row[0], row[1])
 
         return await self._database.read(work, quick=True)

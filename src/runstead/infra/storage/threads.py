@@ -25,7 +25,7 @@ from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import ThreadId, ThreadOutcome
 
 from . import json_text
-from .access_predicates import access_predicate, is_storable, ownership_predicate
+from .access_predicates import access_predicate, granted_access, is_storable, own_or_granted
 from .database import Database
 from .dialect import containing
 from .prepared import Prepared
@@ -52,11 +52,7 @@ _MEASURED: Final = tuple(
 )
 """The same columns, with the size of the values in bytes instead of the values."""
 _ONE: Final = threads.c.thread_id == bindparam("the_thread")
-_MINE: Final = and_(
-    _ONE,
-    threads.c.tenant_id == bindparam("the_tenant"),
-    threads.c.user_id == bindparam("the_user"),
-)
+_MINE: Final = and_(_ONE, own_or_granted(threads))
 _THREAD: Final = Prepared(select(*RECORD).where(_MINE))
 _ANY: Final = Prepared(select(*RECORD).where(_ONE))
 _LOCKED: Final = Prepared(select(threads.c.metadata).where(_MINE).with_for_update())
@@ -228,14 +224,10 @@ class SqlThreadStore:
         await self._database.write(work)
 
 
-def _wanted(thread_id: ThreadId, actor: ActorContext) -> dict[str, str]:
-    return {"the_thread": thread_id, "the_tenant": actor.tenant_id, "the_user": actor.user_id}
-
-
 def _found(connection: Connection, thread_id: ThreadId, actor: ActorContext) -> object:
     """Return the row of a thread that the actor has access to."""
-    if ownership_predicate(actor):
-        return _THREAD.first(connection, _wanted(thread_id, actor))
+    if (access := granted_access(actor)) is not None:
+        return _THREAD.first(connection, {**access, "the_thread": thread_id})
     return connection.execute(
         select(*RECORD).where(_ONE, access_predicate(threads, actor)), {"the_thread": thread_id}
     ).first()
@@ -243,8 +235,8 @@ def _found(connection: Connection, thread_id: ThreadId, actor: ActorContext) -> 
 
 def _locked(connection: Connection, thread_id: ThreadId, actor: ActorContext) -> Any:
     """Return the metadata of a thread that the actor has access to, locked until the transaction ends."""
-    if ownership_predicate(actor):
-        return _LOCKED.first(connection, _wanted(thread_id, actor))
+    if (access := granted_access(actor)) is not None:
+        return _LOCKED.first(connection, {**access, "the_thread": thread_id})
     reached = select(threads.c.metadata).where(_ONE, access_predicate(threads, actor)).with_for_update()
     return connection.execute(reached, {"the_thread": thread_id}).first()
 

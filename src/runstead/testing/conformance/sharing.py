@@ -85,6 +85,16 @@ class ThreadSharing:
             assert await storage.threads.delete(ThreadId("t-1"))
         assert not await storage.has_thread(ThreadId("t-1"))
 
+    async def test_access_to_several_threads_ends_at_them(self, storage: RunStorage) -> None:
+        # Not a parameter of the tests above: the order of a set in a test's name differs between processes.
+        for thread_id in ("t-1", "t-2", "t-3"):
+            await storage.new_thread(ThreadId(thread_id))
+        runs = [await storage.accept(ThreadId(thread_id)) for thread_id in ("t-1", "t-2", "t-3")]
+        with acting(BOB.with_scope(AccessScope(thread_ids=frozenset({"t-1", "t-2"})))):
+            assert [await storage.query.get_run(run.run_id) for run in runs] == [*runs[:2], None]
+            threads = [await storage.threads.get(run.thread_id) for run in runs]
+            assert [thread is not None for thread in threads] == [True, True, False]
+
     @pytest.mark.parametrize("actor", WHO_DO_NOT, ids=str)
     async def test_thread_out_of_reach_looks_absent(self, storage: RunStorage, actor: ActorContext) -> None:
         await storage.new_thread(ThreadId("t-1"), metadata=OF_ACME)
