@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 from runstead import Application
 from runstead.cli.output import Output
 from runstead.cli.run_lines import RunLines
+from runstead.gateway.services import Services
 from runstead.testing.local_server import local_server
 
 
@@ -45,6 +46,21 @@ def test_each_run_that_ends_has_one_line(tmp_path: Path, capsys: pytest.CaptureF
         ["x agent", "error"],
     ]
     assert any("ValueError: nothing works" in line for line in shown)
+
+
+async def test_line_is_printed_without_reading_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def services() -> Services:
+        raise AssertionError("the event has the run")
+
+    graph = StateGraph(State).add_node("act", _act).add_edge(START, "act").compile()
+    lines = RunLines(Output(), services)
+    application = Application({"agent": graph}, port=0, data_dir=tmp_path, observers=[lines])
+    with local_server(application) as url:
+        body = {"assistant_id": "agent", "input": {"kind": "works"}}
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            assert (await client.post("/runs/wait", json=body)).status_code == 200
+    lines.drain()
+    assert "+ agent  success" in capsys.readouterr().out
 
 
 async def test_terminal_that_is_not_read_does_not_stop_the_server(tmp_path: Path) -> None:

@@ -192,6 +192,21 @@ async def test_ended_run_wakes_the_sender(storage: RunStorage, deliveries: SqlDe
             assert heard.is_set() == (kind.value in ("run_completed", "run_failed", "run_cancelled"))
 
 
+async def test_ended_run_without_a_webhook_does_not_wake_the_sender(
+    storage: RunStorage, deliveries: SqlDeliveryStore
+) -> None:
+    bell = WakeupSignal()
+    sender = WebhookSender(deliveries, Posts(Reply(200)), WebhookSigner(), bell, storage.clock, SETTINGS)
+    with acting(ALICE), bell.listener() as heard:
+        for webhook, wakes in (None, False), ("https://hooks.test/end", True):
+            run = await storage.accept(webhook=webhook)
+            end, now = RunLifecycleEventType.RUN_COMPLETED, storage.clock.now()
+            event = RunLifecycleEvent("e", end, run.run_id, run.thread_id, 1, now, run=run)
+            heard.clear()
+            await sender.on_event(event)
+            assert heard.is_set() == wakes
+
+
 async def test_retry_request_wakes_the_sender(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
     await owed_by(storage)
     bell = WakeupSignal()

@@ -53,10 +53,8 @@ class RunLines:
         """Print the line of a run that has ended; see RunObserver."""
         if event.event_type not in _ENDS:
             return
-        services = self._services()
-        run = await services.runs.get_run(event.run_id)
-        thread = await services.threads.get(event.thread_id) if run.status == "success" else None
-        waits = thread is not None and thread.status == "interrupted"
+        run = event.run or await self._services().runs.get_run(event.run_id)
+        waits = run.status == "success" and event.thread_status == "interrupted"
         status = "waits" if waits else str(run.status.value)
         seconds = ((run.ended_at or event.occurred_at) - (run.started_at or run.created_at)).total_seconds()
         done = run.completion

@@ -78,8 +78,8 @@ class WebhookSender:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def on_event(self, event: RunLifecycleEvent) -> None:
-        """Wake the sender when a run ends; see RunObserver."""
-        if event.event_type in _ENDS:
+        """Wake the sender when a run ends that may have a webhook; see RunObserver."""
+        if event.event_type in _ENDS and (event.run is None or event.run.spec.webhook is not None):
             self._bell.notify()
 
     @asynccontextmanager

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from ..json_types import JsonMapping
-from .types import RunId, ThreadId
+from .types import RunId, RunRecord, ThreadId, ThreadStatus
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +31,9 @@ class RunLifecycleEvent:
     The payload of RUN_COMPLETED, RUN_FAILED and RUN_CANCELLED contains ``completion`` (see RunCompletionData);
     RUN_COMPLETED also ``title`` if one was found; RUN_FAILED ``error``; RUN_CANCELLED ``reason``; HUMAN_MESSAGE
     ``content``; THREAD_STATUS_UPDATED ``status``.
+
+    At the end of a run, ``run`` is its stored record and ``thread_status`` the status of its thread, if it has changed:
+    observers in this process need not read them.
     """
 
     event_id: str
@@ -40,6 +43,8 @@ class RunLifecycleEvent:
     sequence: int
     occurred_at: datetime
     payload: JsonMapping = field(default_factory=dict)
+    run: RunRecord | None = field(default=None, compare=False, repr=False)
+    thread_status: ThreadStatus | None = field(default=None, compare=False)
 
 
 class RunObserver(Protocol):

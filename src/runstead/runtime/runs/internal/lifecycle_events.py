@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from dataclasses import replace
 from typing import Final
 
 import uuid_utils.compat as uuid7s
@@ -29,18 +30,18 @@ class RunEventEmitter:
         self._sequence = 0
 
     async def emit(self, event_type: RunLifecycleEventType, **payload: object) -> None:
-        event = self._event(event_type, payload)
+        await self._notify(self._event(event_type, payload))
+
+    async def _notify(self, event: RunLifecycleEvent) -> None:
         try:
             await self._observer.on_event(event)
         except Exception:
-            _log.exception("observers failed on %s of run %s", event_type.value, self._run.run_id)
+            _log.exception("observers failed on %s of run %s", event.event_type.value, self._run.run_id)
 
     def _event(self, event_type: RunLifecycleEventType, payload: JsonMapping) -> RunLifecycleEvent:
         self._sequence += 1
-        # The same for each notification of one end, so that observers recognize a repetition.
-        of_end = uuid.uuid5(uuid.NAMESPACE_OID, f"{self._run.run_id}/{self._run.attempt}/{event_type.value}")
         return RunLifecycleEvent(
-            event_id=str(of_end if event_type in _ENDS else uuid7s.uuid7()),
+            event_id=self._id_of_end(event_type) if event_type in _ENDS else str(uuid7s.uuid7()),
             event_type=event_type,
             run_id=self._run.run_id,
             thread_id=self._run.thread_id,
@@ -48,6 +49,10 @@ class RunEventEmitter:
             occurred_at=self._clock.now(),
             payload=payload,
         )
+
+    def _id_of_end(self, event_type: RunLifecycleEventType) -> str:
+        """Return the same id for each notification of one end, so that observers recognize a repetition."""
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self._run.run_id}/{self._run.attempt}/{event_type.value}"))
 
     def intended_end(self, outcome: Outcome, stop: StopReason | None) -> RunLifecycleEvent:
         """Return the event for an end that is about to be written; it does not count in the sequence."""
@@ -68,7 +73,8 @@ class RunEventEmitter:
         event_type, payload = _end_of(
             record.status, record.completion, record.failure, title, stop or record.stop_requested
         )
-        await self.emit(event_type, **payload)
+        event = self._event(event_type, payload)
+        await self._notify(replace(event, run=record, thread_status=thread_status))
         if thread_status is not None:
             await self.emit(RunLifecycleEventType.THREAD_STATUS_UPDATED, status=thread_status)
 
