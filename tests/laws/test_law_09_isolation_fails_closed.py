@@ -34,6 +34,7 @@ CREATIONS: dict[str, Callable[[RunsFacade], Awaitable[Any]]] = {
     "create": lambda runs: runs.create_background(a_spec(RunId("r2"))),
     "batch": lambda runs: runs.create_batch([a_spec(RunId("r2"), thread_id=ThreadId("t2")), a_spec(RunId("r3"))]),
     "stream": lambda runs: runs.create_and_stream(a_spec(RunId("r2"))),
+    "to wait": lambda runs: runs.create_to_wait(a_spec(RunId("r2"))),
     "wait": lambda runs: runs.create_and_wait(a_spec(RunId("r2"), multitask_strategy="rollback")),
 }
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -25,6 +26,7 @@ UNTITLED: Final = "Untitled"
 """Name of an assistant without a given name."""
 
 
+@lru_cache(maxsize=1024)
 def assistant_id_of(graph_id: str) -> AssistantId:
     """Return the id of a graph's default assistant: the same on every server."""
     return AssistantId(str(uuid.uuid5(NAMESPACE_GRAPH, graph_id)))

@@ -1,12 +1,12 @@
 """Routes that create runs: on a thread or stateless, in the background, streamed, or awaited."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from runstead.runtime.runs.types import RunRecord
+from runstead.runtime.runs.types import RunRecord, RunResult
 from runstead.wire.remarks import remarks_on
 from runstead.wire.run_records import from_run_record
 from runstead.wire.runs import RUN_BATCH, RUN_CREATE, RunCreate, check_batch
@@ -97,20 +97,21 @@ async def _streamed(
 async def _awaited(body: RunCreate, thread_id: ThreadId | None, request: Request, services: Services) -> Response:
     (spec,) = await run_specs_of([(body, thread_id)], request, services)
     # Created first and joined afterwards, since the headers contain the run's id before it has ended.
-    record = await services.runs.create_background(spec)
-    is_left = spec.on_disconnect == "cancel"
-    return waiting_for(record, services, cancel_on_disconnect=is_left, headers=_remarks([body], services))
+    record, wait = await services.runs.create_to_wait(spec)
+    return waiting_for(record, wait, services, headers=_remarks([body], services))
 
 
 def waiting_for(
-    record: RunRecord, services: Services, *, cancel_on_disconnect: bool, headers: Mapping[str, str] | None = None
+    record: RunRecord,
+    wait: Callable[[], Awaitable[RunResult]],
+    services: Services,
+    *,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return a response with the result of the run."""
-    # The record with its input is not kept in memory while the client waits.
-    run_id = record.run_id
+    """Return a response with the result of the run. ``wait`` must not keep the run's input in memory."""
 
     async def result() -> bytes:
-        return wait_body(await services.runs.join_wait(run_id, cancel_on_disconnect=cancel_on_disconnect))
+        return wait_body(await wait())
 
     return KeepaliveResponse(
         result(), {**wait_headers(record), **(headers or {})}, keep_alive=services.options.heartbeat

@@ -1,5 +1,6 @@
 """Routes for existing runs: get, search, join, stream, cancel, retry, delete."""
 
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query
@@ -106,14 +107,16 @@ async def join_run(
     thread_id: ThreadId, run_id: RunId, services: ServicesDep, cancel_on_disconnect: Flag = "0"
 ) -> Response:
     record = await services.runs.get_run(run_id, thread_id=thread_id)
-    return waiting_for(record, services, cancel_on_disconnect=_is_set(cancel_on_disconnect))
+    wait = partial(services.runs.join_wait, record.run_id, cancel_on_disconnect=_is_set(cancel_on_disconnect))
+    return waiting_for(record, wait, services)
 
 
 @router.get("/runs/{run_id}/join")
 @declare(policy.RUN_READ, responses.RUN_OUTPUT)
 async def join_stateless_run(run_id: RunId, services: ServicesDep, cancel_on_disconnect: Flag = "0") -> Response:
     record = await services.runs.get_run(run_id)
-    return waiting_for(record, services, cancel_on_disconnect=_is_set(cancel_on_disconnect))
+    wait = partial(services.runs.join_wait, record.run_id, cancel_on_disconnect=_is_set(cancel_on_disconnect))
+    return waiting_for(record, wait, services)
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/stream")

@@ -7,8 +7,9 @@ Decisions, execution, streaming and waiting are implemented in `internal`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Self
 
 from ..actor_context import acting, require_actor_context, thread_access
@@ -139,6 +140,15 @@ class RunsFacade:
         ``cancel``."""
         record = await self.create_background(spec)
         return await self._wait(record, cancel_on_leave=spec.on_disconnect == "cancel", is_new=True)
+
+    async def create_to_wait(self, spec: RunSpec) -> tuple[RunRecord, Callable[[], Awaitable[RunResult]]]:
+        """Accept a run; return it, and a function that waits for its end as `create_and_wait` does.
+
+        For callers that need the record before the end. The function keeps no input in memory.
+        """
+        record = await self.create_background(spec)
+        leave = spec.on_disconnect == "cancel"
+        return record, partial(self._wait, _without_input(record), cancel_on_leave=leave, is_new=True)
 
     async def join_stream(
         self,
