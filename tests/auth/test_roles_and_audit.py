@@ -103,6 +103,22 @@ async def test_admin_reaches_their_tenant_and_operator_the_tenant_they_name(url:
     assert await status_of(url, mine, keys["alice"]) == 404
 
 
+async def test_usage_is_that_of_the_user_the_tenant_or_all(url: str, keys: dict[str, str]) -> None:
+    for name in ("alice", "umbrella-alice"):
+        await client_of(url, keys[name]).runs.wait(None, "speaker", input={})
+
+    async def seen(name: str, tenant: str | None = None) -> list[tuple[str, str]]:
+        found = await client_of(url, keys[name], tenant).http.get("/usage", params={"group_by": "tenant,user"})
+        return [(one["tenant"], one["user"]) for one in found["data"]]
+
+    acme, umbrella = ("acme", "alice"), ("umbrella", "alice")
+    assert await seen("alice") == [acme]
+    assert await seen("umbrella-alice") == [umbrella]
+    assert await seen("carol") == [acme]
+    assert await seen("olga") == [acme, umbrella]
+    assert await seen("olga", "umbrella") == [umbrella]
+
+
 async def test_audit_log_names_who_did_what_to_which_id_from_where(
     url: str, keys: dict[str, str], tmp_path: Path
 ) -> None:

@@ -11,10 +11,12 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import interrupt
+from rich.console import Console
 from typing_extensions import TypedDict
 
 from runstead import Application
@@ -23,6 +25,8 @@ from runstead.cli.client_command import ServerClient
 from runstead.cli.output import CommandError, Output
 from runstead.cli.references import _find
 from runstead.cli.times import ago, duration
+from runstead.cli.usage import show_usage
+from runstead.graphs.scripted import ScriptedChatModel, turns
 from runstead.testing.local_server import local_server
 
 from .processes import Done, Terminal
@@ -75,6 +79,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     graphs = {
         "echo": StateGraph(Chat).add_node("echo", _echo).add_edge(START, "echo").compile(),
         "asker": StateGraph(Chat).add_node("ask", _ask).add_edge(START, "ask").compile(),
+        "speaker": create_agent(ScriptedChatModel(script=turns(AIMessage("hello to you")))),
         "sum": StateGraph(Sum, input_schema=SumInput).add_node("add", _add).add_edge(START, "add").compile(),
     }
     data = tmp_path_factory.mktemp("client-commands")
@@ -245,6 +250,32 @@ def test_questions_are_shown_literally(capsys: pytest.CaptureFixture[str], monke
     monkeypatch.setattr("sys.stdin", io.StringIO("typed\n"))
     assert Output().ask("  to [ada@example.org] [bold]: ") == "typed"
     assert "  to [ada@example.org] [bold]: " in capsys.readouterr().out
+
+
+def test_usage_is_shown_by_group_with_what_has_no_price(url: str, invoke: Run) -> None:
+    assert invoke("run", "speaker", "hi", "--url", url).exit_code == 0
+    shown = invoke("usage", "--by", "graph,model", "--url", url).out
+    assert re.search(r"graph +model +runs +calls +input +output +usd\n", shown)
+    assert re.search(r"speaker +scripted +1 +1 +\d+ +\d+ +unpriced\n", shown)
+    assert "1 runs, 1 calls" in shown
+    assert "Unpriced, and not in the cost: scripted" in shown
+    line = json.loads(invoke("usage", "--days", "1", "--json", "--url", url).out)
+    assert (line["event"], line["total"]["calls"], line["data"][0]["day"]) == ("usage", 1, line["to"])
+    assert invoke("usage", "--by", "colour", "--url", url).err.startswith("error: group_by: 'colour' is no dimension")
+
+
+def test_usage_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output()
+    output.console = Console(width=80, soft_wrap=True, highlight=False)
+    names = ["day", "tenant", "user", "graph", "model", "caller"]
+    counts = {"runs": 123_456, "calls": 99_999, "input_tokens": 2_345_678_901, "output_tokens": 12_345_678}
+    group = {name: f"a long {name} of somewhere" for name in names} | counts | {"usd": 1234.5678, "unpriced": ["m"]}
+    page = {"group_by": names, "data": [group], "total": {**counts, "total_tokens": 5}, "has_more": True}
+    days = {"from": "2026-01-01", "to": "2026-01-30"}
+    show_usage({**page, **days, "cost": {"usd": 1.5, "unpriced": ["m"], "prices": None}}, output)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80, lines
+    assert "2.35G" in lines[1]
 
 
 def test_times_are_relative_and_short() -> None:

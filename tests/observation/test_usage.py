@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from runstead.infra.prices.genai import GenaiPrices
 from runstead.resources.usage import cost_of
@@ -61,6 +64,57 @@ async def test_usage_is_visible_while_the_run_runs_and_outlives_a_rollback(
     await http.post(f"{path}/cancel", params={"action": "rollback", "wait": True})
     assert (await http.get(path)).status_code == 404
     assert await counted() == 1
+
+
+async def test_usage_of_all_threads_is_grouped_and_paged(http: httpx.AsyncClient) -> None:
+    for graph in ("titled", "titled", "deep"):
+        await http.post("/runs/wait", json={"assistant_id": graph, "input": SAID})
+    today = datetime.now(UTC).date()
+    whole = await usage_page(http)
+    assert (whole["to"], whole["from"]) == (str(today), str(today - timedelta(days=29)))
+    assert (whole["group_by"], len(whole["data"]), whole["has_more"]) == (["day"], 1, False)
+    assert whole["total"] == {name: whole["data"][0][name] for name in whole["total"]}
+    assert (whole["total"]["runs"], whole["cost"]["usd"], whole["cost"]["unpriced"]) == (3, None, ["scripted"])
+    by_graph = await usage_page(http, group_by="graph,caller", limit=2)
+    assert next((one["graph"], one["caller"]) for one in by_graph["data"]) == ("deep", "lead_agent")
+    rest = await usage_page(http, group_by=["graph", "caller"], limit=100, offset=2)
+    assert (by_graph["has_more"], rest["has_more"]) == (True, False)
+    groups = by_graph["data"] + rest["data"]
+    assert next(one for one in groups if (one["graph"], one["caller"]) == ("titled", "middleware"))["runs"] == 2
+    assert sum(one["calls"] for one in groups) == whole["total"]["calls"]
+    empty = await usage_page(http, **{"from": "2020-01-01", "to": "2020-01-31"}, group_by="model,user")
+    assert (empty["data"], empty["total"]["runs"], empty["cost"]["usd"]) == ([], 0, None)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"group_by": "colour"}, "group_by: 'colour' is no dimension of usage; use some of day, tenant"),
+        ({"from": "2026-02-01", "to": "2026-01-01"}, "from: 2026-02-01 is after to: 2026-01-01"),
+        ({"from": "yesterday"}, "from: "),
+        ({"limit": "1001"}, "limit: "),
+    ],
+)
+async def test_invalid_question_about_usage_is_refused(
+    http: httpx.AsyncClient, params: dict[str, str], words: str
+) -> None:
+    response = await http.get("/usage", params=params)
+    assert response.status_code == 422
+    assert words in response.json()["detail"]
+
+
+async def usage_page(http: httpx.AsyncClient, **params: Any) -> Any:
+    answer = await http.get("/usage", params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_cost_of_long_prompts_goes_by_the_length_of_each_call() -> None:
+    call = ModelUsage("gemini-2.5-pro", "google", "lead_agent", 1, 100_000, 1_000, 101_000)
+    three, prices = call.plus(call).plus(call), GenaiPrices()
+    assert (prices.cost(call) or 0) * 3 == prices.cost(three)
+    long = replace(call, input_tokens=300_000)
+    assert (prices.cost(long) or 0) > (prices.cost(three) or 0)
 
 
 def test_cost_has_prices_of_known_models_and_names_the_others() -> None:

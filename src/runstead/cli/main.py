@@ -18,6 +18,7 @@ from . import (
     server_commands,
     storage,
     threads,
+    usage,
     webhooks,
 )
 
@@ -50,6 +51,7 @@ for command in (
     run_commands.run,
     run_commands.watch,
     run_commands.chat,
+    usage.usage,
 ):
     app.command()(command)
 app.command()(storage.migrate)

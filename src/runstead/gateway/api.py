@@ -49,6 +49,7 @@ from .routes import (
     states,
     thread_stream,
     threads,
+    usage,
     webhooks,
 )
 from .services import ServiceSource
@@ -71,6 +72,7 @@ _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
     (feedback, ("runs",)),
     (files, ("threads",)),
     (items, ("store",)),
+    (usage, ("runs",)),
     (audit, ()),
 )
 """Route modules, each with the resources that must be enabled for it."""

@@ -187,6 +187,7 @@ THREAD_RUN_SEARCH: Final = Permission("threads", "search", "thread", _named)
 RUN_BATCH: Final = replace(NEW_RUN, is_batch=True)
 RUN_CANCEL_MANY: Final = Permission("threads", "update", "many runs", _cancel_many)
 RUN_SEARCH: Final = Permission("threads", "search", "search", _with_metadata())
+USAGE_READ: Final = RUN_SEARCH
 RUN_READ: Final = Permission("threads", "read", "run", _named)
 RUN_UPDATE: Final = Permission("threads", "update", "run", _named)
 ASSISTANT_CREATE: Final = Permission("assistants", "create", "new assistant", _with_metadata(*ASSISTANT_FIELDS))

@@ -47,6 +47,7 @@ MESSAGE_PAGE: Final[Responses] = _json(
     object_of(data=many(OBJECT), has_more={"type": "boolean"}, feedback=many(named("Feedback")))
 )
 USAGE: Final[Responses] = _json(named("Usage"))
+USAGE_PAGE: Final[Responses] = _json(named("UsagePage"))
 ASSISTANT: Final[Responses] = _json(named("Assistant"))
 SUBGRAPHS: Final[Responses] = _json({"type": "object", "additionalProperties": OBJECT})
 

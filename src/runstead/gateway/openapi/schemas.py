@@ -58,7 +58,9 @@ _CHECKPOINT: Final[Schema] = {
     "properties": {"thread_id": TEXT, "checkpoint_id": TEXT, "checkpoint_ns": TEXT, "checkpoint_map": OBJECT},
 }
 
-_USED: Final[Schema] = object_of(**dict.fromkeys(USAGE_COUNTS, COUNT))
+_USED_COUNTS: Final = dict.fromkeys(USAGE_COUNTS, COUNT)
+_USED: Final[Schema] = object_of(**_USED_COUNTS)
+_COST: Final[Schema] = object_of(usd=or_null({"type": "number"}), unpriced=_NAMES, prices=or_null(TEXT))
 
 SCHEMAS: Final[Mapping[str, Schema]] = {
     "Failure": object_of(detail=TEXT),
@@ -165,7 +167,15 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         total=_USED,
         by_caller={"type": "object", "additionalProperties": _USED},
         by_model=many(object_of(model=TEXT, provider=or_null(TEXT), caller=TEXT, usd=or_null({"type": "number"}))),
-        cost=object_of(usd=or_null({"type": "number"}), unpriced=_NAMES, prices=or_null(TEXT)),
+        cost=_COST,
+    ),
+    "UsagePage": object_of(
+        **{name: {"type": "string", "format": "date"} for name in ("from", "to")},
+        group_by=_NAMES,
+        data=many(object_of(runs=COUNT, **_USED_COUNTS, usd=or_null({"type": "number"}), unpriced=_NAMES)),
+        has_more=_FLAG,
+        total=object_of(runs=COUNT, **_USED_COUNTS),
+        cost=_COST,
     ),
     "File": object_of(path=TEXT, size=COUNT, modified_at=_TIME, media_type=TEXT),
     "EventPage": object_of(

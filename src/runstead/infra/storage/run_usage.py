@@ -1,19 +1,19 @@
-"""Usage of models in SQL: one row for each attempt, model and caller, replaced as the attempt goes on.
+"""Usage of models in SQL: one row for each attempt, model, caller and day, replaced as the attempt goes on.
 
 The rows have absolute counts, so that writing one twice changes nothing, and they stay when their run is deleted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime
-from itertools import groupby
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, assert_never
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, cast, func, select
+from sqlalchemy import BigInteger, Column, ColumnElement, Connection, and_, cast, func, select, tuple_
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
-from runstead.runtime.runs.store import DailyUsage, ThreadUsage
+from runstead.runtime.runs.store import ThreadUsage, UsageGroup, UsageQuery
+from runstead.runtime.runs.store.usage_store import UsageDimension
 from runstead.runtime.runs.types import USAGE_COUNTS, ModelUsage, RunRecord, ThreadId
 
 from .access_predicates import is_storable
@@ -22,27 +22,52 @@ from .dialect import put_row
 from .schema import run_usage
 
 _KEY: Final = (run_usage.c.model, run_usage.c.provider, run_usage.c.caller)
+_COLUMNS: Final[Mapping[UsageDimension, Column[str]]] = {
+    "day": run_usage.c.day,
+    "tenant": run_usage.c.tenant_id,
+    "user": run_usage.c.user_id,
+    "graph": run_usage.c.graph_id,
+    "model": run_usage.c.model,
+    "caller": run_usage.c.caller,
+}
 _SUMS: Final = tuple(cast(func.sum(run_usage.c[name]), BigInteger).label(name) for name in USAGE_COUNTS)
 
 
 def write_usage(
     connection: Connection, run: RunRecord, attempt: int, usage: Iterable[ModelUsage], now: datetime
 ) -> None:
-    """Write the usage of an attempt so far. The caller has checked that the attempt holds the run."""
+    """Write the usage of an attempt so far, of which the part since midnight (UTC) counts for the day of ``now``.
+
+    The caller has checked that the attempt holds the run.
+    """
+    day = now.date()
+    before = {}
+    if run.started_at is not None and run.started_at.date() < day:
+        before = _before(connection, run, attempt, day.isoformat())
     for one in usage:
+        key = (_storable(one.model), _storable(one.provider or ""), one.caller)
+        today = one.minus(before[key]) if key in before else one
         row = {
             "run_id": run.run_id,
             "attempt": attempt,
-            "model": _storable(one.model),
-            "provider": _storable(one.provider or ""),
-            "caller": one.caller,
+            **dict(zip(("model", "provider", "caller"), key, strict=True)),
+            "day": day.isoformat(),
             "thread_id": run.thread_id,
             "tenant_id": run.actor.tenant_id,
             "user_id": run.actor.user_id,
-            "day": now.date().isoformat(),
-            **{name: getattr(one, name) for name in USAGE_COUNTS},
+            "graph_id": run.spec.graph_id,
+            **{name: getattr(today, name) for name in USAGE_COUNTS},
         }
-        put_row(connection, run_usage, row, kept=("thread_id", "tenant_id", "user_id", "day"))
+        if today.calls or key not in before:
+            put_row(connection, run_usage, row, kept=("thread_id", "tenant_id", "user_id", "graph_id"))
+
+
+def _before(connection: Connection, run: RunRecord, attempt: int, day: str) -> dict[tuple[str, str, str], ModelUsage]:
+    """Return what an attempt used on earlier days."""
+    table = run_usage.c
+    earlier = and_(table.run_id == run.run_id, table.attempt == attempt, table.day < day)
+    rows = connection.execute(select(*_KEY, *_SUMS).where(earlier).group_by(*_KEY))
+    return {(row[0], row[1], row[2]): _to_usage(row) for row in rows}
 
 
 class SqlRunUsageStore:
@@ -65,25 +90,37 @@ class SqlRunUsageStore:
 
         return await self._database.read(work)
 
-    async def by_day(self, since: date, until: date) -> Sequence[DailyUsage]:
+    async def grouped(self, query: UsageQuery) -> Sequence[UsageGroup]:
         actor = require_actor_context("reading usage")
-        table = run_usage.c
-        statement = (
-            select(table.day, *_KEY, *_SUMS)
-            .where(table.tenant_id == actor.tenant_id, table.user_id == actor.user_id)
-            .where(table.day >= since.isoformat(), table.day <= until.isoformat())
-            .group_by(table.day, *_KEY)
-            .order_by(table.day, *_KEY)
-        )
+        columns = [_COLUMNS[name] for name in query.dimensions]
+        order = [column.desc() if column is _COLUMNS["day"] else column for column in columns]
+        day = run_usage.c.day
+        where = and_(day >= query.since.isoformat(), day <= query.until.isoformat(), *_reach(actor, query))
+        page = select(*columns, func.count(run_usage.c.run_id.distinct())).where(where).group_by(*columns)
+        page = page.order_by(*order).limit(query.limit).offset(query.offset)
 
-        def work(connection: Connection) -> Sequence[DailyUsage]:
-            rows = connection.execute(statement).all()
-            return [
-                DailyUsage(date.fromisoformat(day), tuple(_to_usage(row[1:]) for row in found))
-                for day, found in groupby(rows, key=lambda row: row[0])
-            ]
+        def work(connection: Connection) -> Sequence[UsageGroup]:
+            found = {tuple(key): runs for *key, runs in connection.execute(page)}
+            models: dict[tuple[str, ...], list[ModelUsage]] = {key: [] for key in found}
+            within = [tuple_(*columns).in_(found)] if columns else []
+            sums = select(*columns, *_KEY, *_SUMS).where(where, *within).group_by(*columns, *_KEY).order_by(*_KEY)
+            for row in connection.execute(sums) if found else ():
+                models[tuple(row[: len(columns)])].append(_to_usage(row[len(columns) :]))
+            return [UsageGroup(key, runs, tuple(models[key])) for key, runs in found.items() if models[key]]
 
         return await self._database.read(work)
+
+
+def _reach(actor: ActorContext, query: UsageQuery) -> Sequence[ColumnElement[bool]]:
+    match query.reach:
+        case "own":
+            return (run_usage.c.tenant_id == actor.tenant_id, run_usage.c.user_id == actor.user_id)
+        case "tenant":
+            return (run_usage.c.tenant_id == actor.tenant_id,)
+        case "all":
+            return ()
+        case _:
+            assert_never(query.reach)
 
 
 def _visible(actor: ActorContext, thread_id: ThreadId) -> ColumnElement[bool]:

@@ -168,8 +168,8 @@ run_events: Final = Table(
 Index("ix_run_events_run", run_events.c.thread_id, run_events.c.run_id, run_events.c.seq)
 Index("ix_run_events_category", run_events.c.thread_id, run_events.c.category, run_events.c.seq)
 
-# What each attempt of a run used, by model and group of callers. A row outlives its run. ``day`` is the UTC date of the
-# attempt's first write; ``provider`` is empty if it is not known.
+# What each attempt of a run used, by model, group of callers and day (UTC). A row outlives its run; ``provider`` is
+# empty if it is not known.
 run_usage: Final = Table(
     "run_usage",
     metadata,
@@ -178,10 +178,11 @@ run_usage: Final = Table(
     Column("model", Text, primary_key=True),
     Column("provider", Text, primary_key=True),
     Column("caller", Text, primary_key=True),
+    Column("day", Text, primary_key=True),
     Column("thread_id", Text, nullable=False),
     Column("tenant_id", Text, nullable=False),
     Column("user_id", Text, nullable=False),
-    Column("day", Text, nullable=False),
+    Column("graph_id", Text, nullable=False),
     Column("calls", Counter, nullable=False),
     Column("input_tokens", Counter, nullable=False),
     Column("output_tokens", Counter, nullable=False),
@@ -193,6 +194,7 @@ run_usage: Final = Table(
 )
 Index("ix_run_usage_thread", run_usage.c.thread_id)
 Index("ix_run_usage_owner", run_usage.c.tenant_id, run_usage.c.user_id, run_usage.c.day)
+Index("ix_run_usage_day", run_usage.c.day, run_usage.c.graph_id)
 
 assistants: Final = Table(
     "assistants",

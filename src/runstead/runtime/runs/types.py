@@ -306,6 +306,10 @@ class ModelUsage:
         """Return the sum of two usages of the same key."""
         return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in USAGE_COUNTS})
 
+    def minus(self, other: ModelUsage) -> ModelUsage:
+        """Return the difference to an earlier usage of the same key."""
+        return replace(self, **{name: getattr(self, name) - getattr(other, name) for name in USAGE_COUNTS})
+
 
 USAGE_COUNTS: Final = tuple(one.name for one in fields(ModelUsage) if one.type == "int")
 """The fields of a ModelUsage that are counts."""

@@ -8,9 +8,9 @@ from typing import Final
 
 import pytest
 
-from runstead.runtime.actor_context import acting, thread_access
+from runstead.runtime.actor_context import ActorContext, acting, thread_access
 from runstead.runtime.runs.exceptions import LeaseLost
-from runstead.runtime.runs.store import DailyUsage, ThreadUsage
+from runstead.runtime.runs.store import ThreadUsage, UsageGroup, UsageQuery
 from runstead.runtime.runs.types import ModelUsage, Outcome, RunCompletionData, RunStatus, ThreadId
 
 from .run_storage import ALICE, ALICE_ELSEWHERE, BOB, TERM, RunStorage
@@ -81,13 +81,13 @@ class LeaseUsage:
             with acting(other):
                 assert await storage.usage.of_thread(ThreadId("t-1")) == ThreadUsage()
                 today = storage.clock.now().date()
-                assert await storage.usage.by_day(today, today) == []
+                assert await storage.usage.grouped(UsageQuery(today, today)) == []
         with acting(BOB), thread_access("t-1"):
             assert await storage.usage.of_thread(ThreadId("t-1")) == ThreadUsage(1, (ONE,))
         with acting(ALICE_ELSEWHERE), thread_access("t-1"):
             assert await storage.usage.of_thread(ThreadId("t-1")) == ThreadUsage()
 
-    async def test_by_day_counts_an_attempt_for_the_day_of_its_first_call(self, storage: RunStorage) -> None:
+    async def test_grouped_counts_a_call_for_the_day_on_which_it_ended(self, storage: RunStorage) -> None:
         first = storage.clock.now().date()
         lease = await storage.begun(await storage.accept())
         await storage.leases.record_usage(lease, RunCompletionData(), [ONE])
@@ -96,11 +96,34 @@ class LeaseUsage:
         other = await storage.begun(await storage.accept(ThreadId("t-2")))
         await storage.leases.record_usage(other, RunCompletionData(), [OTHER, replace(OTHER, model="o")])
         second = first + timedelta(days=1)
+        both = UsageGroup((second.isoformat(),), 2, (ONE, OTHER, replace(OTHER, model="o")))
         with acting(ALICE):
-            assert await storage.usage.by_day(first, second) == [
-                DailyUsage(first, (TWO,)),
-                DailyUsage(second, (OTHER, replace(OTHER, model="o"))),
+            by_day = UsageQuery(first, second, ("day",))
+            assert await storage.usage.grouped(by_day) == [both, UsageGroup((first.isoformat(),), 1, (ONE,))]
+            assert await storage.usage.grouped(replace(by_day, since=second)) == [both]
+            assert await storage.usage.grouped(replace(by_day, limit=1, offset=1)) == [
+                UsageGroup((first.isoformat(),), 1, (ONE,))
             ]
-            assert await storage.usage.by_day(second, second) == [
-                DailyUsage(second, (OTHER, replace(OTHER, model="o")))
+
+    async def test_grouped_reaches_own_runs_those_of_the_tenant_or_all(self, storage: RunStorage) -> None:
+        for number, actor in enumerate((ALICE, BOB, ALICE_ELSEWHERE)):
+            storage.actor = actor
+            run = await storage.accept(ThreadId(f"t-{number}"), graph_id="g-2" if actor is BOB else "g-1")
+            await storage.leases.record_usage(await storage.begun(run), RunCompletionData(), [ONE])
+        today = storage.clock.now().date()
+        by_user = UsageQuery(today, today, ("tenant", "user", "graph", "model", "caller"))
+
+        def group(actor: ActorContext, graph_id: str) -> UsageGroup:
+            return UsageGroup((actor.tenant_id, actor.user_id, graph_id, "m", "lead_agent"), 1, (ONE,))
+
+        own, of_bob, elsewhere = group(ALICE, "g-1"), group(BOB, "g-2"), group(ALICE_ELSEWHERE, "g-1")
+        with acting(ALICE):
+            assert await storage.usage.grouped(by_user) == [own]
+            assert await storage.usage.grouped(replace(by_user, reach="tenant")) == [own, of_bob]
+            everything = await storage.usage.grouped(replace(by_user, reach="all"))
+            assert sorted(everything, key=lambda one: one.key) == sorted(
+                [own, of_bob, elsewhere], key=lambda one: one.key
+            )
+            assert await storage.usage.grouped(replace(by_user, dimensions=(), reach="all")) == [
+                UsageGroup((), 3, (ONE.plus(ONE).plus(ONE),))
             ]

@@ -83,7 +83,7 @@ class InMemoryTables:
     idempotency: dict[tuple[str, str, str], tuple[str, RunId]] = field(default_factory=dict)
     """By tenant, user and key: the fingerprint of a request, and the run that it created."""
     usage: dict[tuple[Any, ...], tuple[RunRecord, date, ModelUsage]] = field(default_factory=dict)
-    """By run, attempt, model, provider and caller; outlives its run."""
+    """By run, attempt, model, provider, caller and day; outlives its run."""
     undone: dict[RunId, tuple[int, RunRecord]] = field(default_factory=dict)
     """The final records of undone runs with their attempt: their rows are gone, but settling must be idempotent."""
     _moves: list[tuple[RunRecord | None, RunRecord | None]] | None = None
@@ -176,9 +176,12 @@ class InMemoryTables:
     def use(self, lease: Lease, usage: Sequence[ModelUsage]) -> None:
         """Write the usage of an attempt so far."""
         for one in usage:
-            key = (lease.run_id, lease.attempt, *one.key)
-            day = self.usage[key][1] if key in self.usage else self.clock.now().date()
-            self.usage[key] = (lease.run, day, one)
+            key, day = (lease.run_id, lease.attempt, *one.key), self.clock.now().date()
+            for earlier, (_, other_day, before) in self.usage.items():
+                if earlier[:-1] == key and other_day < day:
+                    one = one.minus(before)
+            if one.calls or (*key, day) in self.usage:
+                self.usage[*key, day] = (lease.run, day, one)
 
     def _tell(self, before: RunRecord | None, after: RunRecord | None) -> None:
         if self._moves is None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date
+from operator import itemgetter
 
-from runstead.runtime.actor_context import require_actor_context
-from runstead.runtime.runs.store import DailyUsage, ThreadUsage
-from runstead.runtime.runs.types import ModelUsage, ThreadId
+from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.runs.store import ThreadUsage, UsageGroup, UsageQuery
+from runstead.runtime.runs.types import ModelUsage, RunRecord, ThreadId
 
 from .tables import InMemoryTables, owns
 
@@ -29,13 +29,33 @@ class InMemoryRunUsageStore:
         ]
         return ThreadUsage(len({run_id for run_id, _ in found}), _sums(one for _, one in found))
 
-    async def by_day(self, since: date, until: date) -> Sequence[DailyUsage]:
+    async def grouped(self, query: UsageQuery) -> Sequence[UsageGroup]:
         actor = require_actor_context("reading usage")
-        days: dict[date, list[ModelUsage]] = {}
+        found: dict[tuple[str, ...], list[tuple[RunRecord, ModelUsage]]] = {}
         for run, day, one in self._tables.usage.values():
-            if owns(actor, run.actor) and since <= day <= until:
-                days.setdefault(day, []).append(one)
-        return [DailyUsage(day, _sums(days[day])) for day in sorted(days)]
+            if query.since <= day <= query.until and _is_within_reach(actor, run.actor, query):
+                values = {
+                    "day": day.isoformat(),
+                    "tenant": run.actor.tenant_id,
+                    "user": run.actor.user_id,
+                    "graph": run.spec.graph_id,
+                    "model": one.model,
+                    "caller": one.caller,
+                }
+                found.setdefault(tuple(values[name] for name in query.dimensions), []).append((run, one))
+        keys = sorted(found)
+        for place in reversed(range(len(query.dimensions))):
+            keys.sort(key=itemgetter(place), reverse=query.dimensions[place] == "day")
+        return [
+            UsageGroup(key, len({run.run_id for run, _ in found[key]}), _sums(one for _, one in found[key]))
+            for key in keys[query.offset : query.offset + query.limit]
+        ]
+
+
+def _is_within_reach(actor: ActorContext, owner: ActorContext, query: UsageQuery) -> bool:
+    if query.reach == "own":
+        return owns(actor, owner)
+    return query.reach == "all" or owner.tenant_id == actor.tenant_id
 
 
 def _sums(usage: Iterable[ModelUsage]) -> tuple[ModelUsage, ...]:

@@ -7,7 +7,7 @@ from .event_store import RunEvent, RunEventCategory, RunEventStore, StoredRunEve
 from .lease_store import Recovery, RunLeaseStore, Settled, StopRequest
 from .query_store import RunQueryStore
 from .thread_priorities import ThreadPriorityStore, ThreadScheduling
-from .usage_store import DailyUsage, RunUsageStore, ThreadUsage
+from .usage_store import RunUsageStore, ThreadUsage, UsageGroup, UsageQuery
 
 __all__ = [
     "Admission",
@@ -15,7 +15,6 @@ __all__ = [
     "ChannelBytes",
     "CheckpointBytes",
     "CreatedRun",
-    "DailyUsage",
     "Decide",
     "FenceableSaver",
     "FenceableStore",
@@ -36,4 +35,6 @@ __all__ = [
     "ThreadPriorityStore",
     "ThreadScheduling",
     "ThreadUsage",
+    "UsageGroup",
+    "UsageQuery",
 ]

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import Final, Literal, Protocol, TypeAlias, get_args
 
 from ..types import ModelUsage, ThreadId
+
+UsageDimension: TypeAlias = Literal["day", "tenant", "user", "graph", "model", "caller"]
+USAGE_DIMENSIONS: Final[tuple[UsageDimension, ...]] = get_args(UsageDimension)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +25,30 @@ class ThreadUsage:
 
 
 @dataclass(frozen=True, slots=True)
-class DailyUsage:
-    """The sums of one user and one day (UTC), by model and caller. An attempt counts for the day of its first call."""
+class UsageQuery:
+    """Usage from the day ``since`` to the day ``until`` (UTC), both included, in groups by ``dimensions``.
 
-    day: date
+    ``reach``: the actor's own runs, those of the actor's tenant, or all; the caller has checked that the actor may read
+    these. ``limit`` and ``offset`` select groups, in the order of their keys, the latest day first.
+    """
+
+    since: date
+    until: date
+    dimensions: tuple[UsageDimension, ...] = ()
+    reach: Literal["own", "tenant", "all"] = "own"
+    limit: int = 1_000
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UsageGroup:
+    """The usage of one group: its value of each dimension, its runs, and the sums by model and caller.
+
+    A call counts for the day (UTC) on which it ended.
+    """
+
+    key: tuple[str, ...]
+    runs: int
     models: tuple[ModelUsage, ...]
 
 
@@ -38,8 +61,6 @@ class RunUsageStore(Protocol):
         """
         ...
 
-    async def by_day(self, since: date, until: date) -> Sequence[DailyUsage]:
-        """Return the usage of the actor's own runs, for each day with any from ``since`` to ``until``, both included,
-        in order.
-        """
+    async def grouped(self, query: UsageQuery) -> Sequence[UsageGroup]:
+        """Return the groups with any usage. Without dimensions, there is one group, or none."""
         ...
