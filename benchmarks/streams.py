@@ -28,7 +28,7 @@ from runstead.infra.stream_bridge.memory.bridge import MIB, MemoryStreamBridge, 
 from runstead.infra.stream_bridge.memory.spilling import SpillSettings
 from runstead.infra.stream_bridge.memory.spool import Spool
 from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
-from runstead.runtime.stream_bridge import StreamBridge, StreamEvent
+from runstead.runtime.stream_bridge.contract import StreamBridge, StreamEvent
 
 from .figures import Measurement, percentile, rows, table
 

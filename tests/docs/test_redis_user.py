@@ -14,7 +14,7 @@ from runstead.infra.engines.redis import RedisConnections, open_redis
 from runstead.infra.engines.redis_errors import RedisRefused
 from runstead.infra.notices.redis import RedisNotices
 from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
-from runstead.runtime.stream_bridge import StreamEvent, StreamStatus
+from runstead.runtime.stream_bridge.contract import StreamEvent, StreamStatus
 from tests.docs.pages import ROOT
 from tests.servers.valkey import own_valkey
 

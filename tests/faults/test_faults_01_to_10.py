@@ -13,7 +13,8 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.exceptions import RunNotFound
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.types import RunId, RunStatus, ThreadId
-from runstead.runtime.stream_bridge import END_SENTINEL, HEARTBEAT_SENTINEL, StreamEvent, StreamItem, StreamNotFound
+from runstead.runtime.stream_bridge.contract import END_SENTINEL, HEARTBEAT_SENTINEL, StreamEvent, StreamItem
+from runstead.runtime.stream_bridge.exceptions import StreamNotFound
 from runstead.testing.fakes import InMemoryCheckpointStore, RecordingObserver, Step
 from tests.processes.client import eventually
 from tests.simulation.clients import ACTOR

@@ -31,7 +31,7 @@ from runstead.runtime.runs.types import (
     RunStatus,
     ThreadId,
 )
-from runstead.runtime.stream_bridge import StreamEvent
+from runstead.runtime.stream_bridge.contract import StreamEvent
 from runstead.testing.clock import turn
 from runstead.testing.fakes import InMemoryLeaseStore, InMemoryRunEventStore, Step
 from runstead.testing.gaps import gap_event_data

@@ -20,7 +20,7 @@ from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.store import RunEvent
 from runstead.runtime.runs.types import RunId, RunStatus, ThreadId
-from runstead.runtime.stream_bridge import StreamEvent
+from runstead.runtime.stream_bridge.contract import StreamEvent
 from runstead.testing.clock import ManualClock
 from runstead.testing.fakes import Step
 from tests.processes.client import Client, eventually

@@ -17,7 +17,7 @@ from runstead.runtime.runs.agent_loop import InlineAgentLoops
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.types import RunCommand, RunId, RunStatus, ThreadId
-from runstead.runtime.stream_bridge import Sentinel
+from runstead.runtime.stream_bridge.contract import Sentinel
 from runstead.testing.fakes import (
     FakeAgents,
     InMemoryCheckpointStore,

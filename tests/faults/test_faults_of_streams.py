@@ -12,7 +12,8 @@ from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, Memor
 from runstead.runtime.runs.exceptions import RunNotFound
 from runstead.runtime.runs.internal.execution.chunks import ChunkEncoder
 from runstead.runtime.runs.types import RunId, ThreadId
-from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamNotFound
+from runstead.runtime.stream_bridge.contract import Sentinel, StreamEvent
+from runstead.runtime.stream_bridge.exceptions import StreamNotFound
 from runstead.testing.clock import ManualClock
 from runstead.testing.fakes import Step
 from tests.simulation.readers import Reader

@@ -10,7 +10,7 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.field_encryption import EncryptionFailed
 from runstead.runtime.runs.store import Settled
 from runstead.runtime.runs.types import Lease, Outcome, RunId
-from runstead.runtime.stream_bridge import StreamEvent
+from runstead.runtime.stream_bridge.contract import StreamEvent
 from runstead.runtime.user_code.thread_loop import LoopLost
 from runstead.testing.clock import turn
 from runstead.testing.fakes import InMemoryLeaseStore

@@ -20,7 +20,7 @@ from runstead.runtime.runs.types import (
     ThreadId,
 )
 from runstead.runtime.storage_fault import StorageFault
-from runstead.runtime.stream_bridge import BridgeClosed
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed
 from runstead.wire.errors import MASKED
 
 from .asgi import HTTP, Connection, until

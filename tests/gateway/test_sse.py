@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from runstead.gateway.sse import EventStream
-from runstead.runtime.stream_bridge import END_SENTINEL, HEARTBEAT_SENTINEL, BridgeClosed, StreamEvent, StreamItem
+from runstead.runtime.stream_bridge.contract import END_SENTINEL, HEARTBEAT_SENTINEL, StreamEvent, StreamItem
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed
 
 from .asgi import HTTP, Connection, until
 

@@ -12,14 +12,8 @@ from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, Memor
 from runstead.infra.stream_bridge.memory.log import RunLog
 from runstead.infra.stream_bridge.memory.log_reader import LogReader
 from runstead.infra.stream_bridge.timers import DeadlineScheduler
-from runstead.runtime.stream_bridge import (
-    HEARTBEAT_SENTINEL,
-    BridgeClosed,
-    CapacityExceeded,
-    StaleAttempt,
-    StreamEvent,
-    StreamStatus,
-)
+from runstead.runtime.stream_bridge.contract import HEARTBEAT_SENTINEL, StreamEvent, StreamStatus
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed, CapacityExceeded, StaleAttempt
 from runstead.testing.clock import ManualClock, turn
 from tests.infra.stream_suites import MemoryStreamSuite
 

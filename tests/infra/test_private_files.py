@@ -13,8 +13,7 @@ from runstead.bootstrap.application import Application
 from runstead.infra.transfer.archive import ArchiveWriter
 from runstead.private_files import append_private, open_new, write_private
 from runstead.runtime.actor_context import acting
-from runstead.runtime.runs import RunScope, RunSpec
-from runstead.runtime.runs.types import AssistantId
+from runstead.runtime.runs.types import AssistantId, RunScope, RunSpec
 
 GRAPHS = Path(__file__).parent.parent / "graphs" / "recorded.json"
 

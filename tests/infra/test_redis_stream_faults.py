@@ -14,16 +14,15 @@ import pytest
 from runstead.cli.servers.valkey import ValkeyServer
 from runstead.infra.engines.redis_checks import check_redis
 from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import (
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
-    BridgeClosed,
-    StaleAttempt,
     StreamEvent,
     StreamItem,
     StreamStatus,
     StreamSubscription,
 )
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed, StaleAttempt
 from tests.servers.redis_streams import PATIENCE, a_bridge, a_prefix, until
 from tests.servers.valkey import own_valkey
 

@@ -13,15 +13,15 @@ import pytest
 
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
 from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import (
     LIVE,
     ResumeResult,
     Sentinel,
     StreamBridge,
-    StreamBridgeError,
     StreamSubscription,
     TerminalKind,
 )
+from runstead.runtime.stream_bridge.exceptions import StreamBridgeError
 from runstead.testing.conformance.stream_reading import ids_of, read
 from tests.servers.redis_streams import a_bridge, a_prefix
 from tests.servers.valkey import valkey_url

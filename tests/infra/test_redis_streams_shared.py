@@ -22,17 +22,15 @@ from runstead.infra.stream_bridge.redis.pages import PAGE_EVENTS
 from runstead.infra.stream_bridge.redis.scripts import ApplyResult, StreamState
 from runstead.infra.stream_bridge.redis.tail_buffer import MOST_EVENTS, TailBudget, TailBuffer
 from runstead.infra.stream_bridge.redis.write_buffer import WriteBuffer, WriteCommand
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import (
     HEARTBEAT_SENTINEL,
     LIVE,
-    BridgeClosed,
     ResumeResult,
     StreamEvent,
-    StreamNotFound,
     StreamStatus,
     StreamSubscription,
-    StreamTerminated,
 )
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed, StreamNotFound, StreamTerminated
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.stream_reading import ids_of, publish_many, read, read_events, read_to_end
 from tests.servers.redis_streams import PATIENCE, a_bridge, a_prefix, let_pass, until

@@ -21,15 +21,14 @@ from runstead.infra.stream_bridge.memory.blocks import Piece, encode
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
 from runstead.infra.stream_bridge.memory.spilling import SpillSettings
 from runstead.infra.stream_bridge.memory.spool import Spool
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import (
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
-    BridgeClosed,
     ResumeResult,
     StreamEvent,
-    StreamNotFound,
     StreamSubscription,
 )
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed, StreamNotFound
 from runstead.testing.clock import ManualClock, turn
 from runstead.testing.conformance.stream_reading import ids_of, read, read_to_end
 from tests.infra.stream_suites import MemoryStreamSuite

@@ -10,7 +10,7 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.observer import RunLifecycleEventType
 from runstead.runtime.runs.types import RunId, RunSpec, ThreadId
-from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamItem
+from runstead.runtime.stream_bridge.contract import Sentinel, StreamEvent, StreamItem
 from runstead.testing.fakes import Step
 from tests.simulation.clients import ACTOR
 from tests.simulation.kernel import FaultProfile

@@ -9,7 +9,7 @@ import pytest
 
 from runstead.runtime.runs.exceptions import RunNotFound
 from runstead.runtime.runs.types import RunId, RunStatus
-from runstead.runtime.stream_bridge import Sentinel
+from runstead.runtime.stream_bridge.contract import Sentinel
 from runstead.testing.fakes import Step
 from tests.simulation.ports import LatencyProfile
 from tests.simulation.readers import Reader

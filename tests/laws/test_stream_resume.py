@@ -27,18 +27,16 @@ from hypothesis import strategies as st
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, MemoryStreamSettings
 from runstead.infra.stream_bridge.memory.spilling import SpillSettings
 from runstead.infra.stream_bridge.memory.spool import Spool, SpoolFile
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import (
     LIVE,
     ResumeResult,
     Sentinel,
-    StaleAttempt,
     StreamEvent,
     StreamItem,
-    StreamNotFound,
     StreamSubscription,
-    StreamTerminated,
     TerminalKind,
 )
+from runstead.runtime.stream_bridge.exceptions import StaleAttempt, StreamNotFound, StreamTerminated
 from runstead.testing.clock import ManualClock
 
 T = TypeVar("T")

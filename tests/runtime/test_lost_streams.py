@@ -13,16 +13,16 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.internal.streaming.stream_service import RunStreamService
 from runstead.runtime.runs.types import Outcome, RunId, RunRecord, RunStatus, WorkerId
 from runstead.runtime.storage_fault import FaultKind, StorageFault
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import (
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
     ResumeResult,
     Sentinel,
     StreamEvent,
     StreamItem,
-    StreamNotFound,
     StreamStatus,
 )
+from runstead.runtime.stream_bridge.exceptions import StreamNotFound
 from runstead.testing.gaps import gap_event_data
 from tests.faults.kernel import ALICE, Storage, a_spec
 

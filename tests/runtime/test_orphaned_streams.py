@@ -15,7 +15,7 @@ from runstead.runtime.runs.internal.streaming.stream_service import ReadValues, 
 from runstead.runtime.runs.runtime import RunLimits
 from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, StopReason, ThreadId
 from runstead.runtime.storage_fault import FaultKind, StorageFault
-from runstead.runtime.stream_bridge import END_SENTINEL, StreamEvent, StreamItem, StreamStatus, TerminalKind
+from runstead.runtime.stream_bridge.contract import END_SENTINEL, StreamEvent, StreamItem, StreamStatus, TerminalKind
 from runstead.testing.gaps import gap_event_data
 from tests.faults.kernel import ALICE, Storage, a_spec
 

@@ -11,18 +11,15 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.internal.streaming.stream_service import RunStreamService
 from runstead.runtime.runs.internal.streaming.wait import RunWaitService
 from runstead.runtime.runs.types import RunRecord
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import (
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
-    BridgeClosed,
-    BridgeUnavailable,
     ResumeResult,
-    StreamBridgeError,
     StreamEvent,
     StreamItem,
-    StreamNotFound,
     StreamStatus,
 )
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed, BridgeUnavailable, StreamBridgeError, StreamNotFound
 from runstead.testing.clock import ManualClock
 from tests.faults.kernel import ALICE, Storage, a_spec
 

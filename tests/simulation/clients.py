@@ -11,7 +11,7 @@ from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.exceptions import RunConflict, RunError, RunNotFound, RunNotRetriable, ThreadBusy
 from runstead.runtime.runs.facade import RunsFacade, RunStream
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, RunSpec
-from runstead.runtime.stream_bridge import Sentinel, StreamEvent
+from runstead.runtime.stream_bridge.contract import Sentinel, StreamEvent
 
 from .kernel import Durable
 from .network import Address, Connection, Disconnected

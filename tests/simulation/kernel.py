@@ -19,7 +19,7 @@ from runstead.runtime.runs.observer import CompositeObserver, RunLifecycleEvent
 from runstead.runtime.runs.runtime import RunLimits, RunsRuntime
 from runstead.runtime.runs.store import CreatedRun, Decide
 from runstead.runtime.runs.types import RunId, RunSpec
-from runstead.runtime.stream_bridge import StreamBridge, TerminalKind
+from runstead.runtime.stream_bridge.contract import StreamBridge, TerminalKind
 from runstead.testing.fakes import (
     AgentEnvironment,
     EffectLog,

@@ -13,7 +13,8 @@ from typing import Any, Final, TypeVar
 
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.facade import RunsFacade, RunStream
-from runstead.runtime.stream_bridge import BridgeClosed, StreamItem
+from runstead.runtime.stream_bridge.contract import StreamItem
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed
 
 from .kernel import Kernel
 from .ports import LatencyProfile, Outage

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.facade import RunsFacade, RunStream
 from runstead.runtime.runs.types import RunId, RunSpec
-from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamItem
+from runstead.runtime.stream_bridge.contract import Sentinel, StreamEvent, StreamItem
 
 from .clients import ACTOR
 from .scenario import Scenario

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.observer import RunLifecycleEvent
 from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, RunStatus
-from runstead.runtime.stream_bridge import StreamItem
+from runstead.runtime.stream_bridge.contract import StreamItem
 from runstead.testing.fakes import Script
 
 ExpectedEnd: TypeAlias = Literal["accepted", "refused", "unknown"]

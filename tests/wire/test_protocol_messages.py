@@ -11,7 +11,7 @@ import pytest
 
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.types import AssistantId, RunId, RunRecord, RunSpec, RunStatus, StreamMode, ThreadId
-from runstead.runtime.stream_bridge import StreamEvent
+from runstead.runtime.stream_bridge.contract import StreamEvent
 from runstead.wire.errors import BadRequest
 from runstead.wire.protocol.events import ProtocolEvent, Subscription, subscription_of
 from runstead.wire.protocol.translator import RunTranslator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runstead.runtime.stream_bridge import CANCELLED_SENTINEL, END_SENTINEL, HEARTBEAT_SENTINEL, StreamEvent
+from runstead.runtime.stream_bridge.contract import CANCELLED_SENTINEL, END_SENTINEL, HEARTBEAT_SENTINEL, StreamEvent
 from runstead.wire.sse_frames import frames
 
 METADATA = StreamEvent("1-1", "metadata", b'{"run_id":"r","attempt":1}')

@@ -17,7 +17,7 @@ from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.dispatch import RunDispatcher
 from runstead.runtime.runs.observer import RunObserver
 from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore, RunLeaseStore
-from runstead.runtime.stream_bridge import StreamBridge
+from runstead.runtime.stream_bridge.contract import StreamBridge
 from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 

@@ -21,7 +21,7 @@ from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.observer import RunObserver
 from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore
-from runstead.runtime.stream_bridge import StreamBridge
+from runstead.runtime.stream_bridge.contract import StreamBridge
 from runstead.settings import CONFIG_FILE, Settings, load_settings
 from runstead.wire.credentials import Authenticator, Credentials
 from runstead.wire.errors import Unavailable

@@ -8,9 +8,15 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from runstead.infra.engines.data_dir import RUNS_FILE
-from runstead.infra.storage.encryption_keys import HANDLERS as HANDLERS
-from runstead.infra.storage.encryption_keys import keys_problem as keys_problem
-from runstead.infra.storage.encryption_keys import needs_of as needs_of
+from runstead.infra.storage.encryption_keys import (
+    HANDLERS as HANDLERS,
+)
+from runstead.infra.storage.encryption_keys import (
+    keys_problem as keys_problem,
+)
+from runstead.infra.storage.encryption_keys import (
+    needs_of as needs_of,
+)
 from runstead.resources.health_checks import HealthCheck
 from runstead.settings import Settings
 

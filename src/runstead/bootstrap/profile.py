@@ -15,7 +15,7 @@ from runstead.runtime.limits import ClientLimits
 from runstead.runtime.runs.dispatch import RunDispatcher
 from runstead.runtime.runs.observer import RunObserver
 from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore, RunLeaseStore
-from runstead.runtime.stream_bridge import StreamBridge
+from runstead.runtime.stream_bridge.contract import StreamBridge
 
 
 class Notices(ThreadNotices, RunObserver, Protocol):

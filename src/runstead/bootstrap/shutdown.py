@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runstead.runtime.runs.facade import RunsFacade
-from runstead.runtime.stream_bridge import StreamBridge
+from runstead.runtime.stream_bridge.contract import StreamBridge
 
 from .profile import Notices
 

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from runstead.runtime.runs.types import RunFailure, RunResult
 from runstead.runtime.serialization import encode
-from runstead.runtime.stream_bridge import BridgeClosed
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed
 from runstead.wire.errors import problem_of
 from runstead.wire.sse_frames import KEEP_ALIVE
 

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from runstead.gateway.streams.thread_events import ThreadEventReader
-from runstead.runtime.stream_bridge import BridgeClosed, StreamItem
+from runstead.runtime.stream_bridge.contract import StreamItem
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed
 from runstead.wire.protocol.events import ProtocolEvent
 from runstead.wire.sse_frames import HEARTBEAT, frames, protocol_frame
 

@@ -15,7 +15,7 @@ from runstead.gateway.streams.thread_events import ThreadEventReader
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import ThreadId
 from runstead.runtime.serialization import encode
-from runstead.runtime.stream_bridge import BridgeClosed
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed
 from runstead.wire.protocol.commands import (
     NOT_JSON,
     NOT_TEXT,

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore
 from runstead.runtime.runs.types import RunId, ThreadId
-from runstead.runtime.stream_bridge import StreamBridge
+from runstead.runtime.stream_bridge.contract import StreamBridge
 
 from .thread_files import ThreadFiles
 from .threads import TtlStrategy

@@ -14,7 +14,7 @@ from runstead.runtime.runs.exceptions import RunNotFound, ThreadBusy, ThreadNotF
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore
 from runstead.runtime.runs.types import RunFailure, RunFilter, RunId, RunRecord, ThreadId, ThreadOutcome
-from runstead.runtime.stream_bridge import StreamBridge
+from runstead.runtime.stream_bridge.contract import StreamBridge
 
 from .states import ThreadStates
 from .thread_configs import ThreadConfigs

@@ -46,7 +46,7 @@ from runstead.runtime.runs.exceptions import (
     UnknownInterruptError,
 )
 from runstead.runtime.storage_fault import FaultKind, StorageFault
-from runstead.runtime.stream_bridge import BridgeClosed, BridgeUnavailable, CapacityExceeded, StreamNotFound
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed, BridgeUnavailable, CapacityExceeded, StreamNotFound
 from runstead.workspace import FileNotFound, FilePathConflict, FileTooLarge, InvalidFilePath, QuotaExceeded
 
 UNEXPECTED: Final = 500

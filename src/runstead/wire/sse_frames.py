@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from runstead.runtime.serialization import encode
-from runstead.runtime.stream_bridge import HEARTBEAT_SENTINEL, StreamEvent, StreamItem
+from runstead.runtime.stream_bridge.contract import HEARTBEAT_SENTINEL, StreamEvent, StreamItem
 
 from .protocol.events import ProtocolEvent
 from .protocol.translator import RESUME_GAP

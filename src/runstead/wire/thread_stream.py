@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import RunRecord
-from runstead.runtime.stream_bridge import position_after
+from runstead.runtime.stream_bridge.event_ids import position_after
 
 from .errors import Unprocessable
 

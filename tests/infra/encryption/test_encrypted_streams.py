@@ -20,7 +20,8 @@ from runstead.infra.stream_bridge.memory.spool import Spool
 from runstead.infra.stream_bridge.redis.bridge import RedisStreamBridge, RedisStreamSettings
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import ThreadId
-from runstead.runtime.stream_bridge import StreamEvent, StreamNotFound, StreamSubscription
+from runstead.runtime.stream_bridge.contract import StreamEvent, StreamSubscription
+from runstead.runtime.stream_bridge.exceptions import StreamNotFound
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.event_store import ALICE, THREAD, RunEventStoreConformance, an_event
 from tests.infra.stream_suites import MemoryStreamSuite, RedisCacheSuite, RedisStreamSuite

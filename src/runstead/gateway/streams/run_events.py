@@ -17,14 +17,8 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.facade import RunsFacade, RunStream
 from runstead.runtime.runs.types import RunId, RunRecord, RunStatus
-from runstead.runtime.stream_bridge import (
-    HEARTBEAT_SENTINEL,
-    Sentinel,
-    StreamBridge,
-    StreamEvent,
-    StreamItem,
-    StreamNotFound,
-)
+from runstead.runtime.stream_bridge.contract import HEARTBEAT_SENTINEL, Sentinel, StreamBridge, StreamEvent, StreamItem
+from runstead.runtime.stream_bridge.exceptions import StreamNotFound
 from runstead.wire.protocol.events import Namespace, ProtocolEvent, Subscription
 from runstead.wire.protocol.numbering import number_of
 from runstead.wire.protocol.translator import RunTranslator, kind_of

@@ -13,10 +13,8 @@ from typing import Final
 
 from runstead.resources.thread_notices import ThreadListener
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
-from runstead.runtime.stream_bridge import (
-    HEARTBEAT_SENTINEL,
-    BridgeClosed,
-)
+from runstead.runtime.stream_bridge.contract import HEARTBEAT_SENTINEL
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed
 from runstead.wire.protocol.events import ProtocolEvent, Subscription
 from runstead.wire.protocol.translator import RESUME_GAP
 

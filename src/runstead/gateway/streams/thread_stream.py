@@ -18,18 +18,16 @@ from runstead.runtime.runs.facade import RunStream
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
 from runstead.runtime.serialization import encode
 from runstead.runtime.state_machine import StateMachine
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import (
     FROM_THE_START,
-    GAP,
     HEARTBEAT_SENTINEL,
-    BridgeClosed,
     ResumeResult,
     Sentinel,
     StreamEvent,
     StreamItem,
-    StreamNotFound,
-    gap_payload,
 )
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed, StreamNotFound
+from runstead.runtime.stream_bridge.gap import GAP, gap_payload
 from runstead.wire.states import from_thread_state
 from runstead.wire.thread_stream import Place, ThreadStreamMode, gap_of_run
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from runstead.runtime.stream_bridge import FROM_THE_START, LIVE, ResumeResult, ResumeStatus, numbers_of, position_after
+from runstead.runtime.stream_bridge.contract import FROM_THE_START, LIVE, ResumeResult, ResumeStatus
+from runstead.runtime.stream_bridge.event_ids import numbers_of, position_after
 
 _MARGIN: Final = 4
 """While the window moves, a returning reader starts after one fourth of it instead of at its very start."""

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from ..clock import Clock, SystemClock
-from ..stream_bridge import StreamBridge
+from ..stream_bridge.contract import StreamBridge
 from .access_check import RunAccess, UnrestrictedAccess
 from .agent_loop import AgentLoops
 from .agents import AgentResolver

@@ -7,16 +7,14 @@ from contextlib import suppress
 
 import pytest
 
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import (
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
-    BridgeClosed,
-    CapacityExceeded,
     ResumeResult,
     StreamBridge,
-    StreamNotFound,
     StreamStatus,
 )
+from runstead.runtime.stream_bridge.exceptions import BridgeClosed, CapacityExceeded, StreamNotFound
 from runstead.testing.clock import turn
 
 from .stream_reading import (

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import (
     CANCELLED_SENTINEL,
     END_SENTINEL,
     Sentinel,
-    StaleAttempt,
     StreamBridge,
     StreamEvent,
-    StreamNotFound,
     StreamStatus,
-    StreamTerminated,
     TerminalKind,
 )
+from runstead.runtime.stream_bridge.exceptions import StaleAttempt, StreamNotFound, StreamTerminated
 
 from .stream_reading import RUN, StreamBridgeTerms, ids_of, order_of, publish_many, read_events, read_to_end
 

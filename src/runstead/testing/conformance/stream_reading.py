@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from runstead.runtime.stream_bridge import StreamBridge, StreamEvent, StreamItem, StreamSubscription
+from runstead.runtime.stream_bridge.contract import StreamBridge, StreamEvent, StreamItem, StreamSubscription
 
 RUN: Final = "01a2b3c4-run"
 PATIENCE: Final = 30.0

@@ -6,7 +6,8 @@ from typing import Final
 
 import pytest
 
-from runstead.runtime.stream_bridge import END_SENTINEL, LIVE, ResumeResult, StreamBridge, StreamEvent, StreamNotFound
+from runstead.runtime.stream_bridge.contract import END_SENTINEL, LIVE, ResumeResult, StreamBridge, StreamEvent
+from runstead.runtime.stream_bridge.exceptions import StreamNotFound
 
 from .stream_reading import (
     RUN,

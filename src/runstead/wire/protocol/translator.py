@@ -15,7 +15,7 @@ import orjson
 
 from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.types import RunRecord, RunStatus
-from runstead.runtime.stream_bridge import StreamEvent
+from runstead.runtime.stream_bridge.contract import StreamEvent
 
 from .blocks import Data
 from .checkpoints import checkpoint_id_of, envelope, time_of

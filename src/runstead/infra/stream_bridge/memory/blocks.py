@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, islice
 from typing import Final
 
-from runstead.runtime.stream_bridge import StreamEvent, TerminalKind
+from runstead.runtime.stream_bridge.contract import StreamEvent, TerminalKind
 
 from .spool import SpoolFile
 

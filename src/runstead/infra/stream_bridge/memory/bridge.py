@@ -21,14 +21,13 @@ from functools import partial
 from weakref import ref
 
 from runstead.runtime.clock import Clock, SystemClock
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import StreamStatus, TerminalKind
+from runstead.runtime.stream_bridge.exceptions import (
     BridgeClosed,
     CapacityExceeded,
     StaleAttempt,
     StreamNotFound,
-    StreamStatus,
     StreamTerminated,
-    TerminalKind,
 )
 
 from ..offsets import most_events

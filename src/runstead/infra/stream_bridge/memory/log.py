@@ -15,13 +15,8 @@ from itertools import accumulate, islice
 from typing import Final
 from weakref import WeakSet
 
-from runstead.runtime.stream_bridge import (
-    ResumeResult,
-    StreamBridgeError,
-    StreamEvent,
-    StreamStatus,
-    TerminalKind,
-)
+from runstead.runtime.stream_bridge.contract import ResumeResult, StreamEvent, StreamStatus, TerminalKind
+from runstead.runtime.stream_bridge.exceptions import StreamBridgeError
 
 from ..offsets import LogOffsets
 from .blocks import EVENT_COST, MOST_BYTES, MOST_EVENTS, Block, Blocks, cost_of

@@ -11,16 +11,16 @@ from typing import Final
 
 from runstead.runtime.clock import Clock
 from runstead.runtime.state_machine import StateMachine
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import (
     CANCELLED_SENTINEL,
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
     ResumeResult,
     StreamEvent,
     StreamItem,
-    StreamNotFound,
     StreamStatus,
 )
+from runstead.runtime.stream_bridge.exceptions import StreamNotFound
 
 from ..timers import SLACK, DeadlineScheduler
 from .blocks import Block, Piece

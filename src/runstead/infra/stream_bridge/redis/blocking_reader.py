@@ -15,7 +15,7 @@ from runstead.infra.engines.redis import Command, RedisConnections, RedisLine
 from runstead.infra.engines.redis_errors import RedisUnavailable
 from runstead.resources.storage_errors import StorageError
 from runstead.runtime.backoff import Backoff
-from runstead.runtime.stream_bridge import StreamNotFound
+from runstead.runtime.stream_bridge.exceptions import StreamNotFound
 
 from .flusher import PAUSES
 from .scripts import event_of

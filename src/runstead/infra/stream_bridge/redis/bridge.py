@@ -25,15 +25,14 @@ from runstead.infra.engines.cancellation import cancel_and_wait
 from runstead.infra.engines.redis import RedisConnections
 from runstead.resources.storage_errors import StorageError
 from runstead.runtime.clock import Clock, SystemClock
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import StreamStatus, TerminalKind
+from runstead.runtime.stream_bridge.exceptions import (
     BridgeClosed,
     BridgeUnavailable,
     CapacityExceeded,
     StaleAttempt,
     StreamNotFound,
-    StreamStatus,
     StreamTerminated,
-    TerminalKind,
 )
 
 from ..timers import DeadlineScheduler, HeartbeatTimer

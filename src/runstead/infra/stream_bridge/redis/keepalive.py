@@ -13,7 +13,7 @@ from typing import Final
 
 from runstead.infra.engines.redis import RedisConnections
 from runstead.runtime.clock import Clock
-from runstead.runtime.stream_bridge import StreamNotFound
+from runstead.runtime.stream_bridge.exceptions import StreamNotFound
 
 from .scripts import script
 from .stream_index import StreamIndex

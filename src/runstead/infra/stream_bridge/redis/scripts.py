@@ -12,7 +12,8 @@ from typing import Any, Final, Literal, TypeAlias
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.encryption.keyless import NO_KEYS
 from runstead.infra.engines.redis import RedisScript
-from runstead.runtime.stream_bridge import StreamEvent, StreamStatus, TerminalKind, numbers_of
+from runstead.runtime.stream_bridge.contract import StreamEvent, StreamStatus, TerminalKind
+from runstead.runtime.stream_bridge.event_ids import numbers_of
 
 from ..offsets import LogOffsets
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from runstead.infra.engines.redis import Command, RedisConnections
-from runstead.runtime.stream_bridge import CapacityExceeded
+from runstead.runtime.stream_bridge.exceptions import CapacityExceeded
 
 from .keys import KeySpace
 from .scripts import script

@@ -14,20 +14,18 @@ from functools import partial
 from typing import Final
 
 from runstead.runtime.state_machine import StateMachine
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import (
     CANCELLED_SENTINEL,
     END_SENTINEL,
     HEARTBEAT_SENTINEL,
     LIVE,
     ResumeResult,
-    StreamBridgeError,
     StreamEvent,
     StreamItem,
-    StreamNotFound,
     StreamStatus,
-    numbers_of,
-    position_before,
 )
+from runstead.runtime.stream_bridge.event_ids import numbers_of, position_before
+from runstead.runtime.stream_bridge.exceptions import StreamBridgeError, StreamNotFound
 
 from ..timers import HeartbeatTimer
 from .keys import RunKeys

@@ -11,7 +11,9 @@ from itertools import islice
 from typing import Final, Protocol
 from weakref import WeakSet
 
-from runstead.runtime.stream_bridge import StreamBridgeError, StreamEvent, numbers_of
+from runstead.runtime.stream_bridge.contract import StreamEvent
+from runstead.runtime.stream_bridge.event_ids import numbers_of
+from runstead.runtime.stream_bridge.exceptions import StreamBridgeError
 
 from .keys import RunKeys
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.cancellation import cancel_and_wait
 from runstead.infra.engines.redis import RedisConnections
-from runstead.runtime.stream_bridge import StreamBridgeError
+from runstead.runtime.stream_bridge.exceptions import StreamBridgeError
 
 from .blocking_reader import BlockingReader
 from .keys import RunKeys

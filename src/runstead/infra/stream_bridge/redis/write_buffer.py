@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from runstead.runtime.stream_bridge import StaleAttempt, StreamTerminated
+from runstead.runtime.stream_bridge.exceptions import StaleAttempt, StreamTerminated
 
 from .keys import KeySpace, RunKeys
 from .scripts import ApplyResult, StreamState

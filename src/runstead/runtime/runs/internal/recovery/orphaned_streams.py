@@ -16,7 +16,8 @@ from runstead.runtime.periodic import repeat
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.types import RunId, RunRecord
 from runstead.runtime.storage_fault import StorageFault
-from runstead.runtime.stream_bridge import ResumeResult, position_after
+from runstead.runtime.stream_bridge.contract import ResumeResult
+from runstead.runtime.stream_bridge.event_ids import position_after
 
 from ..streaming.publisher import publish_terminal_for
 from ..streaming.stream_service import RunStreamService

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from runstead.runtime.stream_bridge import Sentinel, StreamEvent, StreamItem
+from runstead.runtime.stream_bridge.contract import Sentinel, StreamEvent, StreamItem
 
 _ALWAYS: Final = frozenset({"metadata", "error", "gap"})
 """Events that every filter passes."""

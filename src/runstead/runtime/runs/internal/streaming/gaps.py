@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from runstead.runtime.runs.types import RunRecord, RunStatus
 from runstead.runtime.serialization import encode
-from runstead.runtime.stream_bridge import (
-    GAP,
-    ResumeResult,
-    StreamEvent,
-    gap_payload,
-    numbers_of,
-    position_after,
-    position_before,
-)
+from runstead.runtime.stream_bridge.contract import ResumeResult, StreamEvent
+from runstead.runtime.stream_bridge.event_ids import numbers_of, position_after, position_before
+from runstead.runtime.stream_bridge.gap import GAP, gap_payload
 
 
 def gap_event(record: RunRecord, resumed: ResumeResult) -> StreamEvent:

@@ -7,14 +7,8 @@ from collections.abc import Sequence
 
 from runstead.runtime.runs.types import Outcome, RunId, RunRecord, RunStatus
 from runstead.runtime.serialization import encode
-from runstead.runtime.stream_bridge import (
-    StaleAttempt,
-    StreamBridge,
-    StreamBridgeError,
-    StreamEvent,
-    StreamTerminated,
-    TerminalKind,
-)
+from runstead.runtime.stream_bridge.contract import StreamBridge, StreamEvent, TerminalKind
+from runstead.runtime.stream_bridge.exceptions import StaleAttempt, StreamBridgeError, StreamTerminated
 
 _log = logging.getLogger(__name__)
 

@@ -16,20 +16,19 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.types import RunRecord, RunStatus
 from runstead.runtime.storage_fault import StorageFault
-from runstead.runtime.stream_bridge import (
+from runstead.runtime.stream_bridge.contract import (
     END_SENTINEL,
     FROM_THE_START,
     HEARTBEAT_SENTINEL,
     LIVE,
-    BridgeUnavailable,
     ResumeResult,
     Sentinel,
     StreamEvent,
     StreamItem,
-    StreamNotFound,
     StreamSubscription,
-    position_before,
 )
+from runstead.runtime.stream_bridge.event_ids import position_before
+from runstead.runtime.stream_bridge.exceptions import BridgeUnavailable, StreamNotFound
 
 from .event_filter import ALL_EVENTS, EventFilter
 from .gaps import gap_event, is_after_run, position_after_run

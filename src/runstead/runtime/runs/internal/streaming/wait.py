@@ -10,7 +10,8 @@ from runstead.runtime.runs.exceptions import AgentTimeout
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.types import RunRecord, RunResult
 from runstead.runtime.storage_fault import StorageFault
-from runstead.runtime.stream_bridge import LIVE, StreamBridgeError, StreamEvent, StreamItem
+from runstead.runtime.stream_bridge.contract import LIVE, StreamEvent, StreamItem
+from runstead.runtime.stream_bridge.exceptions import StreamBridgeError
 
 from .stream_service import ReadValues, RunStreamService
 
