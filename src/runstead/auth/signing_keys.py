@@ -14,7 +14,7 @@ from joserfc.jwk import JWKRegistry, Key
 
 from runstead.runtime.clock import Clock
 from runstead.runtime.json_types import JsonMapping
-from runstead.settings import is_https_or_loopback
+from runstead.settings.access import is_https_or_loopback
 from runstead.wire.errors import Unavailable
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from runstead.infra.limits.streams import LocalStreamLimiter, RedisStreamLimiter
 from runstead.runtime.limits import ClientLimits, Limit, LimitScope, RequestLimiter, RunQuota, StreamLimiter, limits_of
-from runstead.settings import Settings, requests_and_seconds
+from runstead.settings import Settings
+from runstead.settings.limits import requests_and_seconds
 
 from .unsupported import UnsupportedConfiguration
 

@@ -1,0 +1,115 @@
+"""Settings of limits, roles and the audit log."""
+
+from typing import Final
+
+from pydantic import BaseModel, Field
+
+_RATE: Final = r"^[1-9]\d{0,8}/([1-9]\d{0,4} )?(second|minute|hour|day)s?$"
+_UNITS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+
+
+def requests_and_seconds(rate: str) -> tuple[int, int]:
+    """Return the amount and the seconds of a rate such as ``600/minute`` or ``100/10 seconds``."""
+    amount, _, period = rate.partition("/")
+    number, _, unit = period.strip().rpartition(" ")
+    return int(amount), int(number or 1) * _UNITS[unit.rstrip("s")]
+
+
+class LimitSettings(BaseModel):
+    """Settings of the sections "Limits for clients" and "Roles, audit and limits per user"."""
+
+    # --- limits for clients ----------------------------------------------------------------------------------------
+    max_body_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        ge=1,
+        description="Largest request body or WebSocket message that is accepted (bytes).",
+    )
+    memory_in_flight_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Bytes that request bodies and unsent answers may hold at once, and those that the inputs of "
+        "executing runs may (bytes each). Requests beyond that get 503; runs wait. Unset: a 64th of the memory that "
+        "the process may use, at least max_body_bytes.",
+    )
+    memory_in_flight_user_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="The same for the requests of one user (bytes); beyond that, 429. Unset: half of "
+        "memory_in_flight_bytes.",
+    )
+    max_page_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        ge=1,
+        description="Bytes in one page of a list. Of threads beyond that, `values` is null; pages of runs, assistants, "
+        "crons, items and states end there. The header `runstead-remark` says so.",
+    )
+    max_connections: int | None = Field(
+        default=None,
+        ge=1,
+        description="Connections that the server answers at once (count); requests beyond that get 503, except `/ok`. "
+        "Unset: half of the files that the process may open, at most 10000.",
+    )
+    connection_backlog: int = Field(
+        default=512, ge=1, description="Connections that may wait to be accepted (count); the system may allow fewer."
+    )
+    request_timeout_seconds: float = Field(
+        default=20,
+        gt=0,
+        description="Time for the headers of a request, and between two pieces of its body (seconds), before its "
+        "connection is closed.",
+    )
+
+    # --- roles, audit and limits per user --------------------------------------------------------------------------
+    admin_scope: str | None = Field(
+        default=None,
+        description="Scope of users with access to all threads, runs, assistants and crons of their tenant, and to its "
+        "audit log. Unset: no user has it. Without effect with auth handlers, which decide themselves.",
+    )
+    operator_scope: str | None = Field(
+        default=None,
+        description="Scope of users that act as admins of any tenant, which they name in the header "
+        "`x-runstead-tenant`. Unset: no user has it.",
+    )
+    audit: bool | None = Field(
+        default=None,
+        description="Record in the audit log what users change, what they are refused, and what admins and operators "
+        "read. Unset: true with authentication.",
+    )
+    limit_user_requests: str | None = Field(
+        default=None,
+        pattern=_RATE,
+        description="Requests of one user within a time (such as `600/minute`); beyond that, 429. Unset: no limit.",
+    )
+    limit_tenant_requests: str | None = Field(
+        default=None, pattern=_RATE, description="The same for all users of a tenant together. Unset: no limit."
+    )
+    limit_user_runs: int | None = Field(
+        default=None,
+        ge=1,
+        description="Runs of one user that have not ended (count); new ones beyond that get 429. Unset: no limit.",
+    )
+    limit_tenant_runs: int | None = Field(
+        default=None, ge=1, description="The same for all users of a tenant together (count). Unset: no limit."
+    )
+    limit_user_queued_runs: int | None = Field(
+        default=None,
+        ge=1,
+        description="Runs of one user that wait to be executed (count); new ones beyond that get 429. Unset: no limit.",
+    )
+    limit_tenant_queued_runs: int | None = Field(
+        default=None, ge=1, description="The same for all users of a tenant together (count). Unset: no limit."
+    )
+    limit_user_streams: int | None = Field(
+        default=None,
+        ge=1,
+        description="Streams, WebSockets and waiting requests of one user that are open at once (count); beyond that, "
+        "429. Unset: no limit.",
+    )
+    limit_tenant_streams: int | None = Field(
+        default=None, ge=1, description="The same for all users of a tenant together (count). Unset: no limit."
+    )
+    cron_min_interval_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="Shortest time between two runs of a cron (seconds); more frequent ones are refused. Unset: none.",
+    )
