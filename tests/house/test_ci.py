@@ -113,9 +113,9 @@ def machine(tmp_path: Path) -> dict[str, str]:
         'case " $FAILING " in *" $1 "*) echo "it broke"; exit 2;; esac\n'
         'echo "5 tests were run: 5 passed, 0 failed; none skipped"\n'
     )
-    for tool in ("curl", "cc", "chromium-headless-shell"):
+    for tool in ("curl", "cc", "chromium-headless-shell", "promtool"):
         (folder / tool).write_text("#!/bin/sh\n")
-    for tool in ("make", "curl", "cc", "chromium-headless-shell"):
+    for tool in ("make", "curl", "cc", "chromium-headless-shell", "promtool"):
         (folder / tool).chmod(0o755)
     return {"PATH": str(folder), "TMPDIR": str(tmp_path), "FAILING": ""}
 

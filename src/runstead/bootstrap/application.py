@@ -15,6 +15,7 @@ from typing import Any, Self, overload
 from fastapi import FastAPI
 
 from runstead.gateway.api import ApiEnvironment, Noun, create_api
+from runstead.gateway.auth.policy import METRICS, OPEN_PATHS
 from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration, configuration_of_graphs, read_configuration
 from runstead.runtime.actor_context import ActorContext
@@ -30,6 +31,7 @@ from .adapters import Adapters, DispatcherFactory, split_adapters
 from .assembly import Assembly, build_application
 from .loopback import loopback
 from .memory_limits import byte_budget
+from .metrics_server import metrics_server
 from .options import logged_headers
 from .web_origins import cors_options, page_policy
 
@@ -107,6 +109,8 @@ class Application:
                 pages=page_policy(settings, configuration),
                 access_check_seconds=settings.access_check_seconds,
                 memory=byte_budget(settings),
+                count_request=self._count_request,
+                open_paths=OPEN_PATHS | {METRICS} if settings.metrics_scope == "*" else OPEN_PATHS,
             ),
         )
 
@@ -127,6 +131,10 @@ class Application:
         """Authenticate with the configured authenticator, which exists while the application runs. See
         Authenticator."""
         return await self._running.authenticator.authenticate(credentials)
+
+    def _count_request(self, method: str, route: str | None, status: int, seconds: float) -> None:
+        if self._parts is not None:
+            self._parts.telemetry.metrics.request(method, route, status, seconds)
 
     @property
     def _running(self) -> Assembly:
@@ -158,7 +166,7 @@ class Application:
                 # The custom app may send loopback requests while it starts and ends, and runs may do so until the end
                 # of their grace time.
                 with loopback(self.asgi, self.configuration.http.mount_prefix, parts.user_loop, parts.own_actor):
-                    async with parts.executing():
+                    async with metrics_server(self.settings, parts.services), parts.executing():
                         try:
                             yield parts.services
                         finally:

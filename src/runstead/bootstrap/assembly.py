@@ -77,6 +77,7 @@ from .readiness import Readiness
 from .run_access import RunAccessCheck
 from .sdk_cache import prepare_sdk, sdk_cache
 from .shutdown import Shutdown
+from .telemetry import Telemetry, open_telemetry
 from .unsupported import auth_mode, check_configuration, without_effect
 from .user_code import UserCode, load_user_code
 
@@ -96,6 +97,7 @@ class Assembly:
     user_loop: UserLoop
     own_actor: ActorContext
     """Actor of user code that does not act for a user."""
+    telemetry: Telemetry
     custom: CustomApp | None = None
 
 
@@ -143,7 +145,8 @@ async def _assembled(
         scheduler = await _scheduler(parts, settings, configuration, code, user_loop)
         access = RunAccessCheck(SqlApiKeyStore(profile.database), profile.clock)
         files = _files(profile, settings)
-        runtime = _runtime(parts, settings, configuration, scheduler, access, files)
+        telemetry = open_telemetry(profile, configuration)
+        runtime = replace(_runtime(parts, settings, configuration, scheduler, access, files), telemetry=telemetry.runs)
         if not profile.is_shared:
             # The data directory belongs to this process alone, so every holder of a run from before the start is dead.
             await (runtime.lease_store.release_all() if after_reload else runtime.lease_store.abandon_all())
@@ -163,6 +166,7 @@ async def _assembled(
             audit=audit_log(parts, settings, configuration),
             limits=profile.limits,
             run_secrets=parts.run_secrets,
+            metrics=telemetry.exposition(profile, runs, blocks, settings.max_concurrent_runs if execute else 0),
         )
         await services.assistants.register_graphs(code.graphs.descriptions, code.graphs.names)
         await _start_sweeping(stack, profile, settings, configuration, files)
@@ -172,7 +176,7 @@ async def _assembled(
         authenticator = with_roles(door, settings)
         if handlers is not None:
             authenticator = EncryptionContextAuthentication(authenticator, handlers)
-        yield Assembly(services, authenticator, closing, executing, user_loop, door.own_actor, code.custom)
+        yield Assembly(services, authenticator, closing, executing, user_loop, door.own_actor, telemetry, code.custom)
 
 
 async def _prepared(settings: Settings, configuration: GraphConfiguration) -> UserCode:
@@ -367,6 +371,7 @@ def _gateway_options(parts: Parts, settings: Settings, configuration: GraphConfi
         max_upload_bytes=settings.files_max_file_bytes,
         heartbeat=settings.heartbeat_seconds,
         cron_min_interval=settings.cron_min_interval_seconds,
+        metrics_scope=settings.metrics_scope,
         configurable_headers=header_choice(configuration),
         is_traced=bool(tracing_is_enabled()),
         encrypts_values=parts.encrypts_values,

@@ -71,4 +71,5 @@ async def open_embedded(
         is_shared=False,
         limits=local_limits(settings),
         others=(checkpoints.database,),
+        pools={"runs": database, "checkpoints": checkpoints.database},
     )

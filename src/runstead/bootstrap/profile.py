@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from runstead.infra.engines.figures import Pooled
 from runstead.infra.storage.database import EnqueueHook, ObservedDatabase, no_enqueue
 from runstead.infra.storage.items.vectors import ItemVectors, VectorsComparedHere
 from runstead.resources.cache import Cache
@@ -64,5 +65,7 @@ class Profile:
     """Limits of requests and streams: counted by this process, or by all gateways together."""
     others: Sequence[ObservedDatabase] = ()
     """Further databases that must be writable as well."""
+    pools: Mapping[str, Pooled] = field(default_factory=dict)
+    """Connections to each server or file, for metrics."""
     item_vectors: Callable[[], Awaitable[ItemVectors]] = _compared_here
     """Factory of the comparison of item vectors, called if items are embedded."""

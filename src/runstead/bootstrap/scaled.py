@@ -80,6 +80,7 @@ async def open_scaled(
         item_vectors=partial(vectors_in, database),
         is_shared=True,
         limits=shared_limits(settings, redis),
+        pools={"postgres": database, "redis": redis},
     )
 
 

@@ -57,7 +57,10 @@ def run_cluster(request: ServeRequest, output: Output, *, workers: int) -> int:
         arguments = _for_worker(common)
         children = [
             gateway,
-            *(ServerProcess(arguments, None, environ=environ, patience=patience) for _ in range(workers)),
+            *(
+                ServerProcess([*arguments, *metrics_port(settings, number)], None, environ=environ, patience=patience)
+                for number in range(1, workers + 1)
+            ),
         ]
         stack.callback(_stop_all, children)
         received = _signals(stack)
@@ -136,6 +139,13 @@ def _for_worker(arguments: list[str]) -> list[str]:
         elif word != "--allow-unauthenticated":
             kept.append(word)
     return kept
+
+
+def metrics_port(settings: Settings, number: int) -> list[str]:
+    """Return the arguments that give a worker a port for metrics of its own: those after the gateway's."""
+    if not settings.metrics_port:
+        return []
+    return ["--set", f"metrics_port={settings.metrics_port + number}"]
 
 
 def _signals(stack: ExitStack) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -12,6 +13,7 @@ from structlog.typing import Processor
 
 from runstead.settings import Settings
 
+from .log_writer import LogWriter
 from .repeated_lines import RepeatedLines
 
 _TALKATIVE: Final = (
@@ -39,7 +41,7 @@ def configure_logging(settings: Settings) -> None:
             padding, colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
         rendered = [console]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LogWriter(sys.stderr)
     # An error of every run, or of every connection, would fill the disk.
     handler.addFilter(RepeatedLines())
     handler.setFormatter(
@@ -56,3 +58,21 @@ def configure_logging(settings: Settings) -> None:
     level = logging.INFO if root.level <= logging.DEBUG else max(logging.WARNING, root.level)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(level)
+    _join_structlog(shared)
+
+
+def _join_structlog(shared: Sequence[Processor]) -> None:
+    """Send lines of structlog through the same handler, unless other code has configured it: those of agents then have
+    the run's ids and the same format."""
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )

@@ -22,16 +22,17 @@ from .auth.audit import Audit
 from .auth.authentication import CHECK_SECONDS, Authentication
 from .auth.authorization import authorize
 from .auth.limits import Limits
-from .auth.policy import PathTemplates
+from .auth.policy import OPEN_PATHS, PathTemplates
 from .custom_app import Cors as CorsMiddleware
 from .custom_app import CustomApp, CustomRoutes
-from .dependencies import answer, reject_nul
+from .dependencies import answer, checked_route
 from .error_middleware import ErrorMiddleware, SocketErrorMiddleware
 from .memory_guard import MemoryGuard
 from .middleware import LoggedHeaders, MountPrefix
 from .openapi.document import describe, joined, secured
 from .page_guard import PageGuard, PagePolicy
 from .remark_headers import RemarkHeaders
+from .request_log import CountRequest, RequestLog
 from .route_declaration import permissions_of
 from .routes import (
     assistants,
@@ -42,6 +43,7 @@ from .routes import (
     files,
     items,
     meta,
+    metrics,
     protocol,
     run_cancel,
     run_create,
@@ -96,6 +98,10 @@ class Cors:
     max_age: int = 600
 
 
+def _count_nothing(method: str, route: str | None, status: int, seconds: float) -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class ApiEnvironment:
     """Options of the application beyond its routes.
@@ -103,7 +109,8 @@ class ApiEnvironment:
     ``custom`` returns the user's own app, once it has been loaded; ``security`` is the description of authentication
     for the API documentation; ``logged_headers`` decides which headers appear in log lines; ``pages`` decides which web
     pages may call, None disables that check; ``access_check_seconds`` is the interval at which callers are
-    authenticated again during a request; ``memory`` limits the bytes of request and response bodies.
+    authenticated again during a request; ``memory`` limits the bytes of request and response bodies;
+    ``count_request`` is called for each answered request; ``open_paths`` need no authentication.
     """
 
     mount_prefix: str | None = None
@@ -113,6 +120,8 @@ class ApiEnvironment:
     pages: PagePolicy | None = None
     access_check_seconds: float = CHECK_SECONDS
     memory: ByteBudget = field(default_factory=ByteBudget)
+    count_request: CountRequest = _count_nothing
+    open_paths: Collection[str] = OPEN_PATHS
 
 
 def create_api(
@@ -142,6 +151,7 @@ def create_api(
         openapi_url="/openapi.json" if has_meta else None,
         # From the outside in. Browsers must be able to read errors, including those of authentication.
         middleware=[
+            Middleware(RequestLog, count=around.count_request),
             *([Middleware(LoggedHeaders, chosen=around.logged_headers)] if around.logged_headers else []),
             _cors(cors or Cors(), around.custom),
             *_page_guard(around),
@@ -152,6 +162,7 @@ def create_api(
                 authenticator=authenticator,
                 check_seconds=around.access_check_seconds,
                 paths=paths,
+                open_paths=around.open_paths,
             ),
             Middleware(RemarkHeaders),
             Middleware(ErrorMiddleware),
@@ -162,6 +173,7 @@ def create_api(
                 authenticator=authenticator,
                 check_seconds=around.access_check_seconds,
                 paths=paths,
+                open_paths=around.open_paths,
             ),
             Middleware(Limits, source=lambda: source.services.limits),
             Middleware(Audit, source=lambda: source.services.audit),
@@ -169,12 +181,12 @@ def create_api(
     )
     app.state.source = source
     app.add_exception_handler(RequestValidationError, _invalid_request)
-    about = meta.router if has_meta else meta.bare
-    routers = [about, *(module.router for module, nouns in _ROUTES if not any(noun in disabled for noun in nouns))]
+    about = [meta.router, metrics.router] if has_meta else [meta.bare]
+    routers = [*about, *(module.router for module, nouns in _ROUTES if not any(noun in disabled for noun in nouns))]
     for router in routers:
         # Added here and not in each route: a route that forgot it would be open to every authenticated user.
-        doors = [] if router is about else [Depends(authorize)]
-        app.include_router(router, dependencies=[Depends(reject_nul), *doors])
+        doors = [] if router in about else [Depends(authorize)]
+        app.include_router(router, dependencies=[Depends(checked_route), *doors])
     describe(app, routers, lambda schema: joined(secured(schema, around.security), around.custom()))
     return app
 

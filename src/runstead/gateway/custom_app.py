@@ -31,7 +31,7 @@ from runstead.wire.credentials import Authenticator
 from runstead.wire.errors import Unavailable
 
 from .auth.authentication import ACTOR, CHECK_SECONDS, WATCH, Authentication, own_path
-from .auth.policy import PathTemplates
+from .auth.policy import OPEN_PATHS, PathTemplates
 from .error_middleware import ErrorMiddleware, SocketErrorMiddleware
 from .lifespan import Lifespan
 from .loop_bridge import Work, bridged
@@ -166,9 +166,14 @@ class AuthGate:
     unchanged."""
 
     def __init__(
-        self, authenticator: Authenticator, check_seconds: float = CHECK_SECONDS, paths: PathTemplates | None = None
+        self,
+        authenticator: Authenticator,
+        check_seconds: float = CHECK_SECONDS,
+        paths: PathTemplates | None = None,
+        open_paths: Collection[str] = OPEN_PATHS,
     ) -> None:
         self._authenticator, self._check_seconds, self._paths = authenticator, check_seconds, paths
+        self._open_paths = open_paths
 
     async def through(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, is_open: bool = False) -> None:
         """Serve ``app`` for an authenticated caller; with ``is_open``, the built-in open paths need no
@@ -181,7 +186,7 @@ class AuthGate:
         asking = Authentication(
             inside,
             self._authenticator,
-            has_open_paths=is_open,
+            open_paths=self._open_paths if is_open else (),
             check_seconds=self._check_seconds,
             paths=self._paths,
         )
@@ -266,9 +271,10 @@ class CustomRoutes:
         authenticator: Authenticator,
         check_seconds: float = CHECK_SECONDS,
         paths: PathTemplates | None = None,
+        open_paths: Collection[str] = OPEN_PATHS,
     ) -> None:
         self._app, self._custom = app, custom
-        self._door = AuthGate(authenticator, check_seconds, paths)
+        self._door = AuthGate(authenticator, check_seconds, paths, open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or (custom := self._custom()) is None:

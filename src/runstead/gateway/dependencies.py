@@ -20,6 +20,7 @@ from runstead.wire.remarks import unknown
 from .auth.authorization import Authorization, authorize
 from .remark_headers import add_remarks
 from .request_body import body_of
+from .request_log import record_of
 from .services import Services, ServiceSource
 
 T = TypeVar("T")
@@ -32,9 +33,11 @@ async def _services(connection: HTTPConnection, granted: Granted) -> Services:
     return granted.scope(source.services)
 
 
-async def reject_nul(connection: HTTPConnection) -> None:
-    """Dependency of all routes. Raises Unprocessable for text that no database can search for; bodies are checked
-    elsewhere."""
+async def checked_route(connection: HTTPConnection) -> None:
+    """Dependency of all routes: name the route for metrics, and raise Unprocessable for text that no database can
+    search for. Bodies are checked elsewhere."""
+    if (record := record_of(connection.scope)) is not None:
+        record.route = connection.scope["route"].path
     if b"%00" in connection.scope["query_string"] or "\x00" in connection.scope["path"]:
         raise Unprocessable("The URL contains a NUL character (%00), which no name or id here can contain; remove it")
 

@@ -13,7 +13,7 @@ from runstead.resources.assistant_lookup import AssistantNotFound
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.exceptions import ThreadNotFound
-from runstead.runtime.runs.redaction import identity_keys
+from runstead.runtime.runs.redaction import REQUEST_ID, identity_keys
 from runstead.runtime.runs.secrets import SECRETS_KEY
 from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, ThreadId
 from runstead.wire.configs import Continued
@@ -25,6 +25,7 @@ from runstead.wire.runs import RunCreate, continues, to_run_spec
 from .auth.audit import decisions_of, note
 from .idempotency import with_idempotency
 from .remark_headers import add_remarks
+from .request_log import record_of
 from .services import Services
 
 _MAX_SECRETS: Final = 64 * 1024
@@ -89,7 +90,15 @@ async def _run_spec_of(
     await services.assistant_lookup.check_context(spec.graph_id, spec.context)
     if spec.checkpoint and spec.thread_id:
         await services.states.check_checkpoint(spec.thread_id, spec.checkpoint)
-    return await _with_secrets(spec, body, services)
+    return await _with_secrets(_with_origin(spec, request), body, services)
+
+
+def _with_origin(spec: RunSpec, request: HTTPConnection) -> RunSpec:
+    """Return the run with the id of its request, which is in the log lines of both."""
+    if (record := record_of(request.scope)) is None:
+        return spec
+    configurable = {**spec.config.get("configurable", {}), REQUEST_ID: record.request_id}
+    return replace(spec, config={**spec.config, "configurable": configurable})
 
 
 def _continued(run: RunRecord | None, graph_id: str, is_let_in: Callable[[str], bool]) -> Continued | None:

@@ -24,6 +24,7 @@ from runstead.resources.threads import ThreadStore
 from runstead.resources.usage import PriceList
 from runstead.resources.webhooks import DeliveryStore, WebhookGate
 from runstead.runtime.clock import Clock
+from runstead.runtime.json_types import JsonObject
 from runstead.runtime.limits import ClientLimits
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.secrets import RunSecretStore
@@ -43,7 +44,8 @@ class GatewayOptions:
     one upload together. ``heartbeat`` is the silence (seconds)
     after which a waiting response sends a heartbeat. ``is_traced``: the operator has enabled LangSmith tracing.
     ``encrypts_values``: thread values are stored encrypted, and cannot be searched. ``cron_min_interval`` (seconds):
-    the shortest time between two runs of a cron; None for no limit.
+    the shortest time between two runs of a cron; None for no limit. ``metrics_scope``: scope of users who may read
+    metrics; ``*`` for all callers.
     """
 
     max_body_bytes: int = 32 * 1024 * 1024
@@ -54,6 +56,27 @@ class GatewayOptions:
     is_traced: bool = False
     encrypts_values: bool = False
     cron_min_interval: float | None = None
+    metrics_scope: str = "*"
+
+
+class Metrics(Protocol):
+    """Metrics of this process."""
+
+    async def as_text(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the metrics and their content type, which the header ``accept`` selects."""
+        ...
+
+    async def as_json(self) -> JsonObject: ...
+
+
+class NoMetrics:
+    """Metrics of a server that has none."""
+
+    async def as_text(self, accept: str = "") -> tuple[bytes, str]:
+        return b"", "text/plain; charset=utf-8"
+
+    async def as_json(self) -> JsonObject:
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +86,7 @@ class Services:
     ``ready`` returns the reason why the server accepts no new work (storage unavailable, or shutdown), or None.
     ``authorizer`` decides about permissions; with None, users may do everything with their own objects. ``audit``
     records who did what, ``limits`` bounds what users may ask for. ``files`` is None if the server
-    stores none. ``blocks`` counts how often user code blocked its event loop.
+    stores none. ``blocks`` counts how often user code blocked its event loop; ``metrics`` are those of this process.
     """
 
     runs: RunsFacade
@@ -97,6 +120,7 @@ class Services:
     limits: ClientLimits = field(default_factory=ClientLimits)
     files: ThreadFiles | None = None
     blocks: BlockCount = field(default_factory=BlockCount)
+    metrics: Metrics = field(default_factory=NoMetrics)
     options: GatewayOptions = field(default_factory=GatewayOptions)
 
 

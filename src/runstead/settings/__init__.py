@@ -69,6 +69,20 @@ class Settings(
         description="Send clients the texts of all errors of agents, instead of only those that authors raise; the "
         "log always has all. Unset: true for `runstead dev`, false for `runstead serve`.",
     )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Port that serves only metrics and health (`/metrics`, `/ok`, `/ready`), without authentication; 0 "
+        "takes a free one. Also for workers. Unset: none; a server has `/metrics` beside its other routes.",
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="Address of that port. Loopback by default.")
+    metrics_scope: str = Field(
+        default="metrics",
+        min_length=1,
+        description="Scope or permission required to read `/metrics` of a server with authentication, which operators "
+        "may read too. `*`: it is open to all callers, without credentials.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Minimum level of log lines."
     )

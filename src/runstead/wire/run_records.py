@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 from runstead.runtime.json_types import JsonMapping, JsonObject
+from runstead.runtime.runs.redaction import ORIGIN
 from runstead.runtime.runs.secrets import SECRETS_KEY
 from runstead.runtime.runs.types import RunCommand, RunRecord, RunStatus, StopReason
 
@@ -99,4 +100,4 @@ def _shown_nodes(nodes: tuple[str, ...]) -> list[str] | str | None:
 
 
 def _shown(configurable: JsonMapping) -> JsonObject:
-    return {name: value for name, value in configurable.items() if name != SECRETS_KEY}
+    return {name: value for name, value in configurable.items() if name != SECRETS_KEY and name not in ORIGIN}

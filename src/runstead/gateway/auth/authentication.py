@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Final
 
@@ -14,6 +14,7 @@ from runstead.wire.credentials import Authenticator, Credentials
 from runstead.wire.errors import BodyTooLarge
 
 from ..memory_guard import MEMORY, RequestMemory
+from ..request_log import record_of
 from .access_watch import AccessWatch
 from .policy import OPEN_PATHS, PathTemplates
 
@@ -36,7 +37,7 @@ class Authentication:
         app: ASGIApp,
         authenticator: Authenticator,
         *,
-        has_open_paths: bool = True,
+        open_paths: Collection[str] = OPEN_PATHS,
         check_seconds: float = CHECK_SECONDS,
         paths: PathTemplates | None = None,
     ) -> None:
@@ -46,7 +47,7 @@ class Authentication:
         """
         self._app, self._authenticator, self._check_seconds = app, authenticator, check_seconds
         self._paths = paths or PathTemplates()
-        self._open = OPEN_PATHS if has_open_paths else frozenset[str]()
+        self._open = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or own_path(scope) in self._open:
@@ -60,6 +61,8 @@ class Authentication:
         body = _ReadAhead(receive)
         ask = partial(self._authenticator.authenticate, _credentials(scope, body, self._paths))
         actor = await ask()
+        if (record := record_of(scope)) is not None:
+            record.user = actor.user_id
         _assign(scope, actor)
         with acting(actor):
             inside = {**scope, ACTOR: actor}

@@ -44,7 +44,7 @@ from ..route_declaration import declaration_of
 from ..services import Services, ServiceSource
 from .access_watch import AccessWatch
 from .authentication import WATCH
-from .policy import ASSISTANT_FIELDS, NEW_RUN, OPEN_PATHS, THREAD_CREATE, Permission, RequestView
+from .policy import ASSISTANT_FIELDS, METRICS, NEW_RUN, OPEN_PATHS, THREAD_CREATE, Permission, RequestView
 from .scoped_items import ScopedItems, item_changes, shared_namespace
 
 _WITH_BODY: Final = ("POST", "PUT", "PATCH", "DELETE")
@@ -93,7 +93,7 @@ async def authorize(connection: HTTPConnection) -> Authorization:
     From then on, the request's actor has exactly the authorized access.
     """
     scope = connection.scope
-    if scope["route"].path in OPEN_PATHS:
+    if scope["route"].path in OPEN_PATHS or scope["route"].path == METRICS:
         return FREE
     source: ServiceSource = connection.app.state.source
     services = source.services

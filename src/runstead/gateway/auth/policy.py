@@ -17,6 +17,8 @@ from runstead.wire.run_cancel import stop_action_of
 
 OPEN_PATHS: Final = frozenset(("/", "/ok", "/ready", "/info", "/docs", "/openapi.json"))
 """Paths without data of any user, which load balancers and browsers request without credentials."""
+METRICS: Final = "/metrics"
+"""The path whose route decides by itself who may read it: it has no data of users, and auth handlers are not asked."""
 
 Reach: TypeAlias = Literal[
     "new thread",

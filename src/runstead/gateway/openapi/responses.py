@@ -54,6 +54,15 @@ SUBGRAPHS: Final[Responses] = _json({"type": "object", "additionalProperties": O
 OK: Final[Responses] = _json(object_of(ok={"const": True}))
 READY: Final[Responses] = _json(object_of(ready={"const": True}))
 INFO: Final[Responses] = _json(object_of(version={"type": "string"}, flags=OBJECT, host=OBJECT, user_code=OBJECT))
+METRICS: Final[Responses] = {
+    "200": {
+        "description": _DESCRIPTIONS["200"],
+        "content": {
+            "text/plain": {"schema": {"type": "string"}},
+            "application/json": {"schema": object_of(queue=OBJECT, api=OBJECT)},
+        },
+    }
+}
 THREAD: Final[Responses] = _json(named("Thread"))
 THREADS: Final[Responses] = _json(many(some_of("Thread")), *_PAGES)
 PRUNED: Final[Responses] = _json(object_of(pruned_count=COUNT))

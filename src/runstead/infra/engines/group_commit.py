@@ -62,6 +62,16 @@ class GroupWriter:
             self._jobs.put(job)
         return job.future
 
+    @property
+    def waiting(self) -> int:
+        """The units of work that wait for the next commit."""
+        return self._jobs.qsize()
+
+    @property
+    def is_busy(self) -> bool:
+        """True during a commit."""
+        return bool(self._driver.in_transaction)
+
     def close(self) -> None:
         """Finish queued work, then end the thread and close its connection. Blocks; safe to call twice."""
         with self._gate:

@@ -20,10 +20,12 @@ from typing import Any, Final, TypeVar
 import psycopg
 from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
 
 from runstead.resources.storage_errors import StorageBusy, StorageClosed, StorageError, StorageUnavailable
 from runstead.runtime.backoff import Backoff
 
+from .figures import PoolFigures
 from .liveness import CHECKS, LivenessCheck
 from .postgres_errors import is_collision, is_read_only, of_driver, translate, was_cut_off_before
 from .postgres_pool import (
@@ -113,6 +115,14 @@ class PostgresDatabase:
             raise
         self.fault = None
         return result
+
+    def pool_figures(self) -> PoolFigures:
+        """Return the connections of the pool, and the work that waits for one."""
+        in_use = len(self._in_use)
+        waiting = self._writers._work_queue.qsize() + self._readers._work_queue.qsize()
+        pool = self._engine.pool
+        idle = pool.checkedin() if isinstance(pool, QueuePool) else 0
+        return PoolFigures(self.options.readers + self.options.writers, in_use, idle, waiting)
 
     def close(self) -> None:
         """Finish queued work, then close.

@@ -23,6 +23,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from runstead.resources.storage_errors import StorageUnusable
 
+from .figures import PoolFigures
 from .redis_errors import RedisUnavailable, translate
 
 Word: TypeAlias = str | bytes | int
@@ -159,6 +160,11 @@ class RedisConnections:
         text: bytes = await self.ask("INFO")
         pairs = (line.partition(":") for line in text.decode(errors="replace").splitlines())
         return {name: value for name, mark, value in pairs if mark and not name.startswith("#")}
+
+    def pool_figures(self) -> PoolFigures:
+        """Return the connections of the pool."""
+        in_use, idle = len(self._pool._in_use_connections), len(self._pool._available_connections)
+        return PoolFigures(self._pool.max_connections, in_use, idle)
 
     async def close(self) -> None:
         self._closed = True

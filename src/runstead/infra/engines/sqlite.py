@@ -31,6 +31,7 @@ from runstead.resources.storage_errors import (
     StorageUnusable,
 )
 
+from .figures import PoolFigures
 from .group_commit import GroupWriter
 from .slow_queries import TOO_MANY_SEARCHES, SlowQueryPool, TooManySlowQueries
 from .sqlite_time_limit import SLOWEST, within
@@ -142,6 +143,12 @@ class SqliteDatabase:
             raise
         self.fault = None
         return result
+
+    def pool_figures(self) -> PoolFigures:
+        """Return the readers and the one writer, and the work that waits for either."""
+        idle = self._readers.qsize()
+        waiting = self._pool._work_queue.qsize() + self._writer.waiting
+        return PoolFigures(READERS + 1, READERS - idle + self._writer.is_busy, idle, waiting)
 
     async def check(self) -> list[str]:
         """Read the whole file and return the problems found; an empty list if it is intact."""

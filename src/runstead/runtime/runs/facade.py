@@ -299,6 +299,7 @@ class RunsFacade:
             created = await self._runtime.create_store.create_runs(specs, decide)
         for one in created:
             self._registry.remember(one.record, require_actor_context("creating a run"))
+            self._runtime.telemetry.run_created(one.record)
             await self._carry_out(one)
         return [one.record for one in created]
 
@@ -318,7 +319,7 @@ class RunsFacade:
         """Publish the end of a run that no worker held to its readers and to the observers."""
         with acting(record.actor):
             await publish_terminal_for(self._runtime.bridge, record)
-            emitter = RunEventEmitter(record, self._runtime.observer, self._runtime.clock)
+            emitter = RunEventEmitter(record, self._runtime.observer, self._runtime.clock, self._runtime.telemetry)
             await emitter.ended(record, thread_status, stop=reason)
 
 

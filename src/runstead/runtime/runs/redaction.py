@@ -21,7 +21,13 @@ ACTOR_KEY: Final = "runstead_actor"
 """The key of ``configurable`` that holds who acts: ``user_id``, ``tenant_id``, ``subject_id``, ``scopes`` and
 ``auth_source``. Only the server sets it.
 """
-_PREFIXES: Final = ("__", "langgraph_auth_", "langgraph_request_id", ACTOR_KEY)
+REQUEST_ID: Final = "langgraph_request_id"
+"""The key of ``configurable`` with the id of the request that created the run, as in the reference server."""
+TRACEPARENT, TRACESTATE = "__otel_traceparent__", "__otel_tracestate__"
+"""Its keys with the trace that the run belongs to, as W3C texts."""
+ORIGIN: Final = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE))
+"""What the server adds to a run about the request that created it; clients did not send it, and do not get it."""
+_PREFIXES: Final = ("__", "langgraph_auth_", REQUEST_ID, ACTOR_KEY)
 
 
 def is_private(name: object) -> bool:

@@ -26,6 +26,7 @@ from .store import (
     RunLeaseStore,
     RunQueryStore,
 )
+from .telemetry import NoTelemetry, RunTelemetry
 from .types import RunRecord
 
 Surroundings: TypeAlias = Callable[[RunRecord], AbstractAsyncContextManager[None]]
@@ -91,3 +92,4 @@ class RunsRuntime:
     scheduler: RunScheduler | None = None
     surroundings: Surroundings = no_surroundings
     access: RunAccess = field(default_factory=UnrestrictedAccess)
+    telemetry: RunTelemetry = field(default_factory=NoTelemetry)

@@ -29,6 +29,7 @@ from runstead.runtime.stream_bridge.exceptions import (
     StreamNotFound,
     StreamTerminated,
 )
+from runstead.runtime.stream_bridge.figures import StreamFigures
 
 from ..offsets import most_events
 from ..timers import SLACK, DeadlineScheduler
@@ -103,6 +104,16 @@ class MemoryStreamBridge:
             yield bridge
         finally:
             await bridge.close()
+
+    def figures(self) -> StreamFigures:
+        """Return the figures of this moment."""
+        readers = [reader for log in self._logs.values() for reader in log.readers if isinstance(reader, LogReader)]
+        return StreamFigures(
+            streams=len(self._logs),
+            readers=len(readers),
+            lag=max((reader.lag for reader in readers), default=0),
+            kept_bytes=self._meter.used,
+        )
 
     async def start(self) -> None:
         if self._housekeeping is None:

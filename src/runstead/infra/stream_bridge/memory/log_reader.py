@@ -117,6 +117,11 @@ class LogReader:
     def resumed(self) -> ResumeResult:
         return self._resumed
 
+    @property
+    def lag(self) -> int:
+        """The number of published events that this reader has not read yet."""
+        return max(0, self._log.end - self._place)
+
     async def read(self) -> Sequence[StreamItem]:
         while self._reader.state is not ReaderState.ENDED:
             if self._reader.state is ReaderState.BROKEN:

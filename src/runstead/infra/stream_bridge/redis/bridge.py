@@ -34,6 +34,7 @@ from runstead.runtime.stream_bridge.exceptions import (
     StreamNotFound,
     StreamTerminated,
 )
+from runstead.runtime.stream_bridge.figures import StreamFigures
 
 from ..timers import DeadlineScheduler, HeartbeatTimer
 from .expiry import LINGER, StreamExpiry
@@ -142,6 +143,16 @@ class RedisStreamBridge:
     def bytes_held(self) -> int:
         """Return the bytes of events that are held for those readers."""
         return self._follower.bytes_held
+
+    def figures(self) -> StreamFigures:
+        """Return the figures of this moment."""
+        return StreamFigures(
+            streams=len(self._follower),
+            readers=len(self._subscriptions),
+            kept_bytes=self._follower.bytes_held,
+            unsent_bytes=self._outbox.cost,
+            dropped=self._outbox.dropped,
+        )
 
     def renew_soon(self) -> None:
         """Run the periodic renewal now: keep owned and read streams alive, and tidy up."""

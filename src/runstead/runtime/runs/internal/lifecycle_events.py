@@ -13,6 +13,7 @@ from runstead.runtime.clock import Clock
 
 from ...json_types import JsonMapping
 from ..observer import RunLifecycleEvent, RunLifecycleEventType, RunObserver
+from ..telemetry import NoTelemetry, RunTelemetry
 from ..types import Outcome, RunCompletionData, RunFailure, RunRecord, RunStatus, StopReason, ThreadStatus
 
 _log = logging.getLogger(__name__)
@@ -25,8 +26,11 @@ _ENDS: Final = frozenset(
 class RunEventEmitter:
     """Emitter that numbers events from 1. A failing observer never affects the run."""
 
-    def __init__(self, run: RunRecord, observer: RunObserver, clock: Clock) -> None:
+    def __init__(
+        self, run: RunRecord, observer: RunObserver, clock: Clock, telemetry: RunTelemetry | None = None
+    ) -> None:
         self._run, self._observer, self._clock = run, observer, clock
+        self._telemetry = telemetry or NoTelemetry()
         self._sequence = 0
 
     async def emit(self, event_type: RunLifecycleEventType, **payload: object) -> None:
@@ -70,6 +74,7 @@ class RunEventEmitter:
         stop: StopReason | None = None,
     ) -> None:
         """Emit the event for the end of the run, and one for its thread's status unless that is unchanged (None)."""
+        self._telemetry.run_ended(record, thread_status)
         event_type, payload = _end_of(
             record.status, record.completion, record.failure, title, stop or record.stop_requested
         )

@@ -77,7 +77,7 @@ class RunExecution:
             before=run.completion,
         )
         self._publisher = RunPublisher(runtime.bridge, run.run_id, handle.lease.attempt)
-        self._events = RunEventEmitter(run, runtime.observer, runtime.clock)
+        self._events = RunEventEmitter(run, runtime.observer, runtime.clock, runtime.telemetry)
         self._trace = EventWriter(self._callbacks, runtime, handle.lease)
         self._guard = LeaseGuard(handle, runtime)
         self._gate = WriteGate(self._guard, handle.lease)

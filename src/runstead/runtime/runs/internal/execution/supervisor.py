@@ -130,7 +130,7 @@ class RunSupervisor:
 
     async def _execute(self, handle: RunHandle) -> None:
         try:
-            async with self._capacity.held(handle):
+            async with self._capacity.held(handle), self._runtime.telemetry.around_attempt(handle.lease):
                 execution = RunExecution(
                     handle, self._runtime, self._planner, self._partial_answers, self._pause_claims
                 )

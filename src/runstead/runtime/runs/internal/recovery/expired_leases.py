@@ -49,8 +49,11 @@ class ExpiredLeaseRecovery:
             recovered += 1
             record = recovery.record
             _log.warning("run %s lost its worker in attempt %d: %s", run_id, record.attempt, recovery.result)
+            runtime = self._runtime
+            runtime.telemetry.attempt_lost(record)
             if recovery.result == "dead":
                 with acting(record.actor):
-                    await publish_terminal_for(self._runtime.bridge, record)
-                    await RunEventEmitter(record, self._runtime.observer, self._runtime.clock).ended(record, "error")
+                    await publish_terminal_for(runtime.bridge, record)
+                    emitter = RunEventEmitter(record, runtime.observer, runtime.clock, runtime.telemetry)
+                    await emitter.ended(record, "error")
         return recovered

@@ -292,6 +292,7 @@ class RunStreamService:
     async def with_gap_event(self, record: RunRecord, resumed: ResumeResult) -> list[StreamEvent]:
         """Return the events for a reader with a gap: the gap itself, and the current values (law 5: never stay
         silent)."""
+        self._runtime.telemetry.stream_gap(record)
         events = [gap_event(record, resumed)]
         try:
             values = await self._read_values(record)

@@ -1,0 +1,60 @@
+"""Metrics, log lines and traces of a server: built from the profile and the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runstead.graphs.configuration import GraphConfiguration
+from runstead.infra.engines.figures import PoolFigures
+from runstead.infra.storage.queue_figures import SqlQueueFigures
+from runstead.infra.storage.sizes import DatabaseSize, database_sizes
+from runstead.infra.telemetry.exposition import MetricsExposition, MetricSources
+from runstead.infra.telemetry.run_log import RunLog
+from runstead.infra.telemetry.run_metrics import RunMetrics
+from runstead.runtime.runs.facade import RunsFacade
+from runstead.runtime.runs.telemetry import CompositeTelemetry, RunTelemetry
+from runstead.runtime.stream_bridge.figures import MeasuredBridge, StreamFigures
+from runstead.runtime.user_code.watchdog import BlockCount
+
+from .profile import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """Receivers of reports. ``metrics`` counts requests too."""
+
+    metrics: RunMetrics
+    runs: RunTelemetry
+
+    def exposition(self, profile: Profile, runs: RunsFacade, blocks: BlockCount, most_runs: int) -> MetricsExposition:
+        """Return the metrics of this process. ``most_runs``: the runs that it executes at once."""
+        bridge = profile.bridge
+
+        def streams() -> StreamFigures:
+            return bridge.figures() if isinstance(bridge, MeasuredBridge) else StreamFigures()
+
+        async def sizes() -> Mapping[str, DatabaseSize]:
+            return await database_sizes((profile.database, *profile.others))
+
+        def pools() -> Mapping[str, PoolFigures]:
+            return {name: pool.pool_figures() for name, pool in profile.pools.items()}
+
+        return MetricsExposition(
+            self.metrics,
+            MetricSources(
+                queue=SqlQueueFigures(profile.database, profile.clock).read,
+                sizes=sizes,
+                pools=pools,
+                streams=streams,
+                slots=lambda: (most_runs, runs.active_runs),
+                blocks=blocks,
+            ),
+            profile.clock,
+        )
+
+
+def open_telemetry(profile: Profile, configuration: GraphConfiguration) -> Telemetry:
+    """Return the telemetry of a server with this profile."""
+    metrics = RunMetrics(profile.clock, [source.graph_id for source in configuration.graphs])
+    return Telemetry(metrics, CompositeTelemetry([RunLog(), metrics]))

@@ -1,0 +1,1 @@
+"""Tests of metrics, logs, traces and retention."""
