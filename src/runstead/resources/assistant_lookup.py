@@ -66,15 +66,18 @@ class AssistantLookup:
 
         Raises AssistantNotFound, InvalidAssistant.
         """
-        if name in self._agents.graph_ids:
-            assistant_id = assistant_id_of(name)
-        elif (found := _uuid(name)) is not None:
-            assistant_id = found
-        else:
-            raise InvalidAssistant(name, self._agents.graph_ids)
+        assistant_id = self.id_of(name)
         if (record := await self._store.get(assistant_id)) is None:
             raise AssistantNotFound(assistant_id)
         return record
+
+    def id_of(self, name: str) -> AssistantId:
+        """Return the id that an assistant of this name has, whether or not there is one. Raises InvalidAssistant."""
+        if name in self._agents.graph_ids:
+            return assistant_id_of(name)
+        if (found := _uuid(name)) is None:
+            raise InvalidAssistant(name, self._agents.graph_ids)
+        return found
 
     def serves(self, graph_id: str) -> bool:
         """Return whether the graph is served now. An assistant outlives its graph."""

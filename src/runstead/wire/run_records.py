@@ -9,6 +9,9 @@ from runstead.runtime.runs.redaction import ORIGIN
 from runstead.runtime.runs.secrets import SECRETS_KEY
 from runstead.runtime.runs.types import RunCommand, RunRecord, RunStatus, StopReason
 
+from .body import parse_json
+from .errors import Unprocessable
+
 RUN_FIELDS: Final = (
     "run_id", "thread_id", "assistant_id", "created_at", "updated_at", "metadata", "status", "kwargs",
     "multitask_strategy", "cancel_reason", "attempt", "started_at", "ended_at", "failure", "error", "dead_letter",
@@ -54,6 +57,18 @@ def statuses_of(status: WireRunStatus | None) -> tuple[RunStatus, ...]:
     if status is None:
         return ()
     return (RunStatus.PENDING, RunStatus.STARTING) if status == "pending" else (RunStatus(status),)
+
+
+def metadata_of(text: str | None) -> JsonObject:
+    """Return the metadata that a client asks for, as a JSON text. Raises Unprocessable."""
+    remedy = 'metadata: give a JSON object such as {"customer": "acme"}'
+    try:
+        found = parse_json((text or "").encode())
+    except Unprocessable as error:
+        raise Unprocessable(remedy) from error
+    if not isinstance(found, dict):
+        raise Unprocessable(remedy)
+    return found
 
 
 def _kwargs(record: RunRecord) -> JsonObject:

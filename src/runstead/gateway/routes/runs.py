@@ -11,9 +11,10 @@ from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.types import RunFilter
 from runstead.wire.errors import NotFound, Unprocessable
 from runstead.wire.field_selection import check_select, selected
+from runstead.wire.identifiers import ThreadIdField
 from runstead.wire.pages import TOTAL
 from runstead.wire.run_cancel import ALL_OVER, NOT_FOUND, remarks_on_stop, stop_action_of
-from runstead.wire.run_records import RUN_FIELDS, WireRunStatus, from_run_record, statuses_of
+from runstead.wire.run_records import RUN_FIELDS, WireRunStatus, from_run_record, metadata_of, statuses_of
 from runstead.wire.runs import stream_modes_of
 
 from ..auth import policy
@@ -44,6 +45,12 @@ router = APIRouter(tags=["runs"])
 Flag = Literal["0", "1", "true", "false", "True", "False"]
 Modes = Annotated[list[str] | None, Query()]
 LastEventId = Annotated[str | None, Header()]
+Assistant = Annotated[
+    str | None, Query(max_length=512, description="An assistant, or a graph, which stands for its default assistant.")
+]
+Metadata = Annotated[
+    str | None, Query(max_length=4_096, description="A JSON object; runs match whose metadata contain all its pairs.")
+]
 
 
 @router.get("/runs")
@@ -56,10 +63,19 @@ async def search_runs(
     status: WireRunStatus | None = None,
     dead_letters: bool = False,
     select: Select = None,
+    thread_id: ThreadIdField | None = None,
+    assistant_id: Assistant = None,
+    metadata: Metadata = None,
 ) -> Response:
     """Runs of all threads, newest first. ``dead_letters`` selects runs that were given up after losing their
     workers."""
-    where = RunFilter(statuses=statuses_of(status), dead_letters_only=dead_letters)
+    where = RunFilter(
+        thread_id,
+        statuses_of(status),
+        metadata_of(metadata),
+        dead_letters,
+        None if assistant_id is None else services.assistant_lookup.id_of(assistant_id),
+    )
     return await _page(request, services, where, limit, offset, names_of(select))
 
 
