@@ -1,6 +1,7 @@
 # A fresh machine needs Python 3.11+ and make, nothing else:
 #   make demo     the main job, watched in the terminal
 #   make docs     the documentation as a site, in build/site
+#   make console  build the pages of the console from console/ into the package
 #   make fmt      format the code, and fix what ruff can fix
 #   make check    ruff, the language of texts and names, mypy strict, import contracts, dependencies, the lock
 #   make test     the tests               (make test ARGS="tests/graphs -k factory")
@@ -39,7 +40,7 @@ LOCK := pyproject.toml uv.lock $(wildcard requirements/*.txt) $(SETUP) .ci/insta
 
 ANEW := $(shell [ "$$(cat $(VENV)/.python 2>/dev/null)" = "$(PYTHON)" ] || echo another-python)
 
-.PHONY: help demo docs fmt test test-newest test-lowest test-later check lock upgrade audit release fuzz storm bench clean another-python
+.PHONY: help demo docs console fmt test test-newest test-lowest test-later check lock upgrade audit release fuzz storm bench clean another-python
 .DELETE_ON_ERROR:
 
 help:
@@ -78,6 +79,9 @@ test-later:
 
 docs: $(VENV)/.ready-docs
 	@$(BIN)/python -I .ci/docs.py
+
+console: $(VENV)/.ready-test
+	@$(BIN)/python -m tests.console.build
 
 fmt: $(VENV)/.ready-dev
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -129,6 +133,6 @@ $(VENV)/.ready-docs: $(LOCK) $(ANEW)
 	@$(SETUP) "$(PYTHON)" "$(VENV)" docs
 	@touch $@ $(VENV)/.ready-core
 
-$(VENV)/.ready-test: $(LOCK) tests/clients/package-lock.json $(ANEW)
+$(VENV)/.ready-test: $(LOCK) tests/clients/package-lock.json console/package-lock.json $(ANEW)
 	@$(SETUP) "$(PYTHON)" "$(VENV)" test
 	@touch $@ $(VENV)/.ready-core $(VENV)/.ready-dev $(VENV)/.ready-docs

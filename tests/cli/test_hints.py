@@ -25,6 +25,7 @@ def test_graph_name_is_quoted_if_needed(name: str, tmp_path: Path, capsys: pytes
     show_snippet("http://127.0.0.1:2024", configuration, Output())
     said = capsys.readouterr().out
     assert "  docs  http://127.0.0.1:2024/docs\n" in said
+    assert "  open  http://127.0.0.1:2024/console/\n" in said
     assert "ready in 1.2 s" in said
     (command,) = (line.partition("try")[2] for line in said.splitlines() if line.strip().startswith("try"))
     assert shlex.split(command)[:4] == ["runstead", "run", name, "hello"]

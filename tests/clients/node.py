@@ -1,6 +1,6 @@
 """Node for the JavaScript clients, from the wheel in the ``test`` extra, and their packages.
 
-The packages are those of package-lock.json, installed once beside it; ``python -m tests.clients.node`` installs
+The packages are those of a package-lock.json, installed once beside it; ``python -m tests.clients.node`` installs
 them ahead of the tests, which then need no network. Install scripts are not run.
 """
 
@@ -22,6 +22,7 @@ from tests.environment import child_environment, machine_environment
 
 CLIENTS: Final = Path(__file__).parent
 MODULES: Final = CLIENTS / "node_modules"
+CONSOLE: Final = CLIENTS.parents[1] / "console"
 _INSTALL_WITHIN: Final = 600
 _INSTALL_OPTIONS: Final = (
     "--ignore-scripts", "--include=dev", "--include=optional", "--no-audit", "--no-fund", "--loglevel=error",
@@ -48,17 +49,17 @@ class Node:
     def _path(self) -> str:
         return f"{Path(self.node).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
-    def install(self) -> None:
-        """Install the packages of package-lock.json unless already installed; raises NodeMissing."""
-        wanted = hashlib.sha256((CLIENTS / "package-lock.json").read_bytes()).hexdigest()
-        stamp = MODULES / ".installed"
+    def install(self, folder: Path = CLIENTS) -> None:
+        """Install the packages of the folder's package-lock.json unless already installed; raises NodeMissing."""
+        wanted = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
+        stamp = folder / "node_modules" / ".installed"
         # Two test processes may do this concurrently.
-        with FileLock(CLIENTS / ".npm.lock"):
+        with FileLock(folder / ".npm.lock"):
             if stamp.is_file() and stamp.read_text() == wanted:
                 return
             done = subprocess.run(
                 [*self.npm, "ci", *_INSTALL_OPTIONS],
-                cwd=CLIENTS,
+                cwd=folder,
                 # Uses the registry, proxy, certificates and cache of the machine's user.
                 env={**_without_options(machine_environment()), "PATH": self._path},
                 capture_output=True,
@@ -88,6 +89,7 @@ def find_node() -> Node:
 
 if __name__ == "__main__":
     try:
-        find_node().install()
+        for packages in (CLIENTS, CONSOLE):
+            find_node().install(packages)
     except NodeMissing as missing:
         sys.exit(f"tests with JavaScript clients will be skipped: {missing}")

@@ -53,7 +53,7 @@ class Suite:
             command += [f"--test-name-pattern=/^{re.escape(title).replace('/', '[/]')}$/" for title in only]
         self._process = subprocess.Popen(
             [*command, str(file)],
-            cwd=CLIENTS,
+            cwd=file.parent,
             env={**node.environment, **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

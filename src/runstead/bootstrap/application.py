@@ -111,6 +111,7 @@ class Application:
                 memory=byte_budget(settings),
                 count_request=self._count_request,
                 open_paths=OPEN_PATHS | {METRICS} if settings.metrics_scope == "*" else OPEN_PATHS,
+                has_console=settings.console,
             ),
         )
 

@@ -178,6 +178,8 @@ def announce(
     output.say(f"  data  {'PostgreSQL and Redis, shared' if settings.is_cluster else settings.data_dir}")
     if not configuration.http.disable_meta:
         output.say(f"  docs  {url}/docs")
+    if settings.console:
+        output.say(f"  open  {url}/console/")
     output.say(f"  ready in {seconds:.1f} s")
     output.say(f'  try   runstead run {shlex.quote(graph_ids[0])} "hello"{_url_option(url, settings)}')
 

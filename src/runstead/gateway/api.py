@@ -37,6 +37,7 @@ from .route_declaration import permissions_of
 from .routes import (
     assistants,
     audit,
+    console,
     crons,
     events,
     feedback,
@@ -110,7 +111,8 @@ class ApiEnvironment:
     for the API documentation; ``logged_headers`` decides which headers appear in log lines; ``pages`` decides which web
     pages may call, None disables that check; ``access_check_seconds`` is the interval at which callers are
     authenticated again during a request; ``memory`` limits the bytes of request and response bodies;
-    ``count_request`` is called for each answered request; ``open_paths`` need no authentication.
+    ``count_request`` is called for each answered request; ``open_paths`` need no authentication; ``has_console``: the
+    pages of the console are served.
     """
 
     mount_prefix: str | None = None
@@ -122,6 +124,7 @@ class ApiEnvironment:
     memory: ByteBudget = field(default_factory=ByteBudget)
     count_request: CountRequest = _count_nothing
     open_paths: Collection[str] = OPEN_PATHS
+    has_console: bool = False
 
 
 def create_api(
@@ -180,9 +183,12 @@ def create_api(
         ],
     )
     app.state.source = source
+    app.state.has_console, app.state.mount_prefix = around.has_console, around.mount_prefix
     app.add_exception_handler(RequestValidationError, _invalid_request)
     about = [meta.router, metrics.router] if has_meta else [meta.bare]
     routers = [*about, *(module.router for module, nouns in _ROUTES if not any(noun in disabled for noun in nouns))]
+    if around.has_console:
+        app.include_router(console.router, dependencies=[Depends(checked_route)])
     for router in routers:
         # Added here and not in each route: a route that forgot it would be open to every authenticated user.
         doors = [] if router in about else [Depends(authorize)]

@@ -111,6 +111,11 @@ class AccessSettings(BaseModel):
         '`["https://smith.langchain.com"]`), in addition to http.cors of langgraph.json. Unset: pages of '
         "this machine, or all with authentication.",
     )
+    console: bool = Field(
+        default=True,
+        description="Serve the console at `/console`, and send browsers there from `/`. Its pages contain no data: "
+        "users log in.",
+    )
     auth_stored_fields: tuple[str, ...] | None = Field(
         default=None,
         description="Fields of a user from the `authenticate` handler that may be stored with runs and crons, beside "

@@ -16,7 +16,7 @@ from runstead.wire.errors import BodyTooLarge
 from ..memory_guard import MEMORY, RequestMemory
 from ..request_log import record_of
 from .access_watch import AccessWatch
-from .policy import OPEN_PATHS, PathTemplates
+from .policy import OPEN_PATHS, PathTemplates, is_open
 
 _MAX_BODY: Final = 32 * 1024 * 1024
 """Maximum bytes that are read for an authenticator; the limit for routes is a setting."""
@@ -50,7 +50,7 @@ class Authentication:
         self._open = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or own_path(scope) in self._open:
+        if scope["type"] == "lifespan" or is_open(own_path(scope), self._open):
             await self._app(scope, receive, send)
             return
         if (actor := scope.get(ACTOR)) is not None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
@@ -15,10 +15,17 @@ from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.wire.authorization import Action, Resource
 from runstead.wire.run_cancel import stop_action_of
 
-OPEN_PATHS: Final = frozenset(("/", "/ok", "/ready", "/info", "/docs", "/openapi.json"))
-"""Paths without data of any user, which load balancers and browsers request without credentials."""
+OPEN_PATHS: Final = frozenset(("/", "/ok", "/ready", "/info", "/docs", "/openapi.json", "/console", "/console/*"))
+"""Paths without data of any user, which load balancers and browsers request without credentials. ``/*`` stands for all
+paths below."""
 METRICS: Final = "/metrics"
 """The path whose route decides by itself who may read it: it has no data of users, and auth handlers are not asked."""
+
+
+def is_open(path: str, open_paths: Collection[str] = OPEN_PATHS) -> bool:
+    """Return whether a path, relative to the mount point, is requested without credentials."""
+    return path in open_paths or any(path.startswith(one[:-1]) for one in open_paths if one.endswith("/*"))
+
 
 Reach: TypeAlias = Literal[
     "new thread",

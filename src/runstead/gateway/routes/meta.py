@@ -3,7 +3,7 @@
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from runstead.version import __version__
 from runstead.wire.errors import Unavailable
@@ -12,6 +12,7 @@ from ..dependencies import ServicesDep, answer
 from ..openapi import responses
 from ..openapi.page import page_of
 from ..route_declaration import declare
+from .console import console_address, wants_console
 
 router = APIRouter(tags=["meta"])
 bare = APIRouter(tags=["meta"])
@@ -25,8 +26,15 @@ async def alive() -> Response:
     return answer({"ok": True, "services": {}})
 
 
-@router.get("/ok")
 @router.get("/", include_in_schema=False)
+async def root(request: Request, services: ServicesDep, check_db: bool = False) -> Response:
+    """Responds like ``/ok``, and sends browsers to the console."""
+    if wants_console(request):
+        return RedirectResponse(console_address(request), headers={"vary": "accept"})
+    return await ok(services, check_db)
+
+
+@router.get("/ok")
 @declare(responses=responses.OK)
 async def ok(services: ServicesDep, check_db: bool = False) -> Response:
     """Responds if the process is alive; with ``check_db``, if its storage is available too."""

@@ -1,0 +1,9 @@
+import { render } from "preact";
+
+import { Shell } from "./shell";
+import "./styles/base.css";
+import "./styles/parts.css";
+import "./styles/run.css";
+import "./styles/pages.css";
+
+render(<Shell />, document.getElementById("root")!);

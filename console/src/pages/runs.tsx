@@ -1,0 +1,148 @@
+// The list of runs, live, with filters that are kept in the address and can be saved.
+import { useState } from "preact/hooks";
+
+import { getPage } from "../api";
+import { count, duration, preview } from "../format";
+import { assistantNames, useAssistants } from "../model/assistants";
+import { href, route, setQuery } from "../router";
+import { useResource } from "../resource";
+import type { Run } from "../types";
+import { Button, Empty, Id, Pager, Problem, Status, Time } from "../ui/basics";
+import { Choice, TextField } from "../ui/fields";
+import { SavedFilters } from "./saved-filters";
+
+const LIMIT = 50;
+const POLL_MS = 2_000;
+const STATUSES = ["pending", "running", "success", "error", "timeout", "interrupted"];
+const FILTERS = ["status", "assistant_id", "thread_id", "metadata"] as const;
+const SHOWN = [
+  "run_id", "thread_id", "assistant_id", "created_at", "status", "attempt", "started_at", "ended_at", "error",
+  "dead_letter", "completion",
+]; // prettier-ignore
+
+export default function Runs() {
+  const { query } = route.value;
+  const offset = Number(query.get("offset") ?? 0);
+  const where = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]));
+  const isDead = query.get("dead_letters") === "true";
+  const asked = { ...where, dead_letters: isDead || undefined, limit: LIMIT, offset, select: SHOWN };
+  const { data, error } = useResource(JSON.stringify(asked), () => getPage<Run>("/runs", asked), POLL_MS);
+  const names = assistantNames(useAssistants());
+  return (
+    <>
+      <div class="title">
+        <h1>Runs</h1>
+        {data !== null && <span class="muted">{count(data.total)} found, live</span>}
+      </div>
+      <Filters where={where} isDead={isDead} />
+      <Problem text={error} />
+      {data?.items.length === 0 && <Empty>No run matches. Start one in the playground, or with a client.</Empty>}
+      {data !== null && data.items.length > 0 && <Table runs={data.items} names={names} />}
+      {data !== null && (
+        <Pager offset={offset} limit={LIMIT} total={data.total} onMove={(to) => setQuery({ offset: String(to) })} />
+      )}
+    </>
+  );
+}
+
+function Filters({ where, isDead }: { where: Record<string, string>; isDead: boolean }) {
+  const assistants = useAssistants();
+  const [metadata, setMetadata] = useState(where.metadata ?? "");
+  const [threadId, setThreadId] = useState(where.thread_id ?? "");
+  const set = (name: string, value: string): void => setQuery({ [name]: value, offset: "" });
+  const submit = (event: Event): void => {
+    event.preventDefault();
+    setQuery({ metadata, thread_id: threadId.trim(), offset: "" });
+  };
+  const status = isDead ? "dead" : (where.status ?? "");
+  return (
+    <form class="filters" onSubmit={submit} aria-label="Filters">
+      <Choice
+        label="Status"
+        value={status}
+        onChange={(value) => setQuery({ status: value === "dead" ? "" : value, dead_letters: value === "dead" ? "true" : "", offset: "" })}
+      >
+        <option value="">any</option>
+        {STATUSES.map((one) => (
+          <option key={one}>{one}</option>
+        ))}
+        <option value="dead">dead letter</option>
+      </Choice>
+      <Choice label="Graph or assistant" value={where.assistant_id ?? ""} onChange={(value) => set("assistant_id", value)}>
+        <option value="">any</option>
+        {assistants.map((one) => (
+          <option key={one.assistant_id} value={one.assistant_id}>
+            {one.name === one.graph_id ? one.graph_id : `${one.name} (${one.graph_id})`}
+          </option>
+        ))}
+      </Choice>
+      <TextField label="Thread" value={threadId} onChange={setThreadId} placeholder="id" />
+      <TextField label="Metadata" value={metadata} onChange={setMetadata} placeholder='{"customer": "acme"}' />
+      <button type="submit">Filter</button>
+      <Button onClick={() => clear(setMetadata, setThreadId)}>Clear</Button>
+      <SavedFilters />
+    </form>
+  );
+}
+
+function clear(...fields: ((value: string) => void)[]): void {
+  for (const field of fields) field("");
+  setQuery({ status: "", assistant_id: "", thread_id: "", metadata: "", dead_letters: "", offset: "" });
+}
+
+function Table({ runs, names }: { runs: Run[]; names: Map<string, string> }) {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label="Runs">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Status</th>
+            <th scope="col">Run</th>
+            <th scope="col">Assistant</th>
+            <th scope="col">Created</th>
+            <th scope="col" class="number">
+              Duration
+            </th>
+            <th scope="col" class="number">
+              Tokens
+            </th>
+            <th scope="col">Text</th>
+          </tr>
+        </thead>
+        <tbody>
+          {runs.map((run) => (
+            <Row key={run.run_id} run={run} name={names.get(run.assistant_id)} />
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Row({ run, name }: { run: Run; name: string | undefined }) {
+  const text = run.error ?? run.completion?.last_ai_message ?? run.completion?.first_human_message ?? "";
+  return (
+    <tr>
+      <td>
+        <Status value={run.status} />
+        {run.attempt > 1 && <span class="note">attempt {run.attempt}</span>}
+        {run.dead_letter && <span class="note">dead letter</span>}
+      </td>
+      <td>
+        <Id value={run.run_id} link={href(["run", run.thread_id, run.run_id])} />
+      </td>
+      <td>{name ?? <Id value={run.assistant_id} />}</td>
+      <td>
+        <Time value={run.created_at} />
+      </td>
+      <td class="number">{lasted(run)}</td>
+      <td class="number">{run.completion ? count(run.completion.total_tokens) : ""}</td>
+      <td class={run.error ? "text invalid" : "text"}>{preview(text, 120)}</td>
+    </tr>
+  );
+}
+
+function lasted(run: Run): string {
+  if (run.started_at === null) return "";
+  return duration((run.ended_at === null ? Date.now() : Date.parse(run.ended_at)) - Date.parse(run.started_at));
+}

@@ -1,0 +1,62 @@
+"""One server, one node and one browser for all tests of the console."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from runstead.infra.engines.data_dir import RUNS_FILE
+from runstead.infra.storage.api_keys import SqlApiKeyStore
+from runstead.infra.storage.sqlite import open_storage
+from runstead.resources.api_keys import ApiKeyRecord, digest_of, new_key
+from tests.clients.conftest import browser_url, suites
+from tests.clients.node import CONSOLE, Node, NodeMissing, find_node
+from tests.processes.server import ServerProcess
+from tests.servers.sqlite import current_data
+
+__all__ = ["browser_url", "suites"]
+
+GRAPHS = Path(__file__).parent / "langgraph.json"
+PREFIX = "/agents"
+"""The mount prefix in `GRAPHS`."""
+
+
+class Console(NamedTuple):
+    """A server with a console for users with API keys."""
+
+    process: ServerProcess
+    url: str
+    key: str
+
+
+@pytest.fixture(scope="session")
+def node() -> Node:
+    """Node, with the console's packages installed."""
+    try:
+        found = find_node()
+        found.install(CONSOLE)
+    except NodeMissing as missing:
+        pytest.skip(f"missing server: {missing}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    """A server shared by all tests; each creates its own threads."""
+    data, key = tmp_path_factory.mktemp("console") / "data", new_key()
+    asyncio.run(_add_key(data, key))
+    process = ServerProcess(data, config=GRAPHS, settings={"auth": "keys", "admin_scope": "admin"})
+    process.start()
+    yield Console(process, process.url + PREFIX, key)
+    process.stop()
+
+
+async def _add_key(data: Path, key: str) -> None:
+    async with open_storage(current_data(data) / RUNS_FILE) as database:
+        record = ApiKeyRecord("key_ada", "console", digest_of(key), "ada", "default", ("admin",), datetime.now(UTC))
+        await SqlApiKeyStore(database).add(record)
