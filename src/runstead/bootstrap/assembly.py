@@ -13,50 +13,28 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
-from langsmith.utils import tracing_is_enabled
-
-from runstead.gateway.auth.audit import AuditLog
 from runstead.gateway.custom_app import CustomApp
-from runstead.gateway.services import GatewayOptions, Services
-from runstead.gateway.streams.run_events import EventReaderPorts
-from runstead.gateway.streams.state_updates import StateUpdates
-from runstead.gateway.streams.thread_events import ThreadEvents
-from runstead.gateway.streams.thread_stream import ThreadStreams
+from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
 from runstead.handlers.encryption import LangGraphEncryption
 from runstead.handlers.encryption_context import EncryptionContextAuthentication
 from runstead.infra.files.disk import DiskFiles, FileLimits
-from runstead.infra.prices.genai import GenaiPrices
 from runstead.infra.storage.api_keys import SqlApiKeyStore
-from runstead.infra.storage.assistants import SqlAssistantStore
-from runstead.infra.storage.audit import SqlAuditLog
-from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.fair_queue import group_by_user
-from runstead.infra.storage.feedback import SqlFeedbackStore
 from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQueryStore
-from runstead.infra.storage.run_usage import SqlRunUsageStore
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.thread_owners import SqlThreadOwnerStore
 from runstead.infra.storage.threads import SqlThreadStore
-from runstead.resources.assistant_lookup import AssistantLookup
-from runstead.resources.assistant_service import AssistantRemoval, AssistantService
-from runstead.resources.interrupts import OpenInterrupts
-from runstead.resources.schemas import GraphSchemas
-from runstead.resources.states import ThreadStates
-from runstead.resources.thread_configs import ThreadConfigs
 from runstead.resources.thread_expiry import ThreadExpiry
 from runstead.resources.thread_files import ThreadFiles
-from runstead.resources.thread_messages import ThreadMessages
-from runstead.resources.thread_service import ThreadCopies, ThreadService
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.access_check import RunAccess
 from runstead.runtime.runs.error_redaction import ErrorRedactor
 from runstead.runtime.runs.facade import RunsFacade
-from runstead.runtime.runs.graph_access import GraphAccess
 from runstead.runtime.runs.observer import CompositeObserver
 from runstead.runtime.runs.runtime import RunsRuntime, no_surroundings
 from runstead.runtime.runs.scheduling import RunScheduler
@@ -70,15 +48,15 @@ from .client_limits import run_quota
 from .extensions import open_auth, with_roles
 from .loop_failover import LoopFailover
 from .opening import Parts, open_parts
-from .options import header_choice, run_limits, thread_sweeps, thread_ttl, trusted_with_shared
+from .options import run_limits, thread_sweeps, thread_ttl
 from .priorities import reserved_slots, run_scheduler
 from .profile import Profile
-from .readiness import Readiness
 from .run_access import RunAccessCheck
 from .sdk_cache import prepare_sdk, sdk_cache
+from .services import audit_log, build_services
 from .shutdown import Shutdown
 from .telemetry import Telemetry, open_telemetry
-from .unsupported import auth_mode, check_configuration, without_effect
+from .unsupported import check_configuration, without_effect
 from .user_code import UserCode, load_user_code
 
 _log = logging.getLogger(__name__)
@@ -147,10 +125,7 @@ async def _assembled(
         files = _files(profile, settings)
         telemetry = open_telemetry(profile, configuration)
         runtime = replace(_runtime(parts, settings, configuration, scheduler, access, files), telemetry=telemetry.runs)
-        if not profile.is_shared:
-            # The data directory belongs to this process alone, so every holder of a run from before the start is dead.
-            await (runtime.lease_store.release_all() if after_reload else runtime.lease_store.abandon_all())
-            await parts.webhooks.deliveries.abandon_all()
+        await _end_earlier_work(parts, runtime, after_reload)
         runs = RunsFacade.assemble(runtime)
         closing = Shutdown(runs, profile.bridge, profile.notices, settings.shutdown_grace_seconds)
         lost = LoopFailover(user_loop, runs, closing, code.custom, replace_process)
@@ -158,7 +133,7 @@ async def _assembled(
         door = await stack.enter_async_context(
             open_auth(settings, configuration, adapters.auth_or(code.auth), profile.database, profile.clock, user_loop)
         )
-        services = _services(parts, runs, closing, settings, configuration, files)
+        services = build_services(parts, runs, closing, settings, configuration, files)
         access.services = services = replace(
             services,
             authorizer=door.authorizer,
@@ -197,6 +172,14 @@ async def _scheduler(
     if scheduler is not None:
         await group_by_user(database)
     return scheduler
+
+
+async def _end_earlier_work(parts: Parts, runtime: RunsRuntime, after_reload: bool) -> None:
+    """Make runs and deliveries available that this server held before it started."""
+    if not parts.profile.is_shared:
+        # The data directory belongs to this process alone, so every holder of a run from before the start is dead.
+        await (runtime.lease_store.release_all() if after_reload else runtime.lease_store.abandon_all())
+        await parts.webhooks.deliveries.abandon_all()
 
 
 async def _start_sweeping(
@@ -290,71 +273,6 @@ def _runtime(
     )
 
 
-def _services(
-    parts: Parts,
-    runs: RunsFacade,
-    closing: Shutdown,
-    settings: Settings,
-    configuration: GraphConfiguration,
-    files: ThreadFiles | None,
-) -> Services:
-    profile, handled = parts.profile, parts.handled
-    threads = handled.threads(SqlThreadStore(profile.database, profile.clock, default_ttl=thread_ttl(configuration)))
-    assistants = handled.assistants(SqlAssistantStore(profile.database, profile.clock))
-    texts = ErrorRedactor(bool(settings.show_errors))
-    agents = GraphAccess(parts.graphs, parts.loops, profile.checkpoints, parts.graph_store, texts)
-    queries = handled.run_queries(SqlRunQueryStore(profile.database))
-    configs = ThreadConfigs(queries, assistants)
-    changed = profile.notices.notify_state_change
-    states = ThreadStates(threads, queries, profile.checkpoints, agents, configs, texts, on_change=changed)
-    sources = EventReaderPorts(
-        runs, profile.bridge, threads, states, profile.notices, profile.clock, heartbeat=settings.heartbeat_seconds
-    )
-    directory = AssistantLookup(assistants, parts.graphs)
-    editor = AssistantService(assistants, directory, trusted_with_shared(settings))
-    removal = ThreadService(runs, threads, profile.events, profile.checkpoints, profile.bridge, files)
-    return Services(
-        runs=runs,
-        threads=threads,
-        assistants=assistants,
-        assistant_lookup=directory,
-        assistant_service=editor,
-        states=states,
-        configs=configs,
-        thread_events=ThreadEvents(sources),
-        thread_streams=ThreadStreams(sources, StateUpdates(threads, states, profile.checkpoints)),
-        interrupts=OpenInterrupts(threads, queries, profile.checkpoints),
-        schemas=GraphSchemas(agents),
-        thread_service=removal,
-        assistant_removal=AssistantRemoval(editor, runs, threads, removal),
-        thread_copies=ThreadCopies(threads, profile.checkpoints, states, configs),
-        events=profile.events,
-        messages=ThreadMessages(states),
-        usage=SqlRunUsageStore(profile.database),
-        prices=GenaiPrices(),
-        items=parts.store,
-        webhooks=parts.webhooks.addresses,
-        deliveries=parts.webhooks.deliveries,
-        crons=handled.crons(SqlCronStore(profile.database, profile.clock, parts.cron_bell.notify)),
-        feedback=SqlFeedbackStore(
-            profile.database, profile.clock, parts.webhooks.notify if settings.webhook_feedback else None
-        ),
-        clock=profile.clock,
-        ready=Readiness((profile.database, *profile.others), closing).reason,
-        files=files,
-        options=_gateway_options(parts, settings, configuration),
-    )
-
-
-def audit_log(parts: Parts, settings: Settings, configuration: GraphConfiguration) -> AuditLog | None:
-    """Return the audit log; None where the settings ask for none."""
-    wanted = auth_mode(settings, configuration) != "none" if settings.audit is None else settings.audit
-    if not wanted:
-        return None
-    profile = parts.profile
-    return AuditLog(SqlAuditLog(profile.database), profile.clock, keeps_values=not parts.encrypts_values)
-
-
 def _files(profile: Profile, settings: Settings) -> ThreadFiles | None:
     """Return the files of threads; None in a cluster without a folder that all its nodes share."""
     folder = settings.files_dir or (None if settings.is_cluster else settings.data_dir / "files")
@@ -362,17 +280,3 @@ def _files(profile: Profile, settings: Settings) -> ThreadFiles | None:
         return None
     limits = FileLimits(settings.files_max_file_bytes, settings.files_user_bytes)
     return ThreadFiles(SqlThreadOwnerStore(profile.database), DiskFiles(folder, limits))
-
-
-def _gateway_options(parts: Parts, settings: Settings, configuration: GraphConfiguration) -> GatewayOptions:
-    return GatewayOptions(
-        max_body_bytes=settings.max_body_bytes,
-        max_page_bytes=settings.max_page_bytes,
-        max_upload_bytes=settings.files_max_file_bytes,
-        heartbeat=settings.heartbeat_seconds,
-        cron_min_interval=settings.cron_min_interval_seconds,
-        metrics_scope=settings.metrics_scope,
-        configurable_headers=header_choice(configuration),
-        is_traced=bool(tracing_is_enabled()),
-        encrypts_values=parts.encrypts_values,
-    )

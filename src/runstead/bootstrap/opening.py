@@ -77,6 +77,27 @@ async def _open_scaled(
     return await open_scaled(stack, settings, serde, cipher, field_cipher)
 
 
+async def _open_items(
+    stack: AsyncExitStack,
+    profile: Profile,
+    configuration: GraphConfiguration,
+    code: UserCode,
+    user_loop: UserLoop,
+    handled: EncryptedStores,
+) -> ActorScopedStore:
+    index = item_index(configuration, code.embeddings, user_loop)
+    items = SqlItemStore(
+        profile.database,
+        profile.clock,
+        index=index,
+        ttl=item_ttl(configuration),
+        vectors=None if index is None else await profile.item_vectors(),
+        values=handled.item_values,
+    )
+    await stack.enter_async_context(sweep_items_regularly(items, profile.clock, item_sweep_interval(configuration)))
+    return ActorScopedStore(items, would_block=handled.would_block)
+
+
 async def open_parts(
     stack: AsyncExitStack,
     settings: Settings,
@@ -103,13 +124,7 @@ async def open_parts(
     database, clock = profile.database, profile.clock
     loops = agent_loops(settings, configuration, user_loop)
     stack.push_async_callback(loops.close)
-    index = item_index(configuration, code.embeddings, user_loop)
-    vectors = None if index is None else await profile.item_vectors()
-    items = SqlItemStore(
-        database, clock, index=index, ttl=item_ttl(configuration), vectors=vectors, values=handled.item_values
-    )
-    await stack.enter_async_context(sweep_items_regularly(items, clock, item_sweep_interval(configuration)))
-    store = ActorScopedStore(items, would_block=handled.would_block)
+    store = await _open_items(stack, profile, configuration, code, user_loop, handled)
     # Only auth handlers can share items.
     graph_store = store.finding_shared() if auth_mode(settings, configuration) == "langgraph" else store
     webhooks = await stack.enter_async_context(

@@ -143,8 +143,6 @@ def create_api(
     """
     around = surroundings or ApiEnvironment()
     has_meta = "meta" not in disabled
-    # Also of disabled resources: a custom app may serve their paths.
-    paths = PathTemplates(route for route, _ in permissions_of([module.router for module, _ in _ROUTES]))
     app = FastAPI(
         title="Runstead",
         version=__version__,
@@ -152,35 +150,7 @@ def create_api(
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json" if has_meta else None,
-        # From the outside in. Browsers must be able to read errors, including those of authentication.
-        middleware=[
-            Middleware(RequestLog, count=around.count_request),
-            *([Middleware(LoggedHeaders, chosen=around.logged_headers)] if around.logged_headers else []),
-            _cors(cors or Cors(), around.custom),
-            *_page_guard(around),
-            *_prefix(around.mount_prefix),
-            Middleware(
-                CustomRoutes,
-                custom=around.custom,
-                authenticator=authenticator,
-                check_seconds=around.access_check_seconds,
-                paths=paths,
-                open_paths=around.open_paths,
-            ),
-            Middleware(RemarkHeaders),
-            Middleware(ErrorMiddleware),
-            Middleware(SocketErrorMiddleware),
-            Middleware(MemoryGuard, budget=around.memory),
-            Middleware(
-                Authentication,
-                authenticator=authenticator,
-                check_seconds=around.access_check_seconds,
-                paths=paths,
-                open_paths=around.open_paths,
-            ),
-            Middleware(Limits, source=lambda: source.services.limits),
-            Middleware(Audit, source=lambda: source.services.audit),
-        ],
+        middleware=_middleware(source, authenticator, cors or Cors(), around),
     )
     app.state.source = source
     app.state.has_console, app.state.mount_prefix = around.has_console, around.mount_prefix
@@ -195,6 +165,40 @@ def create_api(
         app.include_router(router, dependencies=[Depends(checked_route), *doors])
     describe(app, routers, lambda schema: joined(secured(schema, around.security), around.custom()))
     return app
+
+
+def _middleware(
+    source: ServiceSource, authenticator: Authenticator, cors: Cors, around: ApiEnvironment
+) -> list[Middleware]:
+    """Return the middleware, from the outside in. Browsers must be able to read errors, including those of
+    authentication."""
+    # Also of disabled resources: a custom app may serve their paths.
+    paths = PathTemplates(route for route, _ in permissions_of([module.router for module, _ in _ROUTES]))
+    seconds, open_paths = around.access_check_seconds, around.open_paths
+    return [
+        Middleware(RequestLog, count=around.count_request),
+        *([Middleware(LoggedHeaders, chosen=around.logged_headers)] if around.logged_headers else []),
+        _cors(cors, around.custom),
+        *_page_guard(around),
+        *_prefix(around.mount_prefix),
+        Middleware(
+            CustomRoutes,
+            custom=around.custom,
+            authenticator=authenticator,
+            check_seconds=seconds,
+            paths=paths,
+            open_paths=open_paths,
+        ),
+        Middleware(RemarkHeaders),
+        Middleware(ErrorMiddleware),
+        Middleware(SocketErrorMiddleware),
+        Middleware(MemoryGuard, budget=around.memory),
+        Middleware(
+            Authentication, authenticator=authenticator, check_seconds=seconds, paths=paths, open_paths=open_paths
+        ),
+        Middleware(Limits, source=lambda: source.services.limits),
+        Middleware(Audit, source=lambda: source.services.audit),
+    ]
 
 
 async def _invalid_request(_: Request, error: Exception) -> Response:

@@ -159,19 +159,13 @@ def to_run_spec(
     headers: JsonMapping | None = None,
     continued: Continued | None = None,
 ) -> RunSpec:
-    """Return the specification for the kernel. ``thread_id`` None makes a stateless run; ``thread`` None: there is none
-    (yet).
+    """Return the kernel's specification. Without ``thread_id``, the run is stateless; ``thread`` may not exist yet.
 
     ``headers`` are those that the configuration allows in configurable. ``continued`` is for a run that `continues`
     another one. Raises BadRequest and Unprocessable.
     """
     _check_thread(body, thread_id)
     command = _command(body, thread_id)
-    if command and command.update is not None and body.input:
-        # An input next to a command updates the state; with two updates it would be unclear which one applies.
-        raise Unprocessable("input and command.update cannot both be given; put all of the update into the command")
-    if thread_id is None and command and command.has_resume:
-        raise BadRequest("You must provide a thread_id when resuming.")
     config = body.config.model_dump(exclude_none=True) if body.config else {}
     checkpoint = _checkpoint(body, config.get("configurable") or {}, thread_id)
     asked = Asked(config, body.context or {}, body.metadata or {}, headers or {})
@@ -240,7 +234,15 @@ def _command(body: RunCreate, thread_id: ThreadId | None) -> RunCommand | None:
     if body.command is not None and body.command.is_empty and thread_id is not None and not body.input:
         # The Python SDK omits fields that are None, so {"resume": None} arrives as an empty command. (docs/adr/0040)
         return RunCommand(resume=None, has_resume=True)
-    return None if body.command is None else body.command.to_command()
+    if body.command is None:
+        return None
+    command = body.command.to_command()
+    if command.update is not None and body.input:
+        # An input next to a command updates the state; with two updates it would be unclear which one applies.
+        raise Unprocessable("input and command.update cannot both be given; put all of the update into the command")
+    if thread_id is None and command.has_resume:
+        raise BadRequest("You must provide a thread_id when resuming.")
+    return command
 
 
 def _scope(body: RunCreate, thread_id: ThreadId | None) -> RunScope:
