@@ -32,6 +32,14 @@ def test_flags_override_the_file_and_the_file_overrides_the_environment(
     assert settings.host == "127.0.0.2", "a flag that was not given hides nothing"
 
 
+def test_lists_and_objects_are_json_in_flags() -> None:
+    given = {"queues": '["fast", "slow"]', "graph_queues": '{"agent": "fast"}', "host": "[::1]"}
+    settings = load_settings(given)
+    assert (settings.queues, settings.graph_queues, settings.host) == (("fast", "slow"), {"agent": "fast"}, "[::1]")
+    with pytest.raises(SettingsError, match="flag --queues: is not JSON"):
+        load_settings({"queues": "[fast]"})
+
+
 def test_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     (tmp_path / "runstead.toml").write_bytes("port = 2002\n".encode("utf-8-sig"))
     assert load_settings({}, project=tmp_path).port == 2002

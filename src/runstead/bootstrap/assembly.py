@@ -22,6 +22,7 @@ from runstead.handlers.encryption_context import EncryptionContextAuthentication
 from runstead.infra.files.disk import DiskFiles, FileLimits
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.fair_queue import group_by_user
+from runstead.infra.storage.run_budgets import SqlRunBudgetStore
 from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQueryStore
@@ -44,6 +45,7 @@ from runstead.wire.credentials import Authenticator
 
 from .adapters import NO_ADAPTERS, Adapters
 from .background import cron_scheduler, delete_old_events_regularly, expire_regularly, sweep_regularly
+from .budgets import configured_budgets, raising_scopes
 from .client_limits import run_quota
 from .extensions import open_auth, with_roles
 from .loop_failover import LoopFailover
@@ -243,13 +245,16 @@ def _runtime(
     profile, queue = parts.profile, parts.profile.queue
     database, clock = profile.database, profile.clock
     handled, ttl = parts.handled, thread_ttl(configuration)
+    quota, budgets = run_quota(settings), configured_budgets(settings, configuration)
     leases = handled.run_leases(
         SqlRunLeaseStore(database, clock, queue.notify, queue.enqueue, by_turns=scheduler is not None),
         SqlThreadStore(database, clock),
     )
     return RunsRuntime(
         create_store=handled.run_creation(
-            SqlRunCreateStore(database, clock, queue.notify, queue.enqueue, default_ttl=ttl, quota=run_quota(settings))
+            SqlRunCreateStore(
+                database, clock, queue.notify, queue.enqueue, default_ttl=ttl, quota=quota, budgets=budgets
+            )
         ),
         query_store=handled.run_queries(SqlRunQueryStore(database)),
         delete_store=SqlRunDeleteStore(database, clock, queue.notify, queue.enqueue),
@@ -264,6 +269,8 @@ def _runtime(
         observer=CompositeObserver([profile.notices, parts.webhooks.sender, *parts.observers.all]),
         required_observers=parts.observers.required,
         secrets=parts.run_secrets,
+        budgets=None if budgets is None else SqlRunBudgetStore(database, clock, budgets),
+        budget_scopes=raising_scopes(settings),
         clock=clock,
         limits=run_limits(settings, reserved_slots(settings, configuration)),
         error_redactor=ErrorRedactor(bool(settings.show_errors)),

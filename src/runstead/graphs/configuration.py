@@ -20,6 +20,7 @@ from runstead.validation_texts import did_you_mean, problem_of
 
 from .sections import (
     AuthPart,
+    BudgetPart,
     CheckpointerPart,
     Document,
     HttpPart,
@@ -59,6 +60,7 @@ class GraphConfiguration:
     webhooks: WebhooksPart = field(default_factory=WebhooksPart)
     encryption: JsonMapping | None = None
     priority: PriorityPart = field(default_factory=PriorityPart)
+    budgets: Sequence[BudgetPart] = ()
     ui: JsonMapping | None = None
     warnings: Sequence[str] = ()
 
@@ -100,6 +102,7 @@ def read_configuration(file: Path) -> GraphConfiguration:
         webhooks=parts.webhooks,
         encryption=parts.encryption,
         priority=parts.priority,
+        budgets=tuple(parts.budgets),
         ui=parts.ui,
         warnings=tuple(warnings),
     )

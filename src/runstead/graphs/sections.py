@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from runstead.runtime.json_types import JsonMapping, JsonObject
+from runstead.runtime.runs.budgets import BudgetScope
 
 BUILD_ONLY: Final = frozenset(
     [
@@ -205,6 +206,25 @@ class PriorityPart(Section):
     path: str | None = Field(default=None, description='"./priority.py:priority"')
 
 
+class BudgetPart(Section):
+    """Budget of tokens or costs. Specific to Runstead."""
+
+    per: list[BudgetScope] = Field(
+        min_length=1,
+        description='some of "run", "thread", "user", "tenant", "graph" and "day", such as ["user", "day"]',
+    )
+    tokens: int | None = Field(default=None, gt=0, le=2**53, description="tokens, such as 100000")
+    usd: float | None = Field(default=None, gt=0, le=1e12, description="US dollars, such as 5.0")
+    on_exceeded: Literal["stop", "pause"] = Field(default="stop", description='"stop" or "pause"')
+    warn_at: float = Field(default=0.8, gt=0, le=1, description="the part at which runs warn, such as 0.8")
+
+    @model_validator(mode="after")
+    def _check_amount(self) -> Self:
+        if self.tokens is None and self.usd is None:
+            raise ValueError("a budget needs tokens or usd")
+        return self
+
+
 class WebhookUrlPart(Section):
     """Restrictions of the URLs that may be called."""
 
@@ -239,6 +259,9 @@ class Document(Section):
     )
     priority: PriorityPart = Field(
         default=PriorityPart(), description='an object such as {"path": "./priority.py:priority"}'
+    )
+    budgets: list[BudgetPart] = Field(
+        default=[], description='a list such as [{"per": ["user", "day"], "tokens": 100000}]'
     )
     ui: JsonObject | None = Field(default=None, description='an object such as {"agent": "./ui.tsx"}')
     ui_config: JsonObject | None = Field(default=None, description='an object such as {"shared": ["react"]}')

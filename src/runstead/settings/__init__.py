@@ -6,13 +6,14 @@ the components.
 """
 
 import hashlib
+import json
 import os
 import re
 import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args, get_origin
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -129,7 +130,7 @@ def load_settings(
     ``file`` must exist if it is named; otherwise ``runstead.toml`` of ``project`` (the working directory) is read if it
     exists. Raises SettingsError.
     """
-    from_flags = {name: value for name, value in (flags or {}).items() if value is not None}
+    from_flags = {name: _from_json(name, value) for name, value in (flags or {}).items() if value is not None}
     place = file or (project or Path.cwd()) / SETTINGS_FILE
     from_file = _read(place) if file or place.is_file() else {}
     try:
@@ -166,6 +167,19 @@ def default_data_dir(project: Path, environ: Mapping[str, str] | None = None, pl
     digest = hashlib.sha256(os.fsencode(project)).hexdigest()[:8]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", project.name).strip("-.") or "project"
     return base / "runstead" / f"{name}-{digest}"
+
+
+def _from_json(name: str, value: object) -> object:
+    """Return the list or object that a flag gives as JSON; any other value as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{") or name not in Settings.model_fields:
+        return value
+    kind = Settings.model_fields[name].annotation
+    if not any(get_origin(one) in (tuple, dict) for one in (kind, *get_args(kind))):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise SettingsError(f"flag --{name.replace('_', '-')}: is not JSON ({error}), got {value!r}") from error
 
 
 def _read(file: Path) -> JsonObject:

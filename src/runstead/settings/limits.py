@@ -1,8 +1,10 @@
 """Settings of limits, roles and the audit log."""
 
-from typing import Final
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from runstead.runtime.runs.budgets import BudgetScope
 
 _RATE: Final = r"^[1-9]\d{0,8}/([1-9]\d{0,4} )?(second|minute|hour|day)s?$"
 _UNITS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
@@ -13,6 +15,24 @@ def requests_and_seconds(rate: str) -> tuple[int, int]:
     amount, _, period = rate.partition("/")
     number, _, unit = period.strip().rpartition(" ")
     return int(amount), int(number or 1) * _UNITS[unit.rstrip("s")]
+
+
+class BudgetSetting(BaseModel):
+    """Budget of tokens or costs, in the form of langgraph.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    per: tuple[BudgetScope, ...] = Field(min_length=1)
+    tokens: int | None = Field(default=None, gt=0, le=2**53)
+    usd: float | None = Field(default=None, gt=0, le=1e12)
+    on_exceeded: Literal["stop", "pause"] = "stop"
+    warn_at: float = Field(default=0.8, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _check_amount(self) -> Self:
+        if self.tokens is None and self.usd is None:
+            raise ValueError("a budget needs tokens or usd")
+        return self
 
 
 class LimitSettings(BaseModel):
@@ -107,6 +127,34 @@ class LimitSettings(BaseModel):
     )
     limit_tenant_streams: int | None = Field(
         default=None, ge=1, description="The same for all users of a tenant together (count). Unset: no limit."
+    )
+    limit_user_tokens_per_day: int | None = Field(
+        default=None,
+        ge=1,
+        le=2**53,
+        description="Tokens that the runs of one user may use in a day (UTC); beyond that, 429, and running ones stop. "
+        "Unset: no limit.",
+    )
+    limit_tenant_tokens_per_day: int | None = Field(
+        default=None, ge=1, le=2**53, description="The same for all users of a tenant together. Unset: no limit."
+    )
+    limit_user_usd_per_day: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e12,
+        description="The same for the cost of one user's runs (US dollars), by the prices of the extra `prices`. "
+        "Unset: no limit.",
+    )
+    limit_tenant_usd_per_day: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e12,
+        description="The same for all users of a tenant together (US dollars). Unset: no limit.",
+    )
+    budgets: tuple[BudgetSetting, ...] = Field(
+        default=(),
+        description="Budgets of tokens and costs (a JSON list of objects, in addition to those of `langgraph.json`): "
+        "docs/limits.md.",
     )
     cron_min_interval_seconds: float | None = Field(
         default=None,

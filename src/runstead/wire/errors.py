@@ -32,6 +32,7 @@ from runstead.resources.webhooks import DeliveryNotFound, WebhookRefused
 from runstead.runtime.field_encryption import EncryptionFailed, ReservedKey
 from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.limits import LimitExceeded
+from runstead.runtime.runs.budgets import BudgetExceeded
 from runstead.runtime.runs.exceptions import (
     AgentNotFound,
     AgentTimeout,
@@ -246,6 +247,9 @@ def problem_of(error: BaseException) -> Problem:
         )
     if isinstance(error, LimitExceeded):
         return Problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), {"retry-after": str(error.retry_after)})
+    if isinstance(error, BudgetExceeded):
+        after = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+        return Problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), after)
     if isinstance(error, Refused):
         return Problem(error.status, error.detail, error.headers)
     for kind in type(error).__mro__:

@@ -55,6 +55,7 @@ IN_THE_CLEAR: Final = {
     "crons": {"schedule", "timezone", "on_run_completed"},
     "feedback": {"message_id"},
     "run_usage": {"model", "provider", "caller", "day"},
+    "budget_raises": {"budget"},
     # Details are digests where encryption is on.
     "audit_log": {
         "subject_id", "auth_source", "role", "client", "action", "route", "target", "details", "previous", "digest",

@@ -40,6 +40,7 @@ from .crons import tick
 from .database import Database, EnqueueHook, no_enqueue
 from .dialect import line_up
 from .prepared import Prepared, PreparedInsert
+from .run_budgets import Budgets
 from .run_quota import check_quota, lock_quota
 from .run_rows import NEW, RECORD, new_row, to_record
 from .run_stop import stop
@@ -83,6 +84,7 @@ class SqlRunCreateStore:
         *,
         default_ttl: ThreadTtl | None = None,
         quota: RunQuota | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -90,6 +92,7 @@ class SqlRunCreateStore:
         self._announce = announce
         self._default_ttl = default_ttl
         self._quota = quota
+        self._budgets = budgets
 
     async def create_runs(self, specs: Sequence[RunSpec], decide: Decide) -> Sequence[CreatedRun]:
         actor = require_actor_context("creating a run")
@@ -102,6 +105,8 @@ class SqlRunCreateStore:
             created = _as_committed([self._create(connection, spec, decide, actor, now) for spec in specs])
             if self._quota is not None and not all(one.repeated for one in created):
                 check_quota(connection, self._quota, actor)
+            if self._budgets is not None:
+                self._budgets.check_new(connection, actor, [one.record for one in created if not one.repeated], now)
             for thread_id in dict.fromkeys(one.record.thread_id for one in created):
                 self._announce(connection, thread_id)
             return created

@@ -196,6 +196,33 @@ Index("ix_run_usage_thread", run_usage.c.thread_id)
 Index("ix_run_usage_owner", run_usage.c.tenant_id, run_usage.c.user_id, run_usage.c.day)
 Index("ix_run_usage_day", run_usage.c.day, run_usage.c.graph_id)
 
+# Estimates of the model calls in flight of each attempt. A row counts only while its attempt holds the run.
+budget_reservations: Final = Table(
+    "budget_reservations",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("thread_id", Text, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("graph_id", Text, nullable=False),
+    Column("tokens", Counter, nullable=False),
+    Column("usd", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What humans added to a budget, by the run that answered its interrupt. ``budget`` names the counter (`Budget.key`).
+budget_raises: Final = Table(
+    "budget_raises",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("run_id", Text, primary_key=True),
+    Column("amount", Float, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 assistants: Final = Table(
     "assistants",
     metadata,

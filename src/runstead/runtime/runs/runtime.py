@@ -19,6 +19,7 @@ from .observer import CompositeObserver, RunObserver
 from .scheduling import RunScheduler
 from .secrets import RunSecretStore
 from .store import (
+    RunBudgetStore,
     RunCheckpointStore,
     RunCreateStore,
     RunDeleteStore,
@@ -68,8 +69,8 @@ class RunsRuntime:
     """Ports of the runs domain.
 
     ``store`` is the LangGraph BaseStore for graphs, if there is one. ``error_texts`` decides which errors of agents are
-    shown to clients in full. ``surroundings`` sets context variables for
-    agent code. Without a ``scheduler``, runs begin in the order in which they become due.
+    shown to clients in full. Users with one of ``budget_scopes`` may raise any of the ``budgets``. ``surroundings``
+    sets context variables for agent code. Without a ``scheduler``, runs begin in the order in which they become due.
     """
 
     create_store: RunCreateStore
@@ -86,6 +87,8 @@ class RunsRuntime:
     observer: RunObserver = field(default_factory=CompositeObserver)
     required_observers: Sequence[RunObserver] = ()
     secrets: RunSecretStore | None = None
+    budgets: RunBudgetStore | None = None
+    budget_scopes: frozenset[str] = frozenset()
     clock: Clock = field(default_factory=SystemClock)
     limits: RunLimits = field(default_factory=RunLimits)
     error_redactor: ErrorRedactor = REDACTING

@@ -34,6 +34,8 @@ EVENT_TYPES: Final[Mapping[str, RunEventCategory]] = {
     "run_end": "lifecycle",
     "run_error": "lifecycle",
     "run_stopped": "lifecycle",
+    "budget_warning": "lifecycle",
+    "budget_exceeded": "lifecycle",
     "node_start": "trace",
     "llm_request": "trace",
     "llm_response": "trace",
@@ -104,6 +106,10 @@ class RunEventCallback(BaseCallbackHandler):
         for message in messages:
             if message.type == "human":
                 self._record("human_message", from_message(message))
+
+    def note(self, event_type: str, content: JsonMapping) -> None:
+        """Record an event of the runtime's own."""
+        self._record(event_type, content)
 
     def stopping(self, reason: StopReason) -> None:
         """Note that the attempt is being stopped: what is cut off from now on has not failed."""

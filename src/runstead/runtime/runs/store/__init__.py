@@ -1,5 +1,6 @@
 """Storage ports of the runs domain. Adapters live in `runstead.infra`."""
 
+from .budget_store import RunBudgetStore
 from .checkpoint_store import ChannelBytes, CheckpointBytes, FenceableSaver, FenceableStore, RunCheckpointStore
 from .create_store import Admission, Admit, CreatedRun, Decide, Refuse, RunCreateStore
 from .delete_store import RunDeleteStore
@@ -20,6 +21,7 @@ __all__ = [
     "FenceableStore",
     "Recovery",
     "Refuse",
+    "RunBudgetStore",
     "RunCheckpointStore",
     "RunCreateStore",
     "RunDeleteStore",

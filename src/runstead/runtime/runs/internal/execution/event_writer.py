@@ -11,16 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from runstead.runtime.runs.callbacks.builder import RunCallbacks
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.runtime import RunsRuntime
-from runstead.runtime.runs.types import Lease
+from runstead.runtime.runs.types import Lease, ModelUsage
 
 from .exhaustion import is_exhaustion
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +90,11 @@ class EventWriter:
             if not is_written:
                 self._pending.set()
                 await self._clock.sleep(_RETRY_DELAY)
+
+    async def with_usage(self, work: Callable[[Sequence[ModelUsage]], Awaitable[T]]) -> T:
+        """Call ``work`` with the usage of the attempt so far, while nothing else writes it."""
+        async with self._turn:
+            return await work(self._tokens.usage())
 
     async def finish_usage(self) -> None:
         """Write the usage of an attempt that is handed back: nothing else will. A failure is logged."""

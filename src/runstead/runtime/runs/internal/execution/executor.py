@@ -33,6 +33,8 @@ from ..lifecycle_events import RunEventEmitter
 from ..streaming.publisher import RunPublisher
 from .abandoned import AbandonedAttempt
 from .attempt import AgentAttempt, AttemptEnd
+from .budget_answers import take_budget_answers
+from .budget_gate import budget_gate
 from .chunks import EncodedEvent
 from .earlier_attempts import is_input_unrecorded, is_resuming
 from .event_writer import EventWriter
@@ -79,6 +81,7 @@ class RunExecution:
         self._publisher = RunPublisher(runtime.bridge, run.run_id, handle.lease.attempt)
         self._events = RunEventEmitter(run, runtime.observer, runtime.clock, runtime.telemetry)
         self._trace = EventWriter(self._callbacks, runtime, handle.lease)
+        self._budgets = budget_gate(runtime, handle, self._trace, self._publisher, self._callbacks.events.note)
         self._guard = LeaseGuard(handle, runtime)
         self._gate = WriteGate(self._guard, handle.lease)
         self._hand_back = HandBack(handle, runtime, self._guard, self._trace, on_missing_key)
@@ -92,6 +95,8 @@ class RunExecution:
             try:
                 async with self._trace.writing():
                     end = await self._execute()
+                    if self._budgets is not None:
+                        await self._budgets.close()
                 await self._finish(end)
             except LeaseLost:
                 _log.warning("run %s: attempt %s lost its lease", self._lease.run_id, self._lease.attempt)
@@ -141,7 +146,7 @@ class RunExecution:
             self._callbacks.saw_input(messages_in(run.spec.input))
         if (said := last_human_text(run.spec.input)) is not None:
             await self._events.emit(RunLifecycleEventType.HUMAN_MESSAGE, content=said)
-        return plan
+        return await take_budget_answers(self._runtime, self._lease, plan)
 
     async def _stream(self, plan: ExecutionPlan) -> AttemptEnd:
         """Run the agent on its loop, and publish its events until it ends or is stopped. Raises LoopLost."""
@@ -205,7 +210,7 @@ class RunExecution:
             plan=plan,
             checkpointer=self._saver(self._gate),
             store=fenced_store(self._runtime.store, self._gate.check, self._lease.holder),
-            callbacks=list(self._callbacks.handlers()),
+            callbacks=[*self._callbacks.handlers(), *(self._budgets.callbacks() if self._budgets else ())],
             queue=queue,
             asides=self._asides,
             error_texts=self._runtime.error_redactor,

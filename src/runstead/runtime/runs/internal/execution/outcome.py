@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from runstead.runtime.field_encryption import EncryptionFailed
+from runstead.runtime.runs.budgets import BudgetAnswerRefused, BudgetExceeded
 from runstead.runtime.runs.error_redaction import ErrorRedactor
 from runstead.runtime.runs.exceptions import UnknownInterruptError
 from runstead.runtime.runs.interrupts import is_refused_answer
@@ -57,7 +58,7 @@ def resolve_outcome(
         failure = _TIMED_OUT if stop is StopReason.TIMED_OUT else None
     failure_of_thread = failure or (RunFailure("UserInterrupt", f"the run was stopped: {stop.value}") if stop else None)
     thread_status: ThreadStatus = "error" if end.error is not None else _resting(left)
-    if isinstance(end.error, UnknownInterruptError) or is_refused_answer(end.error):
+    if isinstance(end.error, UnknownInterruptError | BudgetAnswerRefused) or is_refused_answer(end.error):
         # The thread is unchanged: it still waits for the same input.
         failure_of_thread, thread_status = None, _resting(left)
     return Outcome(
@@ -110,6 +111,8 @@ def _failure_of(error: Exception, texts: ErrorRedactor) -> RunFailure:
             "interrupt_ids": list(error.interrupt_ids),
             "pending_ids": list(error.pending_ids),
         }
+    if isinstance(error, BudgetExceeded):
+        facts = {"budget": error.level.to_json()}
     return RunFailure(type(error).__name__, texts.message(error), facts)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from runstead.runtime.stream_bridge.contract import Sentinel, StreamEvent, StreamItem
 
-_ALWAYS: Final = frozenset({"metadata", "error", "gap"})
+_ALWAYS: Final = frozenset({"metadata", "error", "gap", "budget_warning"})
 """Events that every filter passes."""
 
 

@@ -1,0 +1,116 @@
+"""Decisions about model calls, without a server."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from langchain_core.messages import HumanMessage
+
+from runstead.runtime.actor_context import SERVER_ACTOR, ActorContext
+from runstead.runtime.runs.budgets import (
+    Budget,
+    BudgetAnswerRefused,
+    BudgetExceeded,
+    BudgetLevel,
+    BudgetPlace,
+    decide,
+    may_raise,
+    raise_of,
+)
+from runstead.runtime.runs.callbacks.budgets import estimate
+from runstead.runtime.runs.types import RunId, ThreadId
+
+DAILY = Budget(("user", "day"), "tokens", Decimal(1000))
+PLACE = BudgetPlace("acme", "alice", "agent", date(2026, 3, 4), ThreadId("t"), RunId("r"))
+
+
+def level(used: int, reserved: int = 0, budget: Budget = DAILY) -> BudgetLevel:
+    return BudgetLevel(budget, budget.amount, Decimal(used), Decimal(reserved), budget.resets_at(PLACE))
+
+
+@pytest.mark.parametrize(
+    ("used", "reserved", "kind", "warned"),
+    [
+        (0, 0, "admitted", False),
+        (0, 900, "admitted", False),
+        (0, 1000, "waits", False),
+        (799, 0, "admitted", False),
+        (800, 0, "admitted", True),
+        (999, 0, "admitted", True),
+        (999, 1, "waits", True),
+        (1000, 0, "refused", True),
+    ],
+)
+def test_call_begins_waits_or_is_refused(used: int, reserved: int, kind: str, warned: bool) -> None:
+    found = decide([level(used, reserved)])
+    assert (found.kind, bool(found.warnings)) == (kind, warned)
+
+
+def test_call_inside_another_one_does_not_wait_for_it() -> None:
+    assert decide([level(0, 5000)], may_wait=False).kind == "admitted"
+
+
+def test_budget_that_stops_comes_before_one_that_pauses() -> None:
+    asking = Budget(("thread",), "tokens", Decimal(10), pauses=True)
+    found = decide([level(10, budget=asking), level(1000)])
+    assert found.exceeded is not None
+    assert found.exceeded.budget is DAILY
+
+
+def test_error_names_the_reset_and_the_seconds_until_it() -> None:
+    now = datetime(2026, 3, 4, 23, 59, 30, tzinfo=UTC)
+    error = BudgetExceeded(level(1200), now)
+    assert "1,000 tokens per user and day is used up (1,200 tokens)" in str(error)
+    assert "reset at 2026-03-05T00:00:00Z" in str(error)
+    assert error.retry_after == 31
+    without = BudgetExceeded(level(9, budget=Budget(("thread",), "usd", Decimal("0.5"))), now)
+    assert "0.5000 US dollars per thread" in str(without)
+    assert without.retry_after is None
+
+
+def test_counters_differ_by_what_is_counted_together() -> None:
+    other_day = BudgetPlace("acme", "alice", "other", PLACE.day + timedelta(days=1))
+    same_name = BudgetPlace("umbrella", "alice", "agent", PLACE.day)
+    assert len({DAILY.key(place) for place in (PLACE, other_day, same_name)}) == 3
+    assert DAILY.key(PLACE) == DAILY.key(BudgetPlace("acme", "alice", "other", PLACE.day))
+
+
+def test_budgets_of_others_are_raised_with_a_scope_only() -> None:
+    alice = ActorContext("alice", scopes=frozenset({"write"}), auth_source="api_key")
+    admin = ActorContext("carol", scopes=frozenset({"admin"}), auth_source="api_key")
+    own, scopes = Budget(("thread", "day"), "tokens", Decimal(1)), frozenset({"admin"})
+    assert may_raise(alice, own, scopes)
+    assert not may_raise(alice, DAILY, scopes)
+    assert may_raise(admin, DAILY, scopes)
+    assert may_raise(SERVER_ACTOR, DAILY, scopes)
+    assert may_raise(ActorContext("default", auth_source="none"), DAILY, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"action": "raise"}, "own"),
+        ({"action": "raise", "amount": 0.25}, Decimal("0.25")),
+        ({"action": "stop"}, "stop"),
+    ],
+)
+def test_answer_raises_by_an_amount_or_stops(answer: Any, expected: Any) -> None:
+    assert raise_of(answer) == expected
+
+
+@pytest.mark.parametrize(
+    "answer", [None, "yes", {}, {"action": "raise", "amount": -1}, {"action": "raise", "amount": "1"}]
+)
+def test_other_answers_are_refused_with_the_way_out(answer: Any) -> None:
+    with pytest.raises(BudgetAnswerRefused, match="answer with"):
+        raise_of(answer)
+
+
+def test_estimate_counts_prompt_tools_and_the_limit_of_the_answer() -> None:
+    start = {"invocation_params": {"max_tokens": 50, "tools": ["x" * 296]}, "metadata": {"ls_model_name": "m"}}
+    found = estimate([HumanMessage("a" * 300)], start)
+    assert (found.model, found.input_tokens, found.output_tokens) == ("m", 100 + 8 + 100, 50)
+    assert estimate(["a" * 300], {}).total_tokens == 100 + 8 + 4096
