@@ -131,6 +131,15 @@ async def test_user_without_identity_is_invalid(returned: Any) -> None:
         await authenticated(handler)
 
 
+@pytest.mark.parametrize("tenant", ["", " ", 7, "nul\0", "runstead:unauthenticated"])
+async def test_user_with_an_unusable_tenant_is_invalid(tenant: Any) -> None:
+    async def handler() -> Any:
+        return {"identity": "alice", "tenant_id": tenant}
+
+    with pytest.raises(InvalidUser, match="tenant_id"):
+        await authenticated(handler)
+
+
 @pytest.mark.parametrize(
     ("raised", "expected", "status"),
     [

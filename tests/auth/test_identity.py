@@ -130,7 +130,8 @@ async def test_own_authenticator_cannot_return_a_reserved_user() -> None:
                 raise self.answer
             return self.answer
 
-    for answer in (SERVER_ACTOR, ActorContext("alice", auth_source="api_key"), None, "alice", KeyError("x")):
+    reserved = (SERVER_ACTOR, ActorContext("alice", tenant_id="runstead:unauthenticated"))
+    for answer in (*reserved, ActorContext("alice", auth_source="api_key"), None, "alice", KeyError("x")):
         with pytest.raises(Unavailable):
             await CustomAuthentication(Careless(answer)).authenticate(Credentials("GET", "/", {}))
 

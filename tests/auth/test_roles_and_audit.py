@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,17 @@ from typer.testing import CliRunner
 from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
 from runstead.cli.main import app
+from runstead.gateway.auth.audit import AuditLog
+from runstead.gateway.auth.failed_logins import UNAUTHENTICATED, RecordedLogins
 from runstead.infra.engines.data_dir import RUNS_FILE
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.api_keys import ApiKeyRecord, digest_of, new_key
-from runstead.resources.audit import redacted
+from runstead.resources.audit import AuditEntry, AuditFilter, AuditRecord, ChainCheck, redacted
+from runstead.runtime.actor_context import ActorContext
+from runstead.testing.clock import ManualClock
+from runstead.wire.credentials import Credentials
+from runstead.wire.errors import Unauthenticated
 from tests.servers.sqlite import current_data
 
 FOLDER = Path(__file__).parent
@@ -161,6 +167,67 @@ async def test_audit_log_names_who_did_what_to_which_id_from_where(
     assert {one["tenant_id"] for one in await audit_of(url, keys["olga"], "umbrella")} == {"umbrella"}
     checked = await cli(tmp_path, "verify")
     assert (checked["entries"], checked["broken_at"]) == (len(await everything(tmp_path)), None)
+
+
+async def test_failed_logins_are_recorded_for_operators_in_few_entries(url: str, keys: dict[str, str]) -> None:
+    wrong = new_key()
+    for path in ("/threads/x", *["/threads/search"] * 11):
+        assert await status_of(url, path, wrong) == 401
+    assert await status_of(url, "/ok", wrong) == 200
+    assert [one for one in await audit_of(url, keys["carol"]) if one["action"] == "login"] == []
+    entries = await audit_of(url, keys["olga"], UNAUTHENTICATED.tenant_id, action="login")
+    assert [(one["route"], one["status"], one["client"], one["details"]["failures"]) for one in entries] == [
+        ("GET /threads/search", 401, "127.0.0.1", 10),
+        ("GET /threads/x", 401, "127.0.0.1", 1),
+    ]
+    assert wrong not in json.dumps(entries)
+
+
+async def test_failed_logins_of_many_addresses_are_counted_together() -> None:
+    store, clock = KeptEntries(), ManualClock()
+    logins = RecordedLogins(NoLogin(), lambda: AuditLog(store, clock))
+
+    async def fail(*addresses: str) -> list[tuple[str | None, int]]:
+        store.entries.clear()
+        for address in addresses:
+            with pytest.raises(Unauthenticated):
+                await logins.authenticate(Credentials("GET", "/threads", {}, client=address))
+        return [(one.client, one.details["failures"]) for one in store.entries]
+
+    first = [f"10.0.{n // 250}.{n % 250}" for n in range(1000)]
+    assert await fail(*first) == [(address, 1) for address in first]
+    assert await fail(*(f"10.9.{n // 250}.{n % 250}" for n in range(1000))) == [
+        (None, 1),
+        (None, 10),
+        (None, 100),
+        (None, 1000),
+    ]
+    assert await fail("10.0.0.0") == []
+    await clock.advance(3601)
+    assert await fail("10.9.0.0") == [("10.9.0.0", 1)]
+
+
+class NoLogin:
+    """Authenticator that accepts no one."""
+
+    async def authenticate(self, credentials: Credentials) -> ActorContext:
+        raise Unauthenticated("wrong key")
+
+
+class KeptEntries:
+    """Audit store in memory, for tests that only append."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+
+    async def append(self, entries: Sequence[AuditEntry]) -> None:
+        self.entries.extend(entries)
+
+    async def search(self, where: AuditFilter, *, limit: int) -> Sequence[AuditRecord]:
+        raise NotImplementedError
+
+    async def verify(self) -> ChainCheck:
+        raise NotImplementedError
 
 
 async def test_changed_or_deleted_audit_entry_is_refused_and_found(

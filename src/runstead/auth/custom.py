@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import Any, Final
 
-from runstead.runtime.actor_context import RESERVED_USER_IDS, ActorContext
+from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.json_types import JsonObject
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Refused, Unavailable, WireError
@@ -47,8 +47,10 @@ class CustomAuthentication:
         if not isinstance(actor, ActorContext):
             _log.error("authenticator %s must return a runstead.ActorContext, got %s", name, type(actor).__name__)
             raise Unavailable("This server's authenticator returned no user")
-        if actor.user_id.startswith(RESERVED_USER_IDS) or actor.auth_source in _RESERVED_SOURCES:
-            _log.error("authenticator %s returned a user id or auth_source that is reserved for the server", name)
+        if actor.has_reserved_id or actor.auth_source in _RESERVED_SOURCES:
+            _log.error(
+                "authenticator %s returned a user id, tenant id or auth_source that is reserved for the server", name
+            )
             raise Unavailable("This server's authenticator returned a reserved user")
         if "identity" in actor.claims and actor.auth_source is not None:
             return actor

@@ -85,7 +85,7 @@ def create_key(
 
     if not user.strip() or not tenant.strip():
         raise CommandError("a key needs a user and a tenant that are not empty", exit_code=USAGE)
-    if user.startswith(RESERVED_USER_IDS):
+    if user.startswith(RESERVED_USER_IDS) or tenant.startswith(RESERVED_USER_IDS):
         raise CommandError(f"names that begin with {RESERVED_USER_IDS!r} are reserved for the server", exit_code=USAGE)
     if days is not None and not 0 < days <= _LONGEST_DAYS:
         raise CommandError(f"--expires-in-days must be more than 0 and at most {_LONGEST_DAYS}", exit_code=USAGE)

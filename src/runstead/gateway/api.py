@@ -21,6 +21,7 @@ from runstead.wire.remarks import HEADER as REMARKS
 from .auth.audit import Audit
 from .auth.authentication import CHECK_SECONDS, Authentication
 from .auth.authorization import authorize
+from .auth.failed_logins import RecordedLogins
 from .auth.limits import Limits
 from .auth.policy import OPEN_PATHS, PathTemplates
 from .custom_app import Cors as CorsMiddleware
@@ -175,6 +176,7 @@ def _middleware(
     # Also of disabled resources: a custom app may serve their paths.
     paths = PathTemplates(route for route, _ in permissions_of([module.router for module, _ in _ROUTES]))
     seconds, open_paths = around.access_check_seconds, around.open_paths
+    authenticator = RecordedLogins(authenticator, lambda: source.services.audit)
     return [
         Middleware(RequestLog, count=around.count_request),
         *([Middleware(LoggedHeaders, chosen=around.logged_headers)] if around.logged_headers else []),

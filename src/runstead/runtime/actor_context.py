@@ -21,7 +21,7 @@ from .metadata_filter import MetadataFilter
 DEFAULT_USER_ID: Final = "default"
 DEFAULT_TENANT_ID: Final = "default"
 RESERVED_USER_IDS: Final = "runstead:"
-"""Prefix of reserved ids, which no user may have."""
+"""Prefix of reserved ids, which no user and no tenant of a user may have."""
 _SERVER: Final = "server"
 KEPT_CLAIMS: Final = frozenset(("identity", "display_name", "is_authenticated", "permissions"))
 """Claims that stay with a run after it has ended: those that langgraph_sdk defines for every user."""
@@ -95,6 +95,11 @@ class ActorContext:
     def is_server(self) -> bool:
         """True for the server's own code, see `SERVER_ACTOR`."""
         return self.auth_source == _SERVER
+
+    @property
+    def has_reserved_id(self) -> bool:
+        """True if user or tenant has an id that is reserved for the server. Authenticators must refuse it."""
+        return self.user_id.startswith(RESERVED_USER_IDS) or self.tenant_id.startswith(RESERVED_USER_IDS)
 
     @property
     def is_authenticated(self) -> bool:

@@ -62,6 +62,8 @@ def _optional_id(fields: JsonMapping, name: str) -> str | None:
         return None
     if not isinstance(value, str) or not _is_storable(value):
         raise InvalidUser(f"the {name} of a user must be a text that is not empty, got {value_shape(value)}")
+    if value.startswith(RESERVED_USER_IDS):
+        raise InvalidUser(f"the {name} of a user must not begin with {RESERVED_USER_IDS!r}, which is for the server")
     return value
 
 

@@ -38,7 +38,7 @@ class AuditLog:
 
     def __init__(self, store: AuditStore, clock: Clock, *, keeps_values: bool = True) -> None:
         """``keeps_values``: human decisions are stored, redacted; otherwise only their digests are."""
-        self.store, self._clock, self._keeps_values = store, clock, keeps_values
+        self.store, self.clock, self._keeps_values = store, clock, keeps_values
         self._pending: list[tuple[AuditEntry, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
 
@@ -56,7 +56,7 @@ class AuditLog:
     ) -> None:
         """Write one entry, and return when it is stored. A failure is logged: the audited action has happened."""
         entry = AuditEntry(
-            at=self._clock.now(),
+            at=self.clock.now(),
             tenant_id=actor.tenant_id,
             user_id=actor.user_id,
             subject_id=actor.subject_id,
@@ -64,7 +64,7 @@ class AuditLog:
             role=role,
             client=client,
             action=action,
-            route=route,
+            route=redacted(route),
             status=status,
             target=redacted(target or {}),
             details=redacted(self._without_values(details or {})),
