@@ -18,7 +18,7 @@ QUERIES: Final = {
 }
 _RUN: Final = """
 INSERT INTO runs (run_id, thread_id, tenant_id, user_id, assistant_id, status, created_at, updated_at, due_at,
-                  attempt, lapses, worker, lease_until, ended_at, dead_letter, temporary, actor, metadata, spec)
+                  attempt, lost_attempts, worker, lease_until, ended_at, dead_letter, temporary, actor, metadata, spec)
 VALUES (:run, :thread, 't', 'u', 'agent', :status, now(), now(), now() + :due * interval '1 second', 1, 0,
         :worker, now() + :lease * interval '1 second', :ended, :dead, false, '{}', '{}', '{}')
 """
@@ -90,7 +90,7 @@ async def test_expired_leases_are_listed_with_their_workers(database: PostgresDa
         a_run("three", "three", status="running", worker="dead", lease=-10),
     )
     rows = await asked(database, "workers")
-    assert [(row["worker"], row["runs"], row["lapsed"]) for row in rows] == [("alive", 2, 0), ("dead", 1, 1)]
+    assert [(row["worker"], row["runs"], row["expired"]) for row in rows] == [("alive", 2, 0), ("dead", 1, 1)]
 
 
 async def test_dead_letters_are_listed(database: PostgresDatabase) -> None:

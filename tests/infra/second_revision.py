@@ -25,8 +25,8 @@ def upgrade() -> None:
 """
 _RUN: Final = text(
     "INSERT INTO runs (run_id, thread_id, tenant_id, user_id, assistant_id, status, created_at, updated_at, due_at,"
-    " attempt, lapses, dead_letter, temporary, actor, metadata, spec) VALUES ('r-1', 't-1', 'default', 'alice', 'a-1',"
-    " 'pending', 0, 0, 0, 0, 0, 0, 0, :actor, :metadata, :spec)"
+    " attempt, lost_attempts, dead_letter, temporary, actor, metadata, spec) VALUES ('r-1', 't-1', 'default', 'alice',"
+    " 'a-1', 'pending', 0, 0, 0, 0, 0, 0, 0, :actor, :metadata, :spec)"
 )
 _VALUES: Final = {
     "actor": '{"user_id":"alice","tenant_id":"default"}',

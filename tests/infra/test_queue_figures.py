@@ -31,7 +31,7 @@ def a_run(number: int, thread: str, due: datetime, **changed: object) -> JsonObj
         "updated_at": due,
         "due_at": due,
         "attempt": 0,
-        "lapses": 0,
+        "lost_attempts": 0,
         "worker": None,
         "lease_until": None,
         "ended_at": None,

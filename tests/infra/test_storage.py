@@ -184,7 +184,7 @@ async def test_frequent_queries_do_not_scan_a_table(database: Database) -> None:
         "settle": run_leases._SETTLE,
         "waiting": run_leases._WAITING,
         "next due": run_leases._NEXT_DUE,
-        "lapsed": run_recovery._LAPSED,
+        "expired": run_recovery._EXPIRED,
         "hold": thread_status._HOLD,
         "leave": thread_status._LEAVE,
         "rest": thread_status._REST,

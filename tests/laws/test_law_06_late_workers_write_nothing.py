@@ -51,7 +51,7 @@ def test_worker_that_slept_without_a_successor_continues(story: Scenario) -> Non
     story.wait(3600)
     story.kernel.process.thaw()
     result = story.end_of(RunId("r1"), within=10)
-    assert (result.record.status, result.record.attempt, result.record.lapses) == (RunStatus.SUCCESS, 1, 0)
+    assert (result.record.status, result.record.attempt, result.record.lost_attempts) == (RunStatus.SUCCESS, 1, 0)
     assert len(story.durable.effects.done) == 2, "a step was taken twice"
 
 

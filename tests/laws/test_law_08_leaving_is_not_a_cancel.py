@@ -20,7 +20,7 @@ def test_close_releases_runs_and_the_next_server_resumes_them(story: Scenario) -
     assert story.thread_status() == "busy"
     story.start()
     result = story.end_of(RunId("r1"))
-    assert (result.record.status, result.record.attempt, result.record.lapses) == (RunStatus.SUCCESS, 2, 0)
+    assert (result.record.status, result.record.attempt, result.record.lost_attempts) == (RunStatus.SUCCESS, 2, 0)
     assert story.log() == ["r1.0", "r1.1", "r1.2"]
 
 

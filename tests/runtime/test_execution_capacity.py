@@ -17,14 +17,14 @@ from tests.faults.kernel import ALICE, LONG, Storage, a_spec
 BIG = "x" * 1000
 
 
-async def accepted(storage: Storage, count: int, *, lapses: int = 0, size: str = "", start: int = 1) -> None:
+async def accepted(storage: Storage, count: int, *, lost_attempts: int = 0, size: str = "", start: int = 1) -> None:
     """Runs that hang until they are stopped, each on its own thread."""
     for number in range(start, start + count):
         spec = a_spec(f"r{number}", Step("hang"), thread_id=ThreadId(f"t{number}"))
         spec = replace(spec, input={**spec.input, "size": size})
         with acting(ALICE):
             await storage.runs.create_runs([spec], decide)
-        storage.tables.write(storage.tables.runs[RunId(f"r{number}")], lapses=lapses)
+        storage.tables.write(storage.tables.runs[RunId(f"r{number}")], lost_attempts=lost_attempts)
 
 
 @asynccontextmanager
@@ -82,7 +82,7 @@ async def test_run_waiting_for_memory_can_be_stopped() -> None:
 
 async def test_runs_that_lost_a_worker_restart_one_after_the_other() -> None:
     storage = Storage()
-    await accepted(storage, 3, lapses=1)
+    await accepted(storage, 3, lost_attempts=1)
     async with working(storage):
         assert running(storage) == ["r1"]
         await storage.clock.advance(STEP)
@@ -93,7 +93,7 @@ async def test_runs_that_lost_a_worker_restart_one_after_the_other() -> None:
 
 async def test_run_that_lost_two_workers_restarts_later_and_alone() -> None:
     storage = Storage()
-    await accepted(storage, 2, lapses=2)
+    await accepted(storage, 2, lost_attempts=2)
     async with working(storage) as runs:
         await storage.clock.advance(BACK_OFF - 1)
         assert running(storage) == []
@@ -113,7 +113,7 @@ async def test_run_that_lost_two_workers_restarts_later_and_alone() -> None:
 
 async def test_other_runs_execute_while_a_run_waits_to_restart() -> None:
     storage = Storage()
-    await accepted(storage, 1, lapses=2)
+    await accepted(storage, 1, lost_attempts=2)
     await accepted(storage, 1, start=2)
     async with working(storage):
         assert running(storage) == ["r2"]

@@ -46,7 +46,7 @@ async def test_unavailable_storage_costs_an_attempt_and_no_run(kind: FaultKind) 
     async with storage.worker(checkpoints=FailingOnce(kind)) as runs:
         with acting(ALICE):
             result = await runs.create_and_wait(a_spec("r1"))
-    assert (result.record.status, result.record.attempt, result.record.lapses) == (RunStatus.SUCCESS, 2, 0)
+    assert (result.record.status, result.record.attempt, result.record.lost_attempts) == (RunStatus.SUCCESS, 2, 0)
 
 
 async def test_disk_that_is_full_costs_an_attempt_and_no_run() -> None:
@@ -57,7 +57,7 @@ async def test_disk_that_is_full_costs_an_attempt_and_no_run() -> None:
             while not waiting.done():
                 await storage.clock.advance(0.5)
             result = await waiting
-    assert (result.record.status, result.record.attempt, result.record.lapses) == (RunStatus.SUCCESS, 2, 0)
+    assert (result.record.status, result.record.attempt, result.record.lost_attempts) == (RunStatus.SUCCESS, 2, 0)
 
 
 async def test_permanent_storage_error_fails_the_run() -> None:
@@ -96,7 +96,7 @@ async def test_run_that_needs_a_missing_key_is_released_to_others() -> None:
     async with storage.worker(bridge=MemoryStreamBridge(clock=storage.clock)) as keyed:
         with acting(ALICE):
             ended = await keyed.join_wait(RunId("r1"))
-    assert (ended.record.status, ended.record.lapses) == (RunStatus.SUCCESS, 0)
+    assert (ended.record.status, ended.record.lost_attempts) == (RunStatus.SUCCESS, 0)
 
 
 class UnreadableEnd(InMemoryLeaseStore):

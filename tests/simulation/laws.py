@@ -16,7 +16,7 @@ from .ports import Outage
 from .reading_laws import broken_readings
 from .recorder import Wanted
 from .stop_laws import (
-    only_lost_workers_lapse,
+    only_lost_workers_lose_attempts,
     stops_take_effect_soon,
     strategies_did_what_they_say,
     streams_are_complete,
@@ -278,5 +278,5 @@ _CHECKS: Final[tuple[Check, ...]] = (
     strategies_did_what_they_say,
     stops_take_effect_soon,
     streams_are_complete,
-    only_lost_workers_lapse,
+    only_lost_workers_lose_attempts,
 )

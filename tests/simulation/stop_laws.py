@@ -106,7 +106,7 @@ def _last_values(published: list[Published]) -> Published | None:
     return next((event for event in reversed(published) if event.name.partition("|")[0] == "values"), None)
 
 
-def only_lost_workers_lapse(plan: Plan, durable: Durable) -> Iterator[str]:
+def only_lost_workers_lose_attempts(plan: Plan, durable: Durable) -> Iterator[str]:
     """Check that no lost attempt is counted for a process that closed, and released its runs, or merely slept."""
     is_lossy = any(
         isinstance(each, Crash) or (isinstance(each, Freeze) and each.successor) for each in plan.misfortunes
@@ -115,5 +115,5 @@ def only_lost_workers_lapse(plan: Plan, durable: Durable) -> Iterator[str]:
         return
     for run_id in durable.witness.moves:
         last = durable.witness.last(run_id)
-        if last is not None and last.lapses:
-            yield f"{run_id} counts {last.lapses} lapses though no worker was lost"
+        if last is not None and last.lost_attempts:
+            yield f"{run_id} counts {last.lost_attempts} lost attempts though no worker was lost"

@@ -23,7 +23,7 @@ def insert_run(connection: Connection, run_id: str, *, queue_seq: int | None = N
         "assistant_id": "a",
         "status": "success",
         "attempt": 1,
-        "lapses": 0,
+        "lost_attempts": 0,
         "dead_letter": False,
         "temporary": False,
         "actor": "{}",

@@ -31,7 +31,7 @@ from .dialect import lock_thread, lock_thread_of
 from .fair_queue import FairQueue, held_by_group
 from .prepared import Prepared
 from .run_predicates import IS_HEAD, NOW, WAITS
-from .run_recovery import abandon_all, ended, lapsed, recover, release_all, retry
+from .run_recovery import abandon_all, ended, expired, recover, release_all, retry
 from .run_rows import PROGRESS, RECORD, completion_text, ended_actor, to_progress, to_record
 from .run_stop import stop
 from .run_usage import write_usage
@@ -233,7 +233,7 @@ class SqlRunLeaseStore:
         return await self._database.read(work)
 
     async def list_expired(self, limit: int = 100) -> Sequence[RunId]:
-        return await self._database.read(lambda connection: lapsed(connection, self._clock.now(), limit))
+        return await self._database.read(lambda connection: expired(connection, self._clock.now(), limit))
 
     async def list_ended_before(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
         return await self._database.read(lambda connection: ended(connection, run_ids, before))

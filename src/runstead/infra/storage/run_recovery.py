@@ -22,13 +22,19 @@ from .webhook_outbox import enqueue_delivery
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _RUN: Final = runs.c.run_id == bindparam("the_run")
-_LAPSED: Final = Prepared(
+_EXPIRED: Final = Prepared(
     select(runs.c.run_id).where(runs.c.lease_until <= _NOW).order_by(runs.c.lease_until).limit(bindparam("the_limit"))
 )
 _FREE: Final = Prepared(
     update(runs)
     .where(_RUN, runs.c.lease_until <= _NOW)
-    .values(status=RunStatus.PENDING.value, lapses=runs.c.lapses + 1, worker=None, lease_until=None, updated_at=_NOW)
+    .values(
+        status=RunStatus.PENDING.value,
+        lost_attempts=runs.c.lost_attempts + 1,
+        worker=None,
+        lease_until=None,
+        updated_at=_NOW,
+    )
     .returning(*RECORD)
 )
 _BURY: Final = Prepared(
@@ -54,7 +60,7 @@ _RETRY: Final = Prepared(
     .values(
         status=RunStatus.PENDING.value,
         dead_letter=False,
-        lapses=0,
+        lost_attempts=0,
         ended_at=None,
         failure=None,
         updated_at=_NOW,
@@ -66,9 +72,9 @@ _IN_FLIGHT: Final = Prepared(
 _RECORD: Final = Prepared(select(*RECORD).where(_RUN).with_for_update())
 
 
-def lapsed(connection: Connection, now: datetime, limit: int) -> Sequence[RunId]:
+def expired(connection: Connection, now: datetime, limit: int) -> Sequence[RunId]:
     """Return held runs whose lease has expired, the earliest first."""
-    return [run_id for (run_id,) in _LAPSED.rows(connection, {"now": now, "the_limit": limit})]
+    return [run_id for (run_id,) in _EXPIRED.rows(connection, {"now": now, "the_limit": limit})]
 
 
 def ended(connection: Connection, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
@@ -84,7 +90,7 @@ def recover(connection: Connection, run_id: RunId, max_attempts: int, now: datet
         return None
     run = to_record(row)
     limit = max_attempts if run.spec.max_attempts is None else run.spec.max_attempts
-    if run.lapses < limit or run.stop_requested is not None:
+    if run.lost_attempts < limit or run.stop_requested is not None:
         return Recovery("waiting", run)
     return Recovery("dead", _mark_dead_letter(connection, run, now))
 
@@ -115,7 +121,7 @@ def retry(connection: Connection, run_id: RunId, now: datetime) -> RunRecord | N
         run,
         status=RunStatus.PENDING,
         dead_letter=False,
-        lapses=0,
+        lost_attempts=0,
         ended_at=None,
         failure=None,
         updated_at=now,
@@ -125,7 +131,7 @@ def retry(connection: Connection, run_id: RunId, now: datetime) -> RunRecord | N
 def _mark_dead_letter(connection: Connection, run: RunRecord, now: datetime) -> RunRecord:
     failure = RunFailure(
         "AttemptsExhausted",
-        f"the worker was lost {run.lapses} times while executing this run; it can be retried by hand",
+        f"the worker was lost {run.lost_attempts} times while executing this run; it can be retried by hand",
     )
     text = json_text.dump(failure.to_json())
     _BURY.rows(connection, {"the_run": run.run_id, "the_failure": text, "now": now})

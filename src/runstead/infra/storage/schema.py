@@ -92,7 +92,7 @@ runs: Final = Table(
     Column("updated_at", UtcTime, nullable=False),
     Column("due_at", UtcTime, nullable=False),
     Column("attempt", Integer, nullable=False),
-    Column("lapses", Integer, nullable=False),
+    Column("lost_attempts", Integer, nullable=False),
     Column("worker", Text),
     Column("lease_until", UtcTime),
     Column("started_at", UtcTime),

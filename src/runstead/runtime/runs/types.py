@@ -384,7 +384,7 @@ class RunCompletionData:
 class RunRecord:
     """Run as stored; authoritative. Times are timezone-aware, in UTC.
 
-    ``attempt`` counts claims, ``lapses`` the attempts that lost their worker. ``queue_seq`` orders the runs of a
+    ``attempt`` counts claims, ``lost_attempts`` the attempts that lost their worker. ``queue_seq`` orders the runs of a
     thread. ``base_checkpoint_id`` is the thread's checkpoint from before the run (None: there was none, or the run has
     not begun), ``final_checkpoint_id`` the one that the run left. ``stop_requested`` is the durable stop flag.
     """
@@ -400,7 +400,7 @@ class RunRecord:
     due_at: datetime
     queue_seq: int = 0
     attempt: int = 0
-    lapses: int = 0
+    lost_attempts: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
     stop_requested: StopReason | None = None

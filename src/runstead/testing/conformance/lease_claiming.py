@@ -150,7 +150,7 @@ class LeaseClaiming:
         await storage.leases.release(lease)
         assert storage.bell.rings > rings
         released = await storage.stands(run)
-        assert (released.status, released.lapses) == (RunStatus.PENDING, 0)
+        assert (released.status, released.lost_attempts) == (RunStatus.PENDING, 0)
         assert await storage.leases.list_claimable(10) == [run.run_id]
         assert (await storage.thread()).status == "busy"
         await storage.held(run, "w-2")

@@ -14,7 +14,7 @@ from .run_storage import STATELESS, TERM, RunStorage
 
 
 class LeaseRecovering:
-    async def test_lapsed_returns_held_runs_with_expired_leases(self, storage: RunStorage) -> None:
+    async def test_list_expired_returns_held_runs_with_expired_leases(self, storage: RunStorage) -> None:
         first, second = await storage.accept(ThreadId("t-1")), await storage.accept(ThreadId("t-2"))
         await storage.held(first)
         await storage.clock.advance(10)
@@ -52,7 +52,7 @@ class LeaseRecovering:
         assert (recovery.result, recovery.record) == ("waiting", await storage.stands(run))
         assert storage.bell.rings > rings
         waiting = recovery.record
-        assert (waiting.status, waiting.lapses, waiting.attempt) == (RunStatus.PENDING, 1, 1)
+        assert (waiting.status, waiting.lost_attempts, waiting.attempt) == (RunStatus.PENDING, 1, 1)
         assert waiting.base_checkpoint_id == "c-1"
         assert await storage.leases.list_claimable(10) == [run.run_id]
         assert (await storage.held(run, "w-2")).attempt == 2
@@ -66,7 +66,7 @@ class LeaseRecovering:
         await storage.clock.advance(TERM)
         await storage.leases.renew(lease, TERM)
         assert await storage.leases.recover(run.run_id, 3) is None
-        assert (await storage.stands(run)).lapses == 0
+        assert (await storage.stands(run)).lost_attempts == 0
 
     async def test_recover_by_many_at_once_succeeds_once(self, storage: RunStorage) -> None:
         run = await storage.accept()
@@ -74,7 +74,7 @@ class LeaseRecovering:
         await storage.clock.advance(TERM)
         recoveries = await asyncio.gather(*(storage.leases.recover(run.run_id, 3) for _ in range(10)))
         assert sum(recovery is not None for recovery in recoveries) == 1
-        assert (await storage.stands(run)).lapses == 1
+        assert (await storage.stands(run)).lost_attempts == 1
 
     async def test_recover_after_too_many_lost_attempts_makes_a_dead_letter(self, storage: RunStorage) -> None:
         run, behind = await storage.accept(), await storage.accept()
@@ -83,7 +83,7 @@ class LeaseRecovering:
         dead = await storage.lost(run, max_attempts=2)
         assert storage.bell.rings > rings
         assert dead == await storage.stands(run)
-        assert (dead.status, dead.dead_letter, dead.lapses) == (RunStatus.ERROR, True, 2)
+        assert (dead.status, dead.dead_letter, dead.lost_attempts) == (RunStatus.ERROR, True, 2)
         assert dead.ended_at == storage.clock.now()
         assert dead.failure is not None
         assert dead.failure.error == "AttemptsExhausted"
@@ -139,7 +139,7 @@ class LeaseRecovering:
         assert await storage.leases.list_expired() == []
         assert set(await storage.leases.list_claimable(10)) == {begun.run_id, claimed.run_id, waiting.run_id}
         stands = await storage.stands(begun)
-        assert (stands.status, stands.lapses, stands.attempt) == (RunStatus.PENDING, 0, 1)
+        assert (stands.status, stands.lost_attempts, stands.attempt) == (RunStatus.PENDING, 0, 1)
         again = await storage.held(claimed)
         assert (again.attempt, again.run.stop_requested) == (2, StopReason.BY_USER)
         assert await storage.leases.release_all() == 1
@@ -150,7 +150,7 @@ class LeaseRecovering:
         again = await storage.leases.retry(dead.run_id)
         assert again is not None
         assert again == await storage.stands(dead)
-        assert (again.status, again.lapses, again.dead_letter) == (RunStatus.PENDING, 0, False)
+        assert (again.status, again.lost_attempts, again.dead_letter) == (RunStatus.PENDING, 0, False)
         assert (again.failure, again.ended_at, again.stop_requested) == (None, None, None)
         assert storage.bell.rings > rings
         assert (await storage.thread()).status == "busy"

@@ -48,7 +48,7 @@ class RunCreating:
         )
         now = storage.clock.now()
         assert (run.run_id, run.thread_id, run.assistant_id) == ("r-1", "t-1", "a-1")
-        assert (run.status, run.attempt, run.lapses, run.dead_letter) == (RunStatus.PENDING, 0, 0, False)
+        assert (run.status, run.attempt, run.lost_attempts, run.dead_letter) == (RunStatus.PENDING, 0, 0, False)
         assert (run.created_at, run.updated_at, run.due_at) == (now, now, now)
         assert run.actor == storage.actor
         assert await storage.run(RunId("r-1")) == run

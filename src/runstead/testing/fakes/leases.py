@@ -147,7 +147,7 @@ class InMemoryLeaseStore:
         return min(delayed, default=None)
 
     async def list_expired(self, limit: int = 100) -> Sequence[RunId]:
-        rows = [row for row in self._tables.runs.values() if self._has_lapsed(row)]
+        rows = [row for row in self._tables.runs.values() if self._has_expired(row)]
         rows.sort(key=lambda row: (row.deadline, row.record.run_id))
         return [row.record.run_id for row in rows[:limit]]
 
@@ -158,16 +158,16 @@ class InMemoryLeaseStore:
     async def recover(self, run_id: RunId, max_attempts: int) -> Recovery | None:
         tables = self._tables
         row = tables.runs.get(run_id)
-        if row is None or not self._has_lapsed(row):
+        if row is None or not self._has_expired(row):
             return None
         row.holder = row.deadline = None
-        record = tables.write(row, lapses=row.record.lapses + 1)
+        record = tables.write(row, lost_attempts=row.record.lost_attempts + 1)
         limit = record.spec.max_attempts or max_attempts
-        if record.stop_requested is not None or record.lapses < limit:
+        if record.stop_requested is not None or record.lost_attempts < limit:
             record = tables.write(row, status=RunStatus.PENDING)
             self._ring()
             return Recovery("waiting", record)
-        text = f"the worker was lost {record.lapses} times; retry the run by hand"
+        text = f"the worker was lost {record.lost_attempts} times; retry the run by hand"
         failure = RunFailure("AttemptsExhausted", text)
         now = tables.clock.now()
         record = tables.write(row, status=RunStatus.ERROR, failure=failure, dead_letter=True, ended_at=now)
@@ -200,13 +200,19 @@ class InMemoryLeaseStore:
         if busy := tables.in_flight(row.record.thread_id):
             raise ThreadBusy([other.record.run_id for other in busy])
         tables.write(
-            row, status=RunStatus.PENDING, lapses=0, dead_letter=False, failure=None, ended_at=None, stop_requested=None
+            row,
+            status=RunStatus.PENDING,
+            lost_attempts=0,
+            dead_letter=False,
+            failure=None,
+            ended_at=None,
+            stop_requested=None,
         )
         tables.derive_thread_status(row.record.thread_id)
         self._ring()
         return row.record
 
-    def _has_lapsed(self, row: RunRow) -> bool:
+    def _has_expired(self, row: RunRow) -> bool:
         return row.record.status.is_held and row.deadline is not None and row.deadline <= self._tables.clock.now()
 
     def _held(self, lease: Lease) -> RunRow:

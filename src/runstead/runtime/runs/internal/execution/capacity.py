@@ -62,9 +62,9 @@ class ExecutionCapacity:
         to stop."""
         run = handle.lease.run
         size = 0 if self._limit is None else len(encode(run.spec.input))
-        entry = _Entry(size, is_suspect=run.lapses > 1)
+        entry = _Entry(size, is_suspect=run.lost_attempts > 1)
         handle.on_stop(entry.wake.set)
-        if (pause := self._pause(run.lapses)) > 0:
+        if (pause := self._pause(run.lost_attempts)) > 0:
             await self._clock.wait(entry.wake, pause)
         self._queue.append(entry)
         try:
@@ -74,12 +74,12 @@ class ExecutionCapacity:
         finally:
             self._leave(entry)
 
-    def _pause(self, lapses: int) -> float:
+    def _pause(self, lost_attempts: int) -> float:
         """Return the seconds that a run with this number of lost workers waits."""
-        if lapses == 0:
+        if lost_attempts == 0:
             return 0
-        if lapses > 1:
-            return exponential(BACK_OFF, lapses - 1, _LONGEST)
+        if lost_attempts > 1:
+            return exponential(BACK_OFF, lost_attempts - 1, _LONGEST)
         now = self._clock.monotonic()
         start = max(now, self._next_start)
         self._next_start = start + STEP

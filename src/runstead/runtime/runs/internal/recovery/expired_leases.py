@@ -32,13 +32,13 @@ class ExpiredLeaseRecovery:
         def failed() -> None:
             _log.exception("the scan for expired leases failed; retrying in %.1f s", pause)
 
-        await repeat(self.recover_lapsed, pause, self._runtime.clock, failed=failed, at_once=True)
+        await repeat(self.recover_expired, pause, self._runtime.clock, failed=failed, at_once=True)
 
-    async def recover_lapsed(self) -> int:
+    async def recover_expired(self) -> int:
         """Recover all runs whose lease has expired. Return their number."""
-        lapsed = await self._runtime.lease_store.list_expired()
+        expired = await self._runtime.lease_store.list_expired()
         recovered = 0
-        for run_id in lapsed:
+        for run_id in expired:
             if self._registry.get(run_id) is not None:
                 # Held by this process, which was suspended past the end of the lease, as a laptop is. It renews the
                 # lease or finds that it has lost it.
