@@ -26,7 +26,7 @@ REQUEST_ID: Final = "langgraph_request_id"
 TRACEPARENT, TRACESTATE = "__otel_traceparent__", "__otel_tracestate__"
 """Its keys with the trace that the run belongs to, as W3C texts."""
 ORIGIN: Final = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE))
-"""What the server adds to a run about the request that created it; clients did not send it, and do not get it."""
+"""Facts about the request that created a run, which the server adds: clients neither send nor get them."""
 _PREFIXES: Final = ("__", "langgraph_auth_", REQUEST_ID, ACTOR_KEY)
 
 
