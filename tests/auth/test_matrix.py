@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -11,15 +13,13 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
-from runstead.bootstrap.application import Application
-from runstead.bootstrap.server import serving
+from runstead.gateway import thread_commands, thread_socket
 from runstead.gateway.auth.policy import OPEN_PATHS
-from runstead.infra.engines.data_dir import RUNS_FILE
-from runstead.infra.storage.api_keys import SqlApiKeyStore
-from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.api_keys import ApiKeyRecord, digest_of, new_key
-from tests.servers.sqlite import current_data
+from tests.servers.profiles import PROFILES, served
 
 NOW: Final = datetime.now(UTC)
 CANARY: Final = "canary-of-alice"
@@ -58,25 +58,27 @@ class Matrix:
         filled = re.sub(r"\{(\w+)\}", lambda found: self.ids[found[1]], path)
         return await self.http.request(method, filled, content=body, headers=headers)
 
+    def open_socket(self, user: str) -> connect:
+        """Return a connection of this user to the event protocol of alice's thread."""
+        url = f"{str(self.http.base_url).replace('http', 'ws', 1)}/threads/{self.ids['thread_id']}/stream/events"
+        headers = {"x-api-key": self.keys[user]} if user in self.keys else {}
+        return connect(url.replace("//threads", "/threads"), additional_headers=headers)
 
-@pytest.fixture
-async def matrix(tmp_path: Path) -> AsyncIterator[Matrix]:
-    keys = {}
-    async with open_storage(current_data(tmp_path / "data") / RUNS_FILE) as database:
-        for name, record in USERS.items():
-            keys[name] = new_key()
-            await SqlApiKeyStore(database).add(replace(record, digest=digest_of(keys[name])))
-    application = Application.from_file(
+
+@pytest.fixture(params=PROFILES)
+async def matrix(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Matrix]:
+    keys = {name: new_key() for name in USERS}
+    server = served(
         Path(__file__).parent / "roles.json",
-        data_dir=tmp_path / "data",
-        port=0,
+        tmp_path,
+        request,
+        api_keys=[replace(record, digest=digest_of(keys[name])) for name, record in USERS.items()],
         auth="keys",
         admin_scope="admin",
         operator_scope="operator",
-        shutdown_grace_seconds=0.1,
         webhook_allow_loopback=True,
     )
-    async with serving(application) as url, httpx.AsyncClient(base_url=url, timeout=60) as http:
+    async with server as url, httpx.AsyncClient(base_url=url, timeout=60) as http:
         headers = {"x-api-key": keys["owner"]}
         marked = {"metadata": {"mark": CANARY}}
         thread = (await http.post("/threads", json=marked, headers=headers)).json()["thread_id"]
@@ -142,3 +144,51 @@ async def test_lists_show_no_object_of_another_user(matrix: Matrix) -> None:
             if CANARY in told.text:
                 shown.append((user, method, path))
     assert shown == []
+
+
+COMMANDS: Final[dict[str, dict[str, str]]] = {
+    "run.start": {"assistant_id": "assistant_id"},
+    "input.respond": {"interrupt_id": "run_id"},
+    "input.inject": {},
+    "state.get": {},
+    "state.listCheckpoints": {"before": "checkpoint_id"},
+    "state.fork": {"checkpoint_id": "checkpoint_id"},
+    "agent.getTree": {},
+    "subscription.subscribe": {},
+    "subscription.unsubscribe": {"subscription_id": "run_id"},
+    "subscription.reconnect": {},
+}
+"""Commands of the event protocol, with the ids of alice's that their params can name."""
+
+
+async def test_no_kind_of_user_without_access_reaches_an_object_by_a_command(matrix: Matrix) -> None:
+    source = inspect.getsource(thread_commands) + inspect.getsource(thread_socket)
+    # A new command has to be added here.
+    assert set(re.findall(r'"((?:[a-z]+)\.[a-zA-Z]+)":? ?', source)) == COMMANDS.keys()
+    for user in ("expired", "revoked", "nobody"):
+        async with matrix.open_socket(user) as socket:
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4401, user
+    for user in STRANGERS:
+        async with matrix.open_socket(user) as socket:
+            for number, (method, ids) in enumerate(COMMANDS.items()):
+                named = {name: matrix.ids[kind] for name, kind in ids.items()}
+                values = {"input": {}, "response": "yes", "message": {"role": "user", "content": "x"}, "since": 0}
+                every = {**values, **named, "channels": ["values"]}
+                choices: tuple[Any, ...] = (None, {}, [], "x", named, every)
+                for params in choices:
+                    await socket.send(json.dumps({"id": number, "method": method, "params": params}))
+                    told = json.loads(await socket.recv())
+                    while told.get("type") == "event":
+                        assert CANARY not in json.dumps(told), (user, method, params)
+                        told = json.loads(await socket.recv())
+                    assert CANARY not in json.dumps(told), (user, method, params)
+                    has_begun_nothing = method.startswith(("subscription.", "agent.")) or told["type"] == "error"
+                    assert has_begun_nothing, (user, method, params, told)
+    async with matrix.open_socket("owner") as socket:
+        await socket.send(json.dumps({"id": 1, "method": "state.get", "params": {}}))
+        assert json.loads(await socket.recv())["type"] == "success"
+    (run,) = (await matrix.ask("owner", "GET", "/threads/{thread_id}/runs", None)).json()
+    assert run["run_id"] == matrix.ids["run_id"]

@@ -37,7 +37,7 @@ WITHIN = 10
 
 @pytest.fixture(params=PROFILES)
 async def http(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
-    settings = {"access_check_seconds": 0.2, "heartbeat_seconds": 0.2}
+    settings: dict[str, Any] = {"access_check_seconds": 0.2, "heartbeat_seconds": 0.2}
     async with served(CONFIG, tmp_path, request, **settings) as url, httpx.AsyncClient(base_url=url) as client:
         yield client
 
