@@ -20,6 +20,7 @@ from runstead.graphs.environment import apply_environment
 from runstead.handlers.encryption import LangGraphEncryption
 from runstead.handlers.encryption_context import EncryptionContextAuthentication
 from runstead.infra.files.disk import DiskFiles, FileLimits
+from runstead.infra.frame_archive.sql import SqlFrameArchive
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.fair_queue import group_by_user
 from runstead.infra.storage.run_budgets import SqlRunBudgetStore
@@ -44,7 +45,13 @@ from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 
 from .adapters import NO_ADAPTERS, Adapters
-from .background import cron_scheduler, delete_old_events_regularly, expire_regularly, sweep_regularly
+from .background import (
+    cron_scheduler,
+    delete_old_events_regularly,
+    expire_regularly,
+    sweep_regularly,
+    trim_archive_regularly,
+)
 from .budgets import configured_budgets, raising_scopes
 from .client_limits import run_quota
 from .extensions import open_auth, with_roles
@@ -198,6 +205,10 @@ async def _start_sweeping(
     await stack.enter_async_context(sweep_regularly(sweeper, profile.checkpoints, profile.events, retention, files))
     kept = None if settings.run_events_days is None else timedelta(days=settings.run_events_days)
     await stack.enter_async_context(delete_old_events_regularly(profile.events, kept, profile.clock))
+    archive = SqlFrameArchive(profile.database, profile.clock) if settings.stream_archive else None
+    age = timedelta(days=settings.stream_archive_days)
+    trimming = trim_archive_regularly(archive, age, settings.stream_archive_bytes, profile.clock)
+    await stack.enter_async_context(trimming)
     expiry = ThreadExpiry(
         SqlThreadExpiryStore(profile.database, profile.clock),
         profile.events,
@@ -277,6 +288,7 @@ def _runtime(
         scheduler=scheduler,
         access=access,
         surroundings=no_surroundings if files is None else files.around_run,
+        archive=SqlFrameArchive(database, clock) if settings.stream_archive else None,
     )
 
 

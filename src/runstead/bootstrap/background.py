@@ -21,7 +21,7 @@ from runstead.resources.thread_expiry import ThreadExpiry
 from runstead.resources.thread_files import ThreadFiles
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.periodic import beside, repeat
-from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore
+from runstead.runtime.runs.store import FrameArchive, RunCheckpointStore, RunEventStore
 from runstead.settings import Settings
 from runstead.wire.errors import Forbidden
 from runstead.wire.runs import RunCreate
@@ -78,6 +78,26 @@ async def delete_old_events_regularly(
         _log.exception("could not delete old events of runs")
 
     async with beside(repeat(sweep, _HOUR, clock, failed=failed, at_once=True), "old-events"):
+        yield
+
+
+@asynccontextmanager
+async def trim_archive_regularly(
+    archive: FrameArchive | None, kept: timedelta, most_bytes: int, clock: Clock
+) -> AsyncIterator[None]:
+    """Delete archived streams that are older than ``kept``, and the oldest ones beyond ``most_bytes`` in total."""
+    if archive is None:
+        yield
+        return
+
+    async def sweep() -> None:
+        if deleted := await archive.delete_before(clock.now() - kept) + await archive.delete_beyond(most_bytes):
+            _log.info("deleted the archived streams of %d runs", deleted)
+
+    def failed() -> None:
+        _log.exception("could not delete old archived streams")
+
+    async with beside(repeat(sweep, _EVERY, clock, failed=failed, at_once=True), "archived-streams"):
         yield
 
 

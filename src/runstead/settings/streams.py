@@ -38,3 +38,16 @@ class StreamSettings(BaseModel):
     stream_awaiting_input_seconds: float = Field(
         default=7200, ge=0, description="The same for a run that stopped at an interrupt (seconds)."
     )
+    stream_archive: bool = Field(
+        default=True,
+        description="Keep the streams of ended runs in the database, compressed, so that they can be read after that "
+        "time, after a restart and after a loss of Redis.",
+    )
+    stream_archive_days: float = Field(
+        default=30, gt=0, le=36_500, description="Time that archived streams are kept (days)."
+    )
+    stream_archive_bytes: int = Field(
+        default=2 * 1024 * 1024 * 1024,
+        ge=0,
+        description="Maximum size of all archived streams (bytes); beyond that, the oldest are deleted.",
+    )

@@ -54,6 +54,8 @@ IN_THE_CLEAR: Final = {
     "item_vectors": {"namespace", "key", "embedder", "vector"},
     "crons": {"schedule", "timezone", "on_run_completed"},
     "feedback": {"message_id"},
+    "frame_archives": {"archive_id"},
+    "frame_blocks": {"archive_id"},
     "run_usage": {"model", "provider", "caller", "day"},
     "budget_raises": {"budget"},
     # Details are digests where encryption is on.

@@ -52,18 +52,31 @@ class RunEventReader:
     async def items(self, wait: bool) -> AsyncGenerator[Sequence[EventItem]]:
         """Yield its events in batches, and heartbeats. Without ``wait``, yield the present events, and a heartbeat if
         more are to come."""
-        if self._run.status.is_terminal and await self._sources.bridge.status(self._run.run_id) is None:
+        is_gone = self._run.status.is_terminal and await self._sources.bridge.status(self._run.run_id) is None
+        if is_gone and not self._has_missed_events:
             yield [event async for event in self._recalled()]
             return
         try:
             stream = await self._sources.runs.join_stream(self._run.run_id, last_event_id="-1")
         except RunNotFound:
             return
+        if is_gone and not stream.is_kept:
+            await stream.aclose()
+            yield [event async for event in self._recalled()]
+            return
         async with stream:
             async for batch in self._live(stream, wait):
                 yield batch
         if not self._translator.over:
             yield await self._ended_unseen()
+
+    @property
+    def _has_missed_events(self) -> bool:
+        """Return whether the reader returns after it has read other events, and lacks events of this run.
+
+        A new reader gets the result of past runs, not their archived events.
+        """
+        return 0 < (self._wanted.since or 0) < number_of(self._run.ended_at or self._run.created_at)
 
     async def _live(self, stream: RunStream, wait: bool) -> AsyncIterator[Sequence[EventItem]]:
         while True:

@@ -226,19 +226,29 @@ class ThreadStream:
         if run.run_id in self._live:
             resume = ""
         is_kept = await self._sources.bridge.status(run.run_id) is not None
-        if run.status.is_terminal and not is_kept and resume == "-1" and self._next:
-            # An older run that has only its record left is reported as begun and done; the latest one also with its
-            # values.
-            begun = {"run_id": run.run_id, "attempt": max(run.attempt, 1)}
-            return [self._event(coming.place, "metadata", begun), self._done(run)]
+        is_older = run.status.is_terminal and not is_kept and resume == "-1" and bool(self._next)
+        if is_older and self._resume.time == 0:
+            return self._begun_and_done(coming.place, run)
         try:
-            self._stream = await self._sources.runs.join_stream(
+            stream = await self._sources.runs.join_stream(
                 run.run_id, last_event_id=resume or None, modes=None if "run_modes" in self._modes else ()
             )
         except RunNotFound:
             return [self._done(run)]
+        if is_older and not stream.is_kept:
+            await stream.aclose()
+            return self._begun_and_done(coming.place, run)
+        self._stream = stream
         self._reader.enter(ThreadStreamState.FOLLOWING)
         return ()
+
+    def _begun_and_done(self, place: Place, run: RunRecord) -> Sequence[StreamItem]:
+        """Return the events for an older run that has only its record left, or whose events the reader has not missed.
+
+        The latest run is reported with its values too.
+        """
+        begun = {"run_id": run.run_id, "attempt": max(run.attempt, 1)}
+        return [self._event(place, "metadata", begun), self._done(run)]
 
     async def _follow(self) -> Sequence[StreamItem]:
         stream = self._stream

@@ -17,7 +17,7 @@ from runstead.infra.storage import checkpoint_tables
 from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from ..storage import json_text
-from ..storage.encrypted_types import EncryptedBytes, EncryptedMetadata, EncryptedText, HashedText
+from ..storage.encrypted_types import EncryptedBlob, EncryptedBytes, EncryptedMetadata, EncryptedText, HashedText
 from ..storage.schema import metadata
 
 PLAIN: Final = ""
@@ -47,6 +47,8 @@ def keys_of(cipher: Cipher, table: Table, row: JsonMapping) -> Iterator[str]:
             continue
         if isinstance(column.type, EncryptedMetadata):
             yield from _metadata_keys(cipher, value)
+        elif isinstance(column.type, EncryptedBlob):
+            yield _key_id(cipher, bytes(value))
         else:
             yield _key_id(cipher, sealed_bytes(_text(value)))
 
@@ -69,6 +71,9 @@ def recoded(cipher: Cipher, table: Table, row: JsonMapping) -> JsonObject:
         elif isinstance(kind, EncryptedMetadata):
             if any(key != cipher.key_id for key in _metadata_keys(cipher, value)):
                 changed[column.name] = kind.sealer(cipher)(kind.opener(cipher)(value))
+        elif isinstance(kind, EncryptedBlob):
+            if _key_id(cipher, bytes(value)) != cipher.key_id:
+                changed[column.name] = kind.sealer(cipher)(kind.opener(cipher)(value))
         elif not isinstance(kind, EncryptedText | EncryptedBytes):
             continue
         elif _key_id(cipher, sealed_bytes(_text(value))) != cipher.key_id:
@@ -77,7 +82,7 @@ def recoded(cipher: Cipher, table: Table, row: JsonMapping) -> JsonObject:
 
 
 def _is_encrypted(kind: object) -> bool:
-    return isinstance(kind, EncryptedText | EncryptedBytes | EncryptedMetadata | HashedText)
+    return isinstance(kind, EncryptedText | EncryptedBytes | EncryptedBlob | EncryptedMetadata | HashedText)
 
 
 def _key_id(cipher: Cipher, sealed: bytes | None) -> str:

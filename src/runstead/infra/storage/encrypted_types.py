@@ -134,6 +134,30 @@ class EncryptedBytes(_Encrypted):
         return open_
 
 
+class EncryptedBlob(_Encrypted):
+    """Bytes in a binary format of ours, encrypted as a whole for ``purpose``. They never begin like encrypted ones."""
+
+    cache_ok = True
+    impl = LargeBinary  # type: ignore[assignment]
+
+    def __init__(self, purpose: str) -> None:
+        super().__init__()
+        self.purpose = purpose
+
+    def sealer(self, cipher: Cipher) -> Callable[[Any], Any]:
+        return lambda data: cipher.encrypt(bytes(data), self.purpose)
+
+    def keeper(self) -> _Convert:
+        return None
+
+    def opener(self, cipher: Cipher) -> Callable[[Any], Any]:
+        def open_(data: bytes) -> bytes:
+            data = bytes(data)
+            return data if cipher.key_id_of(data) is None else cipher.decrypt(data, self.purpose)
+
+        return open_
+
+
 class EncryptedMetadata(_Encrypted):
     """The text of a JSON object in which only the values of the cipher's ``json_keys`` are encrypted."""
 

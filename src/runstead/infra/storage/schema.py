@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from .column_types import Counter, Text, UtcTime
-from .encrypted_types import EncryptedBytes, EncryptedMetadata, EncryptedText, HashedText
+from .encrypted_types import EncryptedBlob, EncryptedBytes, EncryptedMetadata, EncryptedText, HashedText
 
 metadata: Final = MetaData(
     naming_convention={
@@ -142,6 +142,7 @@ _only("ix_runs_flow_turns", "fairness_group IS NOT NULL", runs.c.fairness_group,
 _only("ix_runs_held_group", "lease_until IS NOT NULL AND fairness_group IS NOT NULL", runs.c.fairness_group)
 _only("ix_runs_dead", "dead_letter", runs.c.tenant_id, runs.c.user_id, runs.c.queue_seq)
 _only("ix_runs_temporary", "temporary AND ended_at IS NOT NULL", runs.c.ended_at)
+_only("ix_runs_ended", "ended_at IS NOT NULL", runs.c.ended_at)
 
 # The events of each thread. The counter outlives them, so that no ``seq`` is reused, and records their owner.
 run_event_threads: Final = Table(
@@ -385,6 +386,34 @@ Index(
     *(feedback.c[name] for name in ("thread_id", "run_id", "message_id", "tenant_id", "user_id")),
 )
 Index("ix_feedback_owner", feedback.c.tenant_id, feedback.c.user_id, feedback.c.updated_at)
+
+# The events of ended runs, as they were streamed. An archive is one run's whole log in ``size`` bytes, and visible once
+# it ``is_complete``; ``attempt`` is that of the terminal event. A block has ``events`` events in a row of one attempt.
+frame_archives: Final = Table(
+    "frame_archives",
+    metadata,
+    Column("archive_id", Text, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("is_complete", Boolean, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("size", Counter, nullable=False),
+    ForeignKeyConstraint(["run_id"], ["runs.run_id"], name="fk_frame_archives_run", ondelete="CASCADE"),
+)
+Index("ix_frame_archives_run", frame_archives.c.run_id)
+Index("ix_frame_archives_created", frame_archives.c.created_at)
+frame_blocks: Final = Table(
+    "frame_blocks",
+    metadata,
+    Column("archive_id", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("first_seq", Counter, primary_key=True, autoincrement=False),
+    Column("events", Integer, nullable=False),
+    Column("data", EncryptedBlob("frame_blocks.data"), nullable=False),
+    ForeignKeyConstraint(
+        ["archive_id"], ["frame_archives.archive_id"], name="fk_frame_blocks_archive", ondelete="CASCADE"
+    ),
+)
 
 crons: Final = Table(
     "crons",

@@ -74,6 +74,8 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "alembic_version": "the revision of the schema, which has to be the same on both sides",
     "syncs": "the state of the file itself",
     "checkpoint_identity": "which checkpoint file belongs to the database; every place has its own",
+    "frame_archives": "streams of ended runs, which stay behind like live ones",
+    "frame_blocks": "the events of these",
     "key_holders": "which processes are alive there, and their keys",
     "budget_reservations": "model calls in flight; nothing is in flight in an export",
     "import_progress": "how far an import has come; it goes when the import is done",

@@ -24,16 +24,21 @@ from .internal.lifecycle_events import RunEventEmitter
 from .internal.recovery.ambiguous_commits import AmbiguousCommitResolver
 from .internal.recovery.expired_leases import ExpiredLeaseRecovery
 from .internal.recovery.orphaned_streams import OrphanedStreamReconciler
+from .internal.streaming.archiver import FrameArchiver
 from .internal.streaming.event_filter import EventFilter
 from .internal.streaming.publisher import publish_terminal_for
 from .internal.streaming.stream_service import RunStream, RunStreamService
 from .internal.streaming.wait import RunWaitService
+from .observer import CompositeObserver
 from .runtime import RunsRuntime
 from .scheduling import RunScheduler
 from .store import CreatedRun, StopRequest
 from .types import RunFilter, RunId, RunRecord, RunResult, RunSpec, StopAction, StopReason, ThreadId, ThreadStatus
 
 __all__ = ["RunStream", "RunsFacade"]
+
+_ARCHIVING_GRACE = 5.0
+"""Seconds that a stopping process spends on archiving the streams of its last runs."""
 
 
 class RunsFacade:
@@ -48,6 +53,7 @@ class RunsFacade:
         untold: OrphanedStreamReconciler,
         streams: RunStreamService,
         waits: RunWaitService,
+        archiver: FrameArchiver | None = None,
     ) -> None:
         self._runtime = runtime
         self._registry = registry
@@ -56,6 +62,7 @@ class RunsFacade:
         self._untold = untold
         self._streams = streams
         self._waits = waits
+        self._archiver = archiver
         self._background = BackgroundTasks()
         self._ambiguous_commits = AmbiguousCommitResolver(runtime, registry, self._background, self._publish_resolved)
         self._serving: list[asyncio.Task[None]] = []
@@ -63,6 +70,9 @@ class RunsFacade:
     @classmethod
     def assemble(cls, runtime: RunsRuntime) -> Self:
         """Build the facade from the injected ports."""
+        archiver = _archiver(runtime)
+        if archiver is not None:
+            runtime = replace(runtime, observer=CompositeObserver([archiver, runtime.observer]))
         registry, planner = RunRegistry(), ExecutionPlanner()
         values = RunValues(runtime, planner).read
         streams = RunStreamService(runtime, values)
@@ -74,6 +84,7 @@ class RunsFacade:
             OrphanedStreamReconciler(runtime, streams),
             streams,
             RunWaitService(runtime, streams, values),
+            archiver,
         )
 
     async def start(self, *, execute: bool = True) -> None:
@@ -87,6 +98,8 @@ class RunsFacade:
             asyncio.create_task(self._recovery.watch(), name="recovery"),
             asyncio.create_task(self._untold.watch(), name="missing terminal events"),
         ]
+        if self._archiver is not None:
+            self._serving.append(asyncio.create_task(self._archiver.run(), name="stream archiver"))
 
     def stop_claiming(self) -> None:
         """Begin no more runs in this process. Call `close` afterwards."""
@@ -100,6 +113,8 @@ class RunsFacade:
         await asyncio.gather(*self._serving, return_exceptions=True)
         self._serving = []
         await self._supervisor.drain(grace)
+        if self._archiver is not None:
+            await self._archiver.drain(_ARCHIVING_GRACE)
         await self._background.join()
         await self._background.cancel_detached()
 
@@ -321,6 +336,12 @@ class RunsFacade:
             await publish_terminal_for(self._runtime.bridge, record)
             emitter = RunEventEmitter(record, self._runtime.observer, self._runtime.clock, self._runtime.telemetry)
             await emitter.ended(record, thread_status, stop=reason)
+
+
+def _archiver(runtime: RunsRuntime) -> FrameArchiver | None:
+    if runtime.archive is None:
+        return None
+    return FrameArchiver(runtime.archive, runtime.bridge, runtime.clock, runtime.limits.lease_term)
 
 
 def _without_input(record: RunRecord) -> RunRecord:

@@ -19,6 +19,7 @@ from .observer import CompositeObserver, RunObserver
 from .scheduling import RunScheduler
 from .secrets import RunSecretStore
 from .store import (
+    FrameArchive,
     RunBudgetStore,
     RunCheckpointStore,
     RunCreateStore,
@@ -71,6 +72,7 @@ class RunsRuntime:
     ``store`` is the LangGraph BaseStore for graphs, if there is one. ``error_texts`` decides which errors of agents are
     shown to clients in full. Users with one of ``budget_scopes`` may raise any of the ``budgets``. ``surroundings``
     sets context variables for agent code. Without a ``scheduler``, runs begin in the order in which they become due.
+    Without an ``archive``, the streams of ended runs can be read only for as long as the bridge keeps them.
     """
 
     create_store: RunCreateStore
@@ -96,3 +98,4 @@ class RunsRuntime:
     surroundings: Surroundings = no_surroundings
     access: RunAccess = field(default_factory=UnrestrictedAccess)
     telemetry: RunTelemetry = field(default_factory=NoTelemetry)
+    archive: FrameArchive | None = None

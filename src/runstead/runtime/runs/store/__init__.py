@@ -5,6 +5,7 @@ from .checkpoint_store import ChannelBytes, CheckpointBytes, FenceableSaver, Fen
 from .create_store import Admission, Admit, CreatedRun, Decide, Refuse, RunCreateStore
 from .delete_store import RunDeleteStore
 from .event_store import RunEvent, RunEventCategory, RunEventStore, StoredRunEvent
+from .frame_archive import FrameArchive
 from .lease_store import Recovery, RunLeaseStore, Settled, StopRequest
 from .query_store import RunQueryStore
 from .thread_priorities import ThreadPriorityStore, ThreadScheduling
@@ -19,6 +20,7 @@ __all__ = [
     "Decide",
     "FenceableSaver",
     "FenceableStore",
+    "FrameArchive",
     "Recovery",
     "Refuse",
     "RunBudgetStore",

@@ -72,9 +72,16 @@ class RunStream:
         self._shown_at = clock.monotonic()
         # If the run had already ended when the reader came, its terminal event should be in the stream by now.
         self._suspect = record.status.is_terminal
+        self._is_archived = False
+        """True if the archive was already asked for a stream that was lost after its run had ended."""
         self._over = subscription is None
         self._closed = False
         self._buffer: list[StreamItem] = []
+
+    @property
+    def is_kept(self) -> bool:
+        """Return whether events of the run are kept. If not, the reader gets the end from the run's record."""
+        return self._subscription is not None
 
     async def read(self) -> Sequence[StreamItem]:
         """Return the items that can be read now, at least one; an empty sequence after the end.
@@ -143,7 +150,8 @@ class RunStream:
         """Continue after the stream was lost before its end: the run was deleted, or the server that kept the stream
         failed."""
         current = await self._streams.current(self.record)
-        if not current.status.is_terminal:
+        if not current.status.is_terminal or not self._is_archived:
+            self._is_archived = current.status.is_terminal
             found = await self._streams.subscription(current, self._last_id)
             if found is not None:
                 self._subscription = found
@@ -286,6 +294,15 @@ class RunStreamService:
     async def _subscribe(self, record: RunRecord, last_event_id: str | None) -> StreamSubscription | None:
         try:
             return await self._runtime.bridge.subscribe(record.run_id, last_event_id, self._runtime.limits.heartbeat)
+        except StreamNotFound:
+            return await self._subscribe_archived(record, last_event_id)
+
+    async def _subscribe_archived(self, record: RunRecord, last_event_id: str | None) -> StreamSubscription | None:
+        archive = self._runtime.archive
+        if archive is None or not record.status.is_terminal or last_event_id in (None, LIVE):
+            return None
+        try:
+            return await archive.subscribe(record.run_id, max(record.attempt, 1), last_event_id)
         except StreamNotFound:
             return None
 
