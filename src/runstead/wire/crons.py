@@ -6,7 +6,7 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, TypeAdapter
+from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
 from runstead.resources.assistants import AssistantRecord
@@ -41,6 +41,9 @@ _OF_THE_RUN: Final = (
     "input", "config", "context", "webhook", "interrupt_before", "interrupt_after", "multitask_strategy", "stream_mode",
     "stream_subgraphs", "stream_resumable", "durability", "checkpoint_during",
 )  # fmt: skip
+_NO_SECRETS: Final = (
+    "secrets: a cron has none, since they would have to be stored; let the graph read them from a variable or a vault"
+)
 
 
 def _as_moment(value: Any) -> object:
@@ -78,6 +81,13 @@ class CronPatch(WireModel):
     stream_resumable: bool | None = None
     durability: Durability | None = None
     checkpoint_during: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_secrets(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("secrets"):
+            raise PydanticCustomError("secrets", _NO_SECRETS)
+        return data
 
     def given(self) -> JsonObject:
         """Return the given fields as JSON. Null counts as not given, except for ``end_time``."""
