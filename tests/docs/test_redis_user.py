@@ -52,13 +52,15 @@ async def is_read(bridge: RedisStreamBridge, run_id: str) -> None:
     for number in range(5):
         await bridge.publish(run_id, "custom", b"%d" % number)
     bridge.renew_soon()
-    await bridge.mark_awaiting_input(run_id)
     await bridge.publish_end(run_id)
+    await bridge.mark_awaiting_input(run_id)
     for one in (reader, other):
         read: list[StreamEvent] = []
         while not read or read[-1].terminal is None:
             read += [item for item in await one.read() if isinstance(item, StreamEvent)]
         await one.aclose()
+    assert await bridge.status(run_id) is StreamStatus.AWAITING_INPUT
+    await bridge.mark_answered(run_id)
     assert await bridge.status(run_id) is StreamStatus.ENDED
 
 

@@ -12,7 +12,7 @@ from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge, Memor
 from runstead.runtime.runs.exceptions import RunNotFound
 from runstead.runtime.runs.internal.execution.chunks import ChunkEncoder
 from runstead.runtime.runs.types import RunId, ThreadId
-from runstead.runtime.stream_bridge.contract import Sentinel, StreamEvent
+from runstead.runtime.stream_bridge.contract import Sentinel, StreamEvent, StreamStatus
 from runstead.runtime.stream_bridge.exceptions import StreamNotFound
 from runstead.testing.clock import ManualClock
 from runstead.testing.fakes import Step
@@ -180,3 +180,19 @@ def test_stream_is_kept_for_an_answer_only_if_the_run_is_interrupted(ending: str
         story.wait(60)
         assert story.thread_status() == "interrupted"
         assert story.publish(lambda _: story.kernel.kept_streams()) == (["r1"] if ending == "asks" else [])
+
+
+def test_stream_awaits_input_from_the_question_to_the_answer() -> None:
+    with Scenario(replace(CALM, retention=5, awaiting_retention=500)) as story:
+
+        def status_of(run_id: str) -> StreamStatus | None:
+            return story.publish(lambda _: story.kernel.stream_status(RunId(run_id)))
+
+        story.create_and_wait(a_spec(RunId("r1"), Step("ask")))
+        story.wait(60)
+        assert status_of("r1") is StreamStatus.AWAITING_INPUT
+        story.create(a_spec(RunId("r2"), *TALKS))
+        story.wait(0.5)
+        assert status_of("r1") is StreamStatus.ENDED
+        story.wait(60)
+        assert (status_of("r1"), status_of("r2")) == (None, None)

@@ -191,7 +191,7 @@ async def test_eviction_takes_unread_then_waiting_then_read_streams(
     clock: ManualClock,
 ) -> None:
     async with bridge_with(clock, max_streams=4) as bridge:
-        await bridge.open("asks")
+        await end_a_run(bridge, "asks")
         await bridge.mark_awaiting_input("asks")
         await end_a_run(bridge, "read")
         reader = await bridge.subscribe("read")
@@ -217,19 +217,6 @@ async def test_dropped_reader_does_not_count_against_the_limit(clock: ManualCloc
         gc.collect()
         await bridge.open("third")
         assert await kept(bridge, ["first", "second"]) == ["second"]
-
-
-async def test_stream_awaiting_input_is_kept_while_it_has_a_reader(clock: ManualClock) -> None:
-    async with bridge_with(clock, awaiting_retention=100) as bridge:
-        for run_id in ("watched", "unwatched"):
-            await bridge.open(run_id)
-            await bridge.mark_awaiting_input(run_id)
-        watcher = await bridge.subscribe("watched")
-        await clock.advance(150)
-        assert await kept(bridge, ["watched", "unwatched"]) == ["watched"]
-        await watcher.aclose()
-        await clock.advance(100)
-        assert await kept(bridge, ["watched"]) == []
 
 
 async def test_retention_counts_from_the_end_of_the_log(clock: ManualClock) -> None:

@@ -363,8 +363,8 @@ async def test_run_during_an_outage_can_be_read_afterwards(server: ValkeyServer,
     reading = Reading(await gateway.subscribe(RUN, heartbeat_interval=0.1))
     await worker.open(RUN)
     ids = await publish(worker, 20)
-    await worker.mark_awaiting_input(RUN)
     ids.append(await worker.publish_end(RUN))
+    await worker.mark_awaiting_input(RUN)
     assert await gateway.status(RUN) is None
     assert time.perf_counter() - begun < 5
     await asyncio.sleep(0.3)
@@ -372,7 +372,7 @@ async def test_run_during_an_outage_can_be_read_afterwards(server: ValkeyServer,
     await reading.to_the_end()
     assert reading.ids == ids
     assert reading.heartbeats >= 2
-    assert await gateway.status(RUN) is StreamStatus.ENDED
+    assert await gateway.status(RUN) is StreamStatus.AWAITING_INPUT
 
 
 async def test_close_during_an_outage_wakes_readers_without_waiting(server: ValkeyServer, processes: Processes) -> None:

@@ -100,6 +100,8 @@ class Scenario:
         end = await self._both(lambda bridge: bridge.publish_terminal(RUN, kind, b"null", attempt=self._attempt))
         assert isinstance(end, str)
         self._ledger.append(end)
+        await self._both(lambda bridge: bridge.mark_awaiting_input(RUN))
+        assert await self._worker.status(RUN) == await self._memory.status(RUN)
         for _ in range(4):
             await self._subscribe()
         for reader in self._readers:
@@ -118,6 +120,7 @@ class Scenario:
         elif chance < 0.96:
             await self._take_over()
         else:
+            # Ignored while the stream is open.
             await self._both(lambda bridge: bridge.mark_awaiting_input(RUN))
 
     async def _take_over(self) -> None:
@@ -147,7 +150,7 @@ class Scenario:
         process = self._chance.choice(self._redis)
         memory, redis = await self._memory.subscribe(RUN, asked), await process.subscribe(RUN, asked)
         assert redis.resumed == memory.resumed
-        if asked != LIVE or await self._memory.status(RUN) in ("open", "awaiting_input"):
+        if asked != LIVE or await self._memory.status(RUN) == "open":
             self._readers.append(Audit(self._ledger, redis))
 
     async def _both(self, do: Callable[[StreamBridge], Awaitable[T]]) -> T | str:

@@ -19,7 +19,7 @@ from runstead.runtime.runs.observer import CompositeObserver, RunLifecycleEvent
 from runstead.runtime.runs.runtime import RunLimits, RunsRuntime
 from runstead.runtime.runs.store import CreatedRun, Decide
 from runstead.runtime.runs.types import RunId, RunSpec
-from runstead.runtime.stream_bridge.contract import StreamBridge, TerminalKind
+from runstead.runtime.stream_bridge.contract import StreamBridge, StreamStatus, TerminalKind
 from runstead.testing.fakes import (
     AgentEnvironment,
     EffectLog,
@@ -147,6 +147,9 @@ class Kernel:
         await self.facade.close(grace)
         await self._memory.close()
 
+    async def stream_status(self, run_id: RunId) -> StreamStatus | None:
+        return await self._memory.status(run_id)
+
     async def kept_streams(self) -> list[RunId]:
         """Return the runs whose streams are still kept."""
         return [run_id for run_id in self.durable.witness.published if await self._memory.status(run_id) is not None]
@@ -251,6 +254,10 @@ class RecordingBridge(StreamBridge):
     async def mark_awaiting_input(self, run_id: str) -> None:
         self._may_fail()
         await self._inner.mark_awaiting_input(run_id)
+
+    async def mark_answered(self, run_id: str) -> None:
+        self._may_fail()
+        await self._inner.mark_answered(run_id)
 
     async def cancel(self, run_id: str, *, attempt: int = 1) -> None:
         await self._inner.cancel(run_id, attempt=attempt)

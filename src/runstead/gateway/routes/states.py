@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runstead.resources.states import Update
+from runstead.runtime.actor_context import thread_access
 from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.types import CheckpointRef
 from runstead.wire.field_selection import check_select, selected
@@ -56,6 +57,10 @@ async def update_state(
         checkpoint = await services.states.update(thread_id, Update(body.values, body.as_node), at=body.place())
     except ThreadNotFound as error:
         raise not_found(thread_id) from error
+    with thread_access(thread_id):
+        thread = await services.threads.get(thread_id)
+        if thread is not None and thread.status != "interrupted":
+            await services.runs.question_answered(thread_id)
     return answer(from_update(checkpoint))
 
 

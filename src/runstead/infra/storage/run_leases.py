@@ -72,7 +72,11 @@ _BEGIN: Final = Prepared(
         started_at=func.coalesce(runs.c.started_at, NOW),
         updated_at=NOW,
     )
-    .returning(*PROGRESS, runs.c.lease_until)
+    .returning(
+        *PROGRESS,
+        runs.c.lease_until,
+        select(threads.c.resting).where(threads.c.thread_id == runs.c.thread_id).scalar_subquery(),
+    )
 )
 _SETTLE: Final = Prepared(
     update(runs)
@@ -164,7 +168,9 @@ class SqlRunLeaseStore:
     async def begin(self, lease: Lease, base_checkpoint_id: str | None) -> Lease:
         def work(connection: Connection) -> Lease:
             values = {**_holder(lease), "base": base_checkpoint_id, "now": self._clock.now()}
-            return _again(lease, _BEGIN.first(connection, values))
+            row = _BEGIN.first(connection, values)
+            begun = _again(lease, row and row[:-1])
+            return dataclasses.replace(begun, follows_question=row is not None and row[-1] == "interrupted")
 
         return await self._database.write(work)
 

@@ -18,6 +18,7 @@ from .graph_access import RunValues
 from .internal.admission import decide
 from .internal.background_tasks import BackgroundTasks
 from .internal.execution.planner import ExecutionPlanner
+from .internal.execution.questions import mark_answered
 from .internal.execution.registry import RunRegistry
 from .internal.execution.supervisor import RunSupervisor
 from .internal.lifecycle_events import RunEventEmitter
@@ -149,6 +150,10 @@ class RunsFacade:
         # From the first event on, with a gap event if that one is no longer kept.
         choice = EventFilter(namespaces=namespaces)
         return record, await self._open(record, "-1", choice, cancel_on_leave=leave, is_new=True)
+
+    async def question_answered(self, thread_id: ThreadId) -> None:
+        """Note that a thread no longer waits for a human, since its state was changed."""
+        await mark_answered(self._runtime, thread_id)
 
     async def create_and_wait(self, spec: RunSpec) -> RunResult:
         """Accept a run and wait for its end. Cancelling the call stops the run if ``spec.on_disconnect`` is

@@ -425,12 +425,16 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Right to execute one attempt of a run until ``deadline``. Every write of the holder carries it."""
+    """Right to execute one attempt of a run until ``deadline``. Every write of the holder carries it.
+
+    ``follows_question``: the thread waited for a human, or had been stopped, when the attempt began.
+    """
 
     run: RunRecord
     worker: WorkerId
     attempt: int
     deadline: datetime
+    follows_question: bool = field(default=False, compare=False)
 
     @property
     def run_id(self) -> RunId:
@@ -445,6 +449,9 @@ class Lease:
         return Holder(self.run_id, self.attempt)
 
 
+NO_INTERRUPTS: Final = b"{}"
+
+
 @dataclass(frozen=True, slots=True)
 class ThreadOutcome:
     """State in which a run leaves its thread. ``values`` and ``interrupts`` are encoded JSON; ``values`` None keeps the
@@ -456,7 +463,7 @@ class ThreadOutcome:
 
     status: ThreadStatus = "idle"
     values: bytes | None = None
-    interrupts: bytes = b"{}"
+    interrupts: bytes = NO_INTERRUPTS
     error: RunFailure | None = None
     described: JsonMapping | None = None
 

@@ -17,7 +17,11 @@ TerminalKind: TypeAlias = Literal["end", "error", "cancel"]
 
 
 class StreamStatus(StrEnum):
-    """Status of a stream."""
+    """Status of a stream.
+
+    An ``open`` stream is ``ended``, ``errored`` or ``cancelled`` after its terminal event. One that has ended is
+    ``awaiting_input`` from `StreamBridge.mark_awaiting_input` to `StreamBridge.mark_answered`.
+    """
 
     OPEN = "open"
     AWAITING_INPUT = "awaiting_input"
@@ -27,7 +31,8 @@ class StreamStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        return self in (StreamStatus.ENDED, StreamStatus.ERRORED, StreamStatus.CANCELLED)
+        """True if the terminal event was published."""
+        return self is not StreamStatus.OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +196,15 @@ class StreamBridge(Protocol):
         ...
 
     async def mark_awaiting_input(self, run_id: str) -> None:
-        """Mark the run as waiting for a human, so that its log is kept for the longer, human retention. Unknown runs
-        are ignored."""
+        """Mark a run that has ended as waiting for a human, so that its log is kept for the longer, human retention.
+
+        Ignored for runs whose stream is unknown, open, errored or cancelled: they ask nothing.
+        """
+        ...
+
+    async def mark_answered(self, run_id: str) -> None:
+        """Mark the run as no longer waiting; its log is kept for the retention time from now on. Ignored for all other
+        runs."""
         ...
 
     async def cancel(self, run_id: str, *, attempt: int = 1) -> None:

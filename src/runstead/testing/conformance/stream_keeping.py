@@ -13,6 +13,7 @@ from runstead.runtime.stream_bridge.contract import (
     ResumeResult,
     StreamBridge,
     StreamStatus,
+    TerminalKind,
 )
 from runstead.runtime.stream_bridge.exceptions import BridgeClosed, CapacityExceeded, StreamNotFound
 from runstead.testing.clock import turn
@@ -198,32 +199,54 @@ class StreamKeeping(StreamBridgeTerms):
         assert await bridge.status(RUN) is StreamStatus.OPEN
         assert await bridge.publish(RUN, "values", b"1") == "1-2"
 
-    @pytest.mark.parametrize("marked_first", [True, False])
-    async def test_stream_awaiting_input_has_a_longer_retention(self, bridge: StreamBridge, marked_first: bool) -> None:
+    async def test_stream_awaits_input_from_its_end_to_the_answer(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
         await publish_many(bridge, 1)
-        if marked_first:
-            await bridge.mark_awaiting_input(RUN)
-            assert await bridge.status(RUN) is StreamStatus.AWAITING_INPUT
         await bridge.publish_end(RUN)
-        if not marked_first:
-            await bridge.mark_awaiting_input(RUN)
         assert await bridge.status(RUN) is StreamStatus.ENDED
+        await bridge.mark_awaiting_input(RUN)
+        assert await bridge.status(RUN) is StreamStatus.AWAITING_INPUT
+        assert list(await bridge.list_open()) == []
         await self.let_pass(self.awaiting_retention * 0.8)
+        assert await bridge.status(RUN) is StreamStatus.AWAITING_INPUT
         assert len(ids_of(await read_to_end(await bridge.subscribe(RUN)))) == 2
-        await self.let_pass(self.awaiting_retention * 0.4)
+        await bridge.mark_answered(RUN)
+        assert await bridge.status(RUN) is StreamStatus.ENDED
+        await self.let_pass(self.retention * 1.2)
         assert await bridge.status(RUN) is None
 
-    async def test_publish_after_awaiting_input_reopens_the_stream(self, bridge: StreamBridge) -> None:
+    async def test_stream_awaiting_input_is_deleted_after_its_retention(self, bridge: StreamBridge) -> None:
         await bridge.open(RUN)
+        await bridge.publish_end(RUN)
         await bridge.mark_awaiting_input(RUN)
-        await publish_many(bridge, 1)
-        assert await bridge.status(RUN) is StreamStatus.OPEN
-        await self.let_pass(self.awaiting_retention * 2)
-        assert await bridge.status(RUN) is StreamStatus.OPEN
+        await self.let_pass(self.awaiting_retention * 1.2)
+        assert await bridge.status(RUN) is None
+
+    @pytest.mark.parametrize("kind", [None, "error", "cancel"])
+    async def test_stream_that_has_not_ended_normally_awaits_no_input(
+        self, bridge: StreamBridge, kind: TerminalKind | None
+    ) -> None:
+        await bridge.open(RUN)
+        if kind is not None:
+            await bridge.publish_terminal(RUN, kind, b"null")
+        before = await bridge.status(RUN)
+        await bridge.mark_awaiting_input(RUN)
+        assert await bridge.status(RUN) is before
+        await bridge.mark_answered(RUN)
+        assert await bridge.status(RUN) is before
+
+    async def test_answered_stream_may_await_input_again(self, bridge: StreamBridge) -> None:
+        await bridge.open(RUN)
+        await bridge.publish_end(RUN)
+        for _ in range(2):
+            await bridge.mark_awaiting_input(RUN)
+            assert await bridge.status(RUN) is StreamStatus.AWAITING_INPUT
+            await bridge.mark_answered(RUN)
+            assert await bridge.status(RUN) is StreamStatus.ENDED
 
     async def test_mark_awaiting_input_ignores_an_unknown_run(self, bridge: StreamBridge) -> None:
         await bridge.mark_awaiting_input("unknown")
+        await bridge.mark_answered("unknown")
         assert await bridge.status("unknown") is None
 
     async def test_cleanup_lets_an_active_reader_read_to_the_end(self, bridge: StreamBridge) -> None:

@@ -63,7 +63,9 @@ class InMemoryLeaseStore:
             self._tables.write(row, started_at=now, base_checkpoint_id=base_checkpoint_id)
         record = self._tables.write(row, status=RunStatus.RUNNING)
         assert row.deadline is not None
-        return Lease(record, lease.worker, lease.attempt, row.deadline)
+        thread = self._tables.threads.get(record.thread_id)
+        asked = thread is not None and thread.resting == "interrupted"
+        return Lease(record, lease.worker, lease.attempt, row.deadline, follows_question=asked)
 
     async def record_usage(self, lease: Lease, completion: RunCompletionData, usage: Sequence[ModelUsage]) -> None:
         row = self._held(lease)

@@ -172,9 +172,6 @@ class MemoryStreamBridge:
             raise StreamTerminated(run_id)
         if attempt != log.attempt:
             self._succeed(log, attempt)
-        if log.status is StreamStatus.AWAITING_INPUT:
-            log.status = StreamStatus.OPEN
-            self._awaiting.drop(log)
         event_id = log.append(event, data)
         if self._meter.used > self._meter.limit and self._spilling is not None:
             await self._spilling.make_room()
@@ -211,10 +208,14 @@ class MemoryStreamBridge:
 
     async def mark_awaiting_input(self, run_id: str) -> None:
         log = self._logs.get(run_id)
-        if log is not None:
-            log.asked = True
-            if log.terminal is None:
-                log.status = StreamStatus.AWAITING_INPUT
+        if log is not None and log.status is StreamStatus.ENDED:
+            log.status = StreamStatus.AWAITING_INPUT
+            self._retain(log)
+
+    async def mark_answered(self, run_id: str) -> None:
+        log = self._logs.get(run_id)
+        if log is not None and log.status is StreamStatus.AWAITING_INPUT:
+            log.status = StreamStatus.ENDED
             self._retain(log)
 
     async def cancel(self, run_id: str, *, attempt: int = 1) -> None:
@@ -254,11 +255,10 @@ class MemoryStreamBridge:
 
     def _take_over(self, log: RunLog, attempt: int) -> None:
         log.take_over(attempt)
-        self._awaiting.drop(log)
 
     def _retain(self, log: RunLog) -> None:
         """Keep the log for the retention period of its state: ended, or waiting for human input."""
-        shelf = self._awaiting if log.asked else self._ended
+        shelf = self._awaiting if log.status is StreamStatus.AWAITING_INPUT else self._ended
         self._ended.drop(log)
         self._awaiting.drop(log)
         shelf.put(log, self._clock.monotonic())
@@ -289,13 +289,8 @@ class MemoryStreamBridge:
 
     def _clear(self, shelf: RetentionQueue) -> None:
         shelf.armed = False
-        now = self._clock.monotonic()
-        for log in shelf.due(now + SLACK):
-            if log.terminal is None and log.readers:
-                # The run waits for human input and has a reader.
-                shelf.put(log, now)
-            else:
-                self._forget(log)
+        for log in shelf.due(self._clock.monotonic() + SLACK):
+            self._forget(log)
         self._arm(shelf)
 
     def _make_room(self) -> None:

@@ -65,7 +65,6 @@ class RunLog:
         "_published",
         "_seq",
         "_waiting",
-        "asked",
         "attempt",
         "blocks",
         "gone",
@@ -94,8 +93,6 @@ class RunLog:
         self.attempt = attempt
         self.status = StreamStatus.OPEN
         self.terminal: StreamEvent | None = None
-        self.asked = False
-        """True while the run waits for human input; unlike the status, it stays when more events are published."""
         self.gone: Callable[[], StreamBridgeError] | None = None
         """Creates the error for readers if no more events will follow although the run has not ended."""
         self.kept_bytes = 0
@@ -161,7 +158,7 @@ class RunLog:
     def take_over(self, attempt: int) -> None:
         """Start a higher attempt: its ids begin with its own number, and their sequence starts at 1."""
         self.attempt, self._seq = attempt, 0
-        self.status, self.asked = StreamStatus.OPEN, False
+        self.status = StreamStatus.OPEN
 
     def append(self, name: str, data: bytes) -> str:
         """Append an event, move the window, wake readers. The cost does not depend on the log's length."""

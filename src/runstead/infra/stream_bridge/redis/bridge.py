@@ -258,6 +258,11 @@ class RedisStreamBridge:
         writer = self._outbox.writer(run_id)
         self._outbox.put(writer, WriteCommand("await", writer.attempt))
 
+    async def mark_answered(self, run_id: str) -> None:
+        self._check()
+        writer = self._outbox.writer(run_id)
+        self._outbox.put(writer, WriteCommand("answer", writer.attempt))
+
     async def cancel(self, run_id: str, *, attempt: int = 1) -> None:
         try:
             await self.publish_terminal(run_id, "cancel", b"null", attempt=attempt)

@@ -157,7 +157,7 @@ class Flusher:
         news += [
             self._index.ended(run_id, asked=applied.standing.asked)
             for run_id, orders, applied in heard
-            if applied.standing.terminal and any(order.kind in ("end", "await") for order in orders)
+            if applied.standing.terminal and any(order.kind in ("end", "await", "answer") for order in orders)
         ]
         if news:
             await line.ask(news)

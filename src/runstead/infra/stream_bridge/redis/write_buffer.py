@@ -17,7 +17,7 @@ from runstead.runtime.stream_bridge.exceptions import StaleAttempt, StreamTermin
 from .keys import KeySpace, RunKeys
 from .scripts import ApplyResult, StreamState
 
-CommandKind: TypeAlias = Literal["open", "event", "end", "await", "look", "restore"]
+CommandKind: TypeAlias = Literal["open", "event", "end", "await", "answer", "look", "restore"]
 
 _EVENT_COST: Final = 200
 """Bytes of memory that an event takes in addition to its data, as measured."""

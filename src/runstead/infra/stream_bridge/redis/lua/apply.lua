@@ -62,8 +62,9 @@ for i = 8, #ARGV, 5 do
     word = gone and 'gone' or 'missing'
     break
   elseif kind == 'await' then
-    asked, retime = '1', true
-    if not terminal then status = 'awaiting_input' end
+    if status == 'ended' then asked, retime, status = '1', true, 'awaiting_input' end
+  elseif kind == 'answer' then
+    if status == 'awaiting_input' then asked, retime, status = false, true, 'ended' end
   elseif kind == 'end' and not terminal then
     if order_attempt < attempt then
       word = 'stale'
@@ -87,7 +88,6 @@ for i = 8, #ARGV, 5 do
     if number > seq then
       add(number, 'e', name, 'd', data)
       published, bytes = base + number, bytes + #data
-      if status == 'awaiting_input' then status = 'open' end
     elseif by ~= publisher then
       -- Another publisher has used this number for another event.
       word = 'behind'
@@ -123,7 +123,7 @@ end
 -- An open stream is kept as long as an owner or a reader renews it.
 if not terminal or retime then
   local keep = unowned
-  if terminal then keep = asked and awaiting or retention elseif status == 'awaiting_input' then keep = awaiting end
+  if terminal then keep = asked and awaiting or retention end
   redis.call('PEXPIRE', meta, keep)
   redis.call('PEXPIRE', log, keep + linger)
 end

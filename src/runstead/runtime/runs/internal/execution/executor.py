@@ -44,6 +44,7 @@ from .hand_back import HandBack, is_cut_off
 from .lease_guard import LeaseGuard, WriteGate
 from .partial_answers import PartialAnswers
 from .planner import ExecutionPlan, ExecutionPlanner
+from .questions import EarlierQuestion
 from .registry import RunHandle, stop_revoked
 from .settlement import Settlement
 
@@ -85,7 +86,10 @@ class RunExecution:
         self._guard = LeaseGuard(handle, runtime)
         self._gate = WriteGate(self._guard, handle.lease)
         self._hand_back = HandBack(handle, runtime, self._guard, self._trace, on_missing_key)
-        self._settlement = Settlement(handle, runtime, self._guard, self._callbacks, self._publisher, self._events)
+        self._question = EarlierQuestion(runtime)
+        self._settlement = Settlement(
+            handle, runtime, self._guard, self._callbacks, self._publisher, self._events, self._question
+        )
 
     async def run(self) -> None:
         """Execute the run, then settle it or hand it back. Never raises, except for a cancellation."""
@@ -140,6 +144,7 @@ class RunExecution:
         await self._publisher.publish(
             "metadata", encode({"run_id": run.run_id, "attempt": self._lease.attempt, "thread_id": run.thread_id})
         )
+        await self._question.answered(self._lease)
         plan = self._planner.plan(self._lease, resuming=await is_resuming(self._lease, self._runtime))
         await self._events.emit(RunLifecycleEventType.RUN_STARTED, attempt=self._lease.attempt)
         if await is_input_unrecorded(self._lease, self._runtime):

@@ -13,7 +13,7 @@ from runstead.runtime.runs.exceptions import RollbackRequested
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.secrets import secret_names
 from runstead.runtime.runs.store import Settled
-from runstead.runtime.runs.types import Lease, Outcome, RunStatus, StopReason
+from runstead.runtime.runs.types import NO_INTERRUPTS, Lease, Outcome, RunStatus, StopReason
 from runstead.runtime.storage_fault import StorageFault
 from runstead.runtime.user_code.thread_loop import LoopLost
 
@@ -23,6 +23,7 @@ from ..streaming.publisher import RunPublisher, terminal_kind
 from .attempt import AttemptEnd
 from .lease_guard import LeaseGuard
 from .outcome import resolve_outcome, rollback_outcome, unencryptable_outcome
+from .questions import EarlierQuestion
 from .registry import RunHandle
 from .required_observers import confirm_end
 from .snapshot import StateSnapshot, read_stored
@@ -41,9 +42,11 @@ class Settlement:
         callbacks: RunCallbacks,
         publisher: RunPublisher,
         events: RunEventEmitter,
+        question: EarlierQuestion,
     ) -> None:
         self._handle, self._runtime, self._guard = handle, runtime, guard
         self._callbacks, self._publisher, self._events = callbacks, publisher, events
+        self._question = question
 
     async def settle(self, end: AttemptEnd, stop: StopReason | None) -> None:
         """Settle the run by the end of its attempt and the reason of its stop, and report the end. Raises LeaseLost."""
@@ -56,9 +59,11 @@ class Settlement:
             event = self._events.intended_end(outcome, stop)
             outcome = await confirm_end(required, event, outcome, self._runtime.clock)
         settled, outcome = await self._guard.retry("settled", lambda: self._write(outcome))
-        if outcome.status is RunStatus.SUCCESS and outcome.thread.status == "interrupted":
-            await self._publisher.awaiting_input()
         await self._publisher.end(*terminal_kind(outcome))
+        if outcome.status is RunStatus.SUCCESS and outcome.thread.interrupts != NO_INTERRUPTS:
+            await self._publisher.awaiting_input()
+        elif outcome.status is RunStatus.ERROR and outcome.thread.status == "interrupted":
+            await self._question.refused()
         await self._events.ended(settled.record, settled.thread_status, title=outcome.title, stop=stop)
         await self._clean_up()
 

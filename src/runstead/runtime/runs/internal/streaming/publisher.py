@@ -42,7 +42,7 @@ class RunPublisher:
             self._failing = False
 
     async def awaiting_input(self) -> None:
-        """Mark the stream as waiting for human input."""
+        """Mark the stream, which has ended, as waiting for human input."""
         try:
             await self._bridge.mark_awaiting_input(self._run_id)
         except Exception as error:
@@ -85,3 +85,6 @@ async def publish_terminal_for(bridge: StreamBridge, record: RunRecord, missed: 
         await publisher.publish(event.event, event.data)
     output = next((event.data for event in missed if event.event == "values"), None)
     await publisher.end(*terminal_kind(Outcome(record.status, failure=record.failure, output=output)))
+    if output is not None and b'"__interrupt__"' in output:
+        # Ignored for a run that was stopped or failed.
+        await publisher.awaiting_input()
