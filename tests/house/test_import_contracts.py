@@ -26,6 +26,8 @@ WRONG: Final = (
     ("runstead.resources.threads", "runstead.wire.threads", "resources import the wire"),
     ("runstead.gateway.sse", "runstead.infra.storage.threads", "a route imports an adapter"),
     ("runstead.auth.none", "runstead.gateway.api", "an edge folder imports another"),
+    ("runstead.channels.hub", "runstead.channels.telegram", "what channels share imports an adapter"),
+    ("runstead.channels.hub", "telegram", "what channels share imports an SDK"),
     ("runstead.cli.doctor", "runstead.infra.engines.postgres", "a command imports an adapter"),
     ("runstead.infra.engines.sqlite", "runstead.infra.storage.threads", "an engine imports a store"),
     ("runstead.infra.storage.threads", "runstead.infra.checkpoints.saver", "a store imports checkpoints"),

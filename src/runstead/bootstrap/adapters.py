@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, TypeAlias
 
 from runstead.auth.custom import CustomAuthentication
+from runstead.channels.contract import Channel
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
 from runstead.graphs.sources import SourceError, parse_source
@@ -37,6 +38,7 @@ class Adapters:
     """
 
     observers: Sequence[RunObserver | str] = ()
+    channels: Sequence[Channel | str] = ()
     authenticator: Authenticator | str | None = None
     event_store: RunEventStore | str | None = None
     bridge: StreamBridge | str | None = None
@@ -53,6 +55,7 @@ class Adapters:
         """Return these, and those of the settings where these name none."""
         return Adapters(
             observers=(*self.observers, *settings.observers),
+            channels=(*self.channels, *settings.channels),
             authenticator=self.authenticator or settings.authenticator,
             event_store=self.event_store or settings.event_store,
             bridge=self.bridge or settings.bridge,
@@ -135,12 +138,28 @@ async def _opened(
         found = found()
     if hasattr(found, "__aenter__"):
         found = await stack.enter_async_context(found)
+    _check_methods(name, found, port)
+    return found
+
+
+def load_adapter(name: str, value: object, configuration: GraphConfiguration, port: type) -> object:
+    """Return an object, the one that a setting names, or what the class or function of that name returns.
+
+    Raises UnsupportedConfiguration.
+    """
+    found: object = _loaded(name, value, configuration)
+    if isinstance(found, type) or inspect.isroutine(found):
+        found = found()
+    _check_methods(name, found, port)
+    return found
+
+
+def _check_methods(name: str, found: object, port: type) -> None:
     missing = [method for method in vars(port) if not method.startswith("_") and getattr(found, method, None) is None]
     if missing:
         raise UnsupportedConfiguration(
             f"{name}: {type(found).__name__} cannot be a {port.__name__}: it has no {', '.join(missing)}"
         )
-    return found
 
 
 def _loaded(name: str, value: object, configuration: GraphConfiguration) -> Any:

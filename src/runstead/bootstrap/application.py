@@ -14,6 +14,7 @@ from typing import Any, Self, overload
 
 from fastapi import FastAPI
 
+from runstead.channels.contract import Channel
 from runstead.gateway.api import ApiEnvironment, Noun, create_api
 from runstead.gateway.auth.policy import METRICS, OPEN_PATHS
 from runstead.gateway.services import Services
@@ -54,6 +55,7 @@ class Application:
         *,
         execute: bool = True,
         observers: Sequence[RunObserver] = (),
+        channels: Sequence[Channel] = (),
         authenticator: Authenticator | None = None,
         event_store: RunEventStore | None = None,
         bridge: StreamBridge | None = None,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
+from runstead.channels.hub import ChannelHub
 from runstead.gateway.custom_app import CustomApp
 from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration
@@ -53,6 +54,7 @@ from .background import (
     trim_archive_regularly,
 )
 from .budgets import configured_budgets, raising_scopes
+from .channels import channel_hub, channel_leases, load_channels
 from .client_limits import run_quota
 from .extensions import open_auth, with_roles
 from .loop_failover import LoopFailover
@@ -152,10 +154,16 @@ async def _assembled(
             run_secrets=parts.run_secrets,
             metrics=telemetry.exposition(profile, runs, blocks, settings.max_concurrent_runs if execute else 0),
         )
+        channels = await load_channels(adapters.channels, settings, configuration)
+        hub = channel_hub(channels, services, profile, access, settings, configuration)
+        if hub is not None:
+            access.services = services = replace(services, channels=hub)
+            if not profile.is_shared:
+                await channel_leases(profile).release_all()
         await services.assistants.register_graphs(code.graphs.descriptions, code.graphs.names)
         await _start_sweeping(stack, profile, settings, configuration, files)
         executing = partial(
-            _executing, parts, services, access, closing, settings, user_loop, code.custom, execute=execute
+            _executing, parts, services, access, closing, settings, user_loop, code.custom, hub, execute=execute
         )
         authenticator = with_roles(door, settings)
         if handlers is not None:
@@ -228,6 +236,7 @@ async def _executing(
     settings: Settings,
     user_loop: UserLoop,
     custom: CustomApp | None,
+    hub: ChannelHub | None,
     *,
     execute: bool,
 ) -> AsyncIterator[None]:
@@ -242,6 +251,8 @@ async def _executing(
             await started.enter_async_context(parts.webhooks.sender.running())
         started.push_async_callback(closing.drain)
         await services.runs.start(execute=execute)
+        if hub is not None:
+            await started.enter_async_context(hub.running())
         yield
 
 

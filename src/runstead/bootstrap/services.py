@@ -14,6 +14,7 @@ from runstead.graphs.configuration import GraphConfiguration
 from runstead.infra.prices.genai import GenaiPrices
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.audit import SqlAuditLog
+from runstead.infra.storage.channel_links import SqlChannelLinkStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.feedback import SqlFeedbackStore
 from runstead.infra.storage.run_queries import SqlRunQueryStore
@@ -87,6 +88,7 @@ def build_services(
         deliveries=parts.webhooks.deliveries,
         crons=handled.crons(SqlCronStore(profile.database, profile.clock, parts.cron_bell.notify)),
         feedback=SqlFeedbackStore(profile.database, profile.clock, on_feedback),
+        channel_links=SqlChannelLinkStore(profile.database, profile.clock),
         clock=profile.clock,
         ready=Readiness((profile.database, *profile.others), closing).reason,
         files=files,

@@ -9,6 +9,7 @@ import typer
 from . import (
     approvals,
     audit,
+    channels,
     crons,
     encryption,
     init,
@@ -67,6 +68,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(crons.app, name="crons")
+app.add_typer(channels.app, name="channels")
 app.add_typer(encryption.app, name="encryption")
 
 

@@ -38,6 +38,7 @@ from .route_declaration import permissions_of
 from .routes import (
     assistants,
     audit,
+    channels,
     console,
     crons,
     events,
@@ -77,6 +78,7 @@ _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
     (files, ("threads",)),
     (items, ("store",)),
     (usage, ("runs",)),
+    (channels, ()),
     (audit, ()),
 )
 """Route modules, each with the resources that must be enabled for it."""

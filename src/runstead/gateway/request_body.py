@@ -18,12 +18,13 @@ _OF_BROWSERS: Final = ("origin", "sec-fetch-site")
 """Headers that browsers send with every request with a body that a page can trigger."""
 
 
-async def body_of(request: Request, limit: int) -> bytes:
-    """Return the body. Raises BodyTooLarge without ever holding more than ``limit``, and NotJson."""
+async def body_of(request: Request, limit: int, *, is_json: bool = True) -> bytes:
+    """Return the body. Raises BodyTooLarge without ever holding more than ``limit``, and NotJson where JSON is
+    wanted."""
     memory: RequestMemory = request.scope[MEMORY]
     if memory.body is None:
         body = await _read(request, limit, memory)
-        if body:
+        if body and is_json:
             is_browser = any(name in request.headers for name in _OF_BROWSERS)
             check_content_type(request.headers.get("content-type"), is_browser=is_browser)
         memory.body = body

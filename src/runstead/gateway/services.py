@@ -11,6 +11,7 @@ from runstead.gateway.streams.thread_stream import ThreadStreams
 from runstead.resources.assistant_lookup import AssistantLookup
 from runstead.resources.assistant_service import AssistantRemoval, AssistantService
 from runstead.resources.assistants import AssistantStore
+from runstead.resources.channels import ChannelLinkStore
 from runstead.resources.crons import CronStore
 from runstead.resources.feedback import FeedbackStore
 from runstead.resources.interrupts import OpenInterrupts
@@ -31,6 +32,7 @@ from runstead.runtime.runs.secrets import RunSecretStore
 from runstead.runtime.runs.store import RunEventStore, RunUsageStore
 from runstead.runtime.user_code.watchdog import BlockCount
 from runstead.wire.authorization import Authorizer
+from runstead.wire.channels import ChannelEndpoint
 
 from .auth.audit import AuditLog
 
@@ -86,7 +88,8 @@ class Services:
     ``ready`` returns the reason why the server accepts no new work (storage unavailable, or shutdown), or None.
     ``authorizer`` decides about permissions; with None, users may do everything with their own objects. ``audit``
     records who did what, ``limits`` bounds what users may ask for. ``files`` is None if the server
-    stores none. ``blocks`` counts how often user code blocked its event loop; ``metrics`` are those of this process.
+    stores none, ``channels`` if it has no chat services. ``blocks`` counts how often user code blocked its event loop;
+    ``metrics`` are those of this process.
     """
 
     runs: RunsFacade
@@ -112,6 +115,7 @@ class Services:
     deliveries: DeliveryStore
     crons: CronStore
     feedback: FeedbackStore
+    channel_links: ChannelLinkStore
     clock: Clock
     ready: Callable[[], Awaitable[str | None]]
     authorizer: Authorizer | None = None
@@ -119,6 +123,7 @@ class Services:
     run_secrets: RunSecretStore | None = None
     limits: ClientLimits = field(default_factory=ClientLimits)
     files: ThreadFiles | None = None
+    channels: ChannelEndpoint | None = None
     blocks: BlockCount = field(default_factory=BlockCount)
     metrics: Metrics = field(default_factory=NoMetrics)
     options: GatewayOptions = field(default_factory=GatewayOptions)

@@ -22,6 +22,7 @@ from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.validation_texts import did_you_mean, problem_of
 
 from .access import AccessSettings
+from .channels import ChannelSettings
 from .cluster import ClusterSettings
 from .execution import ExecutionSettings
 from .features import FeatureSettings
@@ -41,6 +42,7 @@ class SettingsError(Exception):
 # Pydantic orders the fields by the bases, from the last one to the first.
 class Settings(
     LimitSettings,
+    ChannelSettings,
     FeatureSettings,
     StreamSettings,
     ExecutionSettings,

@@ -21,6 +21,7 @@ from runstead.resources.assistant_lookup import (
 )
 from runstead.resources.assistant_service import AssistantInUse, AssistantProtected
 from runstead.resources.assistants import AssistantExists, VersionNotFound
+from runstead.resources.channels import ChannelNotFound, InvalidSignature, LinkNotFound
 from runstead.resources.crons import CronNotFound
 from runstead.resources.feedback import FeedbackFull, FeedbackNotFound
 from runstead.resources.interrupts import InvalidAnswer
@@ -204,6 +205,9 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     CronNotFound: (404, str),
     DeliveryNotFound: (404, str),
     FeedbackNotFound: (404, str),
+    ChannelNotFound: (404, str),
+    LinkNotFound: (404, str),
+    InvalidSignature: (401, str),
     FeedbackFull: (409, str),
     FileNotFound: (404, str),
     FilePathConflict: (409, str),

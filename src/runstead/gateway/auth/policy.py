@@ -15,15 +15,22 @@ from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.wire.authorization import Action, Resource
 from runstead.wire.run_cancel import stop_action_of
 
-OPEN_PATHS: Final = frozenset(("/", "/ok", "/ready", "/info", "/docs", "/openapi.json", "/console", "/console/*"))
-"""Paths without data of any user, which load balancers and browsers request without credentials. ``/*`` stands for all
-paths below."""
+CHANNEL_EVENTS: Final = "/channels/{provider}/events"
+"""Path to which chat services deliver messages. Their adapters check that a request is from the service."""
+OPEN_PATHS: Final = frozenset(
+    ("/", "/ok", "/ready", "/info", "/docs", "/openapi.json", "/console", "/console/*", CHANNEL_EVENTS)
+)
+"""Paths without data of any user, which load balancers, browsers and chat services request without credentials. ``/*``
+stands for all paths below."""
 METRICS: Final = "/metrics"
 """The path whose route decides by itself who may read it: it has no data of users, and auth handlers are not asked."""
+_CHANNEL_EVENTS: Final = re.compile(r"/channels/[\w-]+/events", re.ASCII)
 
 
 def is_open(path: str, open_paths: Collection[str] = OPEN_PATHS) -> bool:
     """Return whether a path, relative to the mount point, is requested without credentials."""
+    if CHANNEL_EVENTS in open_paths and _CHANNEL_EVENTS.fullmatch(path):
+        return True
     return path in open_paths or any(path.startswith(one[:-1]) for one in open_paths if one.endswith("/*"))
 
 

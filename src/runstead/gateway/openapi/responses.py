@@ -78,6 +78,8 @@ DRAWING: Final[Responses] = _json(named("Drawing"))
 ASSISTANT_VERSIONS: Final[Responses] = _json(many(named("AssistantVersion")))
 FEEDBACK: Final[Responses] = _json(named("Feedback"))
 FEEDBACK_PAGE: Final[Responses] = _json(many(named("Feedback")), *_PAGES)
+CHANNEL_CODE: Final[Responses] = _json(named("ChannelCode"))
+CHANNEL_LINKS: Final[Responses] = _json(many(named("ChannelLink")))
 FILES: Final[Responses] = _json(many(named("File")), "x-pagination-total")
 CONTENT: Final[Responses] = {
     "200": _content("application/octet-stream", {"type": "string", "format": "binary"}, ()),

@@ -177,6 +177,8 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         total=object_of(runs=COUNT, **_USED_COUNTS),
         cost=_COST,
     ),
+    "ChannelCode": object_of(code=TEXT, command=TEXT, expires_at=_TIME),
+    "ChannelLink": object_of(provider=TEXT, workspace=TEXT, chat_user_id=TEXT, created_at=_TIME),
     "File": object_of(path=TEXT, size=COUNT, modified_at=_TIME, media_type=TEXT),
     "EventPage": object_of(
         data=many(

@@ -441,6 +441,93 @@ Index("ix_crons_owner", crons.c.tenant_id, crons.c.user_id, crons.c.created_at)
 Index("ix_crons_thread", crons.c.thread_id)
 Index("ix_crons_due", crons.c.next_run_date)
 
+# Chat users and the account of each. ``actor`` is the account as it was authenticated when it made the code.
+channel_links: Final = Table(
+    "channel_links",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("workspace", Text, primary_key=True),
+    Column("chat_user_id", Text, primary_key=True),
+    Column("tenant_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("actor", EncryptedText("actor"), nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_channel_links_owner", channel_links.c.tenant_id, channel_links.c.user_id)
+
+# One-time codes, as digests. ``used_by`` is the chat user, as JSON; a used code stays until it expires.
+channel_codes: Final = Table(
+    "channel_codes",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("used_by", Text),
+    Column("actor", EncryptedText("actor"), nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_channel_codes_expires", channel_codes.c.expires_at)
+
+# The thread of each conversation of a chat user, under an account.
+channel_conversations: Final = Table(
+    "channel_conversations",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("workspace", Text, primary_key=True),
+    Column("chat_id", Text, primary_key=True),
+    Column("chat_user_id", Text, primary_key=True),
+    Column("tenant_id", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("thread_id", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_channel_conversations_thread", channel_conversations.c.thread_id)
+
+# Messages of chat services, from their receipt until they are answered. An ended row stays for a while: a service may
+# deliver the message again, and buttons below the answer refer to it.
+channel_messages: Final = Table(
+    "channel_messages",
+    metadata,
+    Column("seq", Counter, primary_key=True, autoincrement=True),
+    Column("provider", Text, nullable=False),
+    Column("workspace", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("chat_id", Text, nullable=False),
+    Column("chat_user_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("run_id", Text),
+    Column("thread_id", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", UtcTime, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("payload", EncryptedText("channel_messages.payload"), nullable=False),
+    Column("progress", EncryptedText("channel_messages.progress"), nullable=False),
+    sqlite_autoincrement=True,
+)
+Index(
+    "uq_channel_messages_message",
+    *(channel_messages.c[name] for name in ("provider", "workspace", "message_id")),
+    unique=True,
+)
+_only(
+    "ix_channel_messages_open",
+    "ended_at IS NULL",
+    *(channel_messages.c[name] for name in ("provider", "workspace", "chat_id", "chat_user_id", "seq")),
+)
+_only("ix_channel_messages_ended", "ended_at IS NOT NULL", channel_messages.c.ended_at)
+Index("ix_channel_messages_thread", channel_messages.c.thread_id)
+
+# Which process receives for a bot, or answers in a conversation, and until when.
+channel_leases: Final = Table(
+    "channel_leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # One row, on SQLite only: the checkpoint file that belongs to this database (see
 # `runstead.infra.checkpoints.identity`).
 checkpoint_identity: Final = Table("checkpoint_identity", metadata, Column("identity", Text, nullable=False))

@@ -15,7 +15,15 @@ from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import RunId, ThreadId
 
 from .database import Database
-from .schema import idempotency_keys, run_event_threads, run_events, runs, threads, webhook_deliveries
+from .schema import (
+    channel_messages,
+    idempotency_keys,
+    run_event_threads,
+    run_events,
+    runs,
+    threads,
+    webhook_deliveries,
+)
 from .thread_status import forget_temporary
 from .webhook_deliveries import forget_deliveries
 
@@ -64,11 +72,19 @@ _OLD_DELIVERIES: Final = (
     .limit(_LIMIT)
     .with_for_update(skip_locked=True)
 )
+_OLD_MESSAGES: Final = (
+    select(channel_messages.c.seq)
+    .where(channel_messages.c.ended_at.is_not(None), channel_messages.c.ended_at <= _CUTOFF)
+    .limit(_LIMIT)
+    .with_for_update(skip_locked=True)
+)
 
 REMEMBERED: Final = timedelta(days=1)
 """Retention of idempotency keys, longer than any client retries."""
 
 
+CHANNEL_MESSAGES_KEPT: Final = timedelta(days=7)
+"""Retention of answered messages of chat services, whose buttons can be pressed until then."""
 DELIVERIES_KEPT: Final = timedelta(days=7)
 """Retention of ended webhook deliveries, for inspection and redelivery."""
 
@@ -109,6 +125,7 @@ class StorageSweeper:
             ("events", _sweep_events, retention),
             ("idempotency keys", _sweep_keys, max(REMEMBERED, retention)),
             ("webhook deliveries", _sweep_deliveries, max(DELIVERIES_KEPT, retention)),
+            ("messages of chat services", _sweep_channel_messages, CHANNEL_MESSAGES_KEPT),
         ):
             try:
                 while True:
@@ -176,6 +193,13 @@ def _sweep_deliveries(connection: Connection, cutoff: datetime) -> _Piece:
     over = connection.execute(_OLD_DELIVERIES, {"cutoff": cutoff, "the_limit": BATCH}).scalars().all()
     if over:
         forget_deliveries(connection, webhook_deliveries.c.delivery_id.in_(over))
+    return _Piece(len(over))
+
+
+def _sweep_channel_messages(connection: Connection, cutoff: datetime) -> _Piece:
+    over = connection.execute(_OLD_MESSAGES, {"cutoff": cutoff, "the_limit": BATCH}).scalars().all()
+    if over:
+        connection.execute(delete(channel_messages).where(channel_messages.c.seq.in_(over)))
     return _Piece(len(over))
 
 

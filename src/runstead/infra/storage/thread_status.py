@@ -18,7 +18,17 @@ from runstead.runtime.runs.types import AssistantId, RunFailure, ThreadId, Threa
 from . import json_text
 from .dialect import lock_thread
 from .prepared import Prepared
-from .schema import crons, run_event_threads, run_events, runs, thread_priorities, thread_ttls, threads
+from .schema import (
+    channel_conversations,
+    channel_messages,
+    crons,
+    run_event_threads,
+    run_events,
+    runs,
+    thread_priorities,
+    thread_ttls,
+    threads,
+)
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _THREAD: Final[BindParameter[str]] = bindparam("the_thread")
@@ -80,6 +90,20 @@ _FORGET: Final = tuple(
     for table in (run_events, run_event_threads, thread_ttls, crons, threads)
 )
 _FORGET_PRIORITY: Final = Prepared(delete(thread_priorities).where(thread_priorities.c.thread_id == _THREAD))
+_FORGET_CONVERSATION: Final = Prepared(
+    delete(channel_conversations).where(channel_conversations.c.thread_id == _THREAD)
+)
+# The rows stay: a chat service may deliver a message again.
+_FORGET_MESSAGES: Final = Prepared(
+    update(channel_messages)
+    .where(channel_messages.c.thread_id == _THREAD)
+    .values(
+        status="ended",
+        ended_at=func.coalesce(channel_messages.c.ended_at, channel_messages.c.received_at),
+        payload="{}",
+        progress="{}",
+    )
+)
 
 TITLE_LENGTH: Final = 200
 
@@ -158,9 +182,11 @@ def restore_graph_metadata(connection: Connection, thread_id: ThreadId) -> None:
 
 
 def forget_thread(connection: Connection, thread_id: ThreadId) -> None:
-    """Delete the thread with its events, its ttl, its priority and its crons, but not its runs."""
-    # Temporary threads have none, which saves one statement for each stateless run.
-    _FORGET_PRIORITY.rows(connection, {"the_thread": thread_id})
+    """Delete the thread with its events, its ttl, its priority, its crons and its messages of chat services, but not
+    its runs."""
+    # Temporary threads have none of these, which saves statements for each stateless run.
+    for statement in (_FORGET_PRIORITY, _FORGET_CONVERSATION, _FORGET_MESSAGES):
+        statement.rows(connection, {"the_thread": thread_id})
     _forget(connection, thread_id)
 
 
