@@ -12,4 +12,5 @@ def postgres_options(settings: Settings) -> PostgresOptions:
         schema=settings.database_schema,
         statement_timeout=settings.database_statement_timeout_seconds,
         patience=settings.database_patience_seconds,
+        row_security=settings.database_row_security,
     )

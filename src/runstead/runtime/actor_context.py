@@ -179,6 +179,7 @@ AUTO: Final = _Auto.AUTO
 """Stands for the bound actor's user in `resolve_user_id`."""
 
 _current_actor: ContextVar[ActorContext | None] = ContextVar("runstead_actor", default=None)
+_is_across_tenants: ContextVar[bool] = ContextVar("runstead_across_tenants", default=False)
 
 
 def bind_actor_context(actor: ActorContext) -> Token[ActorContext | None]:
@@ -228,6 +229,23 @@ def thread_access(thread_id: str) -> Iterator[ActorContext]:
     of other users. Call only after access to the thread was checked. Raises ActorRequired."""
     with acting(require_actor_context("a thread").with_access_to(thread_id)) as actor:
         yield actor
+
+
+@contextmanager
+def across_tenants() -> Iterator[None]:
+    """Lift `tenant_limit` for the duration of a block. Call only after the access to all tenants was checked."""
+    token = _is_across_tenants.set(True)
+    try:
+        yield
+    finally:
+        _is_across_tenants.reset(token)
+
+
+def tenant_limit() -> str | None:
+    """Return the tenant whose rows the current task may see at most; None for work of the server itself, and inside
+    `across_tenants`."""
+    actor = _current_actor.get()
+    return None if actor is None or _is_across_tenants.get() else actor.tenant_id
 
 
 def get_effective_user_id() -> str:

@@ -46,6 +46,11 @@ class ClusterSettings(BaseModel):
         description="Migrate the database's schema when a server or worker starts. If false, run `runstead migrate` "
         "first.",
     )
+    database_row_security: bool = Field(
+        default=False,
+        description="Row-level security: PostgreSQL itself shows each transaction only the rows of the tenant that it "
+        "acts for. The role of database_url must own the schema, and be no superuser.",
+    )
     queues: tuple[str, ...] | None = Field(
         default=None,
         description="Queues that this process serves (a JSON list). Unset: all.",

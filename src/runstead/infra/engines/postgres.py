@@ -18,17 +18,20 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg import sql
 from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from runstead.resources.storage_errors import StorageBusy, StorageClosed, StorageError, StorageUnavailable
+from runstead.runtime.actor_context import tenant_limit
 from runstead.runtime.backoff import Backoff
 
 from .figures import PoolFigures
 from .liveness import CHECKS, LivenessCheck
 from .postgres_errors import is_collision, is_read_only, of_driver, translate, was_cut_off_before
 from .postgres_pool import (
+    TENANT_VARIABLE,
     PostgresOptions,
     check_server,
     cut,
@@ -89,7 +92,8 @@ class PostgresDatabase:
         """
         begin = None if quick else _READ
         lane = self._slow if slow else self._readers
-        result: T = await self._submit(lane, WorkItem(work, None, False, *_caller()), begin)
+        job = self._item(work, None, durable=False)
+        result: T = await self._submit(lane, job, _READ if job.tenant_id is not None else begin)
         return result
 
     async def write(
@@ -107,7 +111,7 @@ class PostgresDatabase:
         write, until the next durable one. After StorageUnavailable from a write, it is unknown whether the write was
         committed. Other errors: see `read`.
         """
-        job = WorkItem(work, committed, durable, *_caller())
+        job = self._item(work, committed, durable=durable)
         try:
             result: T = await self._submit(self._writers, job, _WRITE if durable else _WRITE_SOON)
         except StorageError as error:
@@ -148,6 +152,12 @@ class PostgresDatabase:
         """Connect once and check the server. Blocks. Raises StorageError."""
         self._done(lambda connection: check_server(driver_of(connection), self.place), None)
 
+    def _item(
+        self, work: Callable[[Connection], Any], committed: Callable[[Any], None] | None, *, durable: bool
+    ) -> WorkItem:
+        tenant = tenant_limit() if self.options.row_security else None
+        return WorkItem(work, committed, durable, *_caller(), tenant)
+
     def _submit(
         self, lane: ThreadPoolExecutor | SlowQueryPool, job: WorkItem, begin: str | None
     ) -> asyncio.Future[Any]:
@@ -184,7 +194,7 @@ class PostgresDatabase:
             if time.monotonic() - asked > self.options.patience:
                 # Earlier work waited for the server, or there was too much of it.
                 raise self._why_it_waited()
-            job.result = self._done(job.work, begin)
+            job.result = self._done(job.work, _for_tenant(begin, job.tenant_id))
         except BaseException as error:
             job.failure = error
         if not isinstance(job.failure, StorageUnavailable):
@@ -256,7 +266,8 @@ class PostgresDatabase:
             result = work(connection)
         except BaseException as error:
             # A standby in place of the former primary: a new connection may reach the new primary.
-            useless = is_gone(driver) or (begin in (_WRITE, _WRITE_SOON) and is_read_only(error))
+            is_write = begin is not None and begin.startswith(_WRITE)
+            useless = is_gone(driver) or (is_write and is_read_only(error))
             if useless:
                 discard_all(connection, error)
             else:
@@ -308,6 +319,13 @@ async def open_postgres(url: str, options: PostgresOptions | None = None) -> Asy
         yield database
     finally:
         await asyncio.shield(asyncio.to_thread(database.close))
+
+
+def _for_tenant(begin: str | None, tenant_id: str | None) -> str | None:
+    """Return the beginning of a transaction that names its tenant; in the same message, so that it costs no time."""
+    if begin is None or tenant_id is None:
+        return begin
+    return f"{begin}; SET LOCAL {TENANT_VARIABLE} = {sql.Literal(tenant_id).as_string(None)}"
 
 
 def _caller() -> tuple[asyncio.Future[Any], asyncio.AbstractEventLoop]:

@@ -21,6 +21,8 @@ from runstead.runtime.json_types import JsonObject
 from .postgres_errors import translate
 
 OLDEST_POSTGRES: Final = 14
+TENANT_VARIABLE: Final = "runstead.tenant_id"
+"""Setting of a transaction that policies of row-level security compare with."""
 _RECYCLE_SECONDS: Final = 1800
 # A connection broken by a lost machine or a cut cable is detected within seconds instead of hours.
 _ALIVE: Final = {
@@ -42,7 +44,7 @@ class PostgresOptions:
     that slow reads do not delay writes. ``schema``: the schema of our tables. ``statement_timeout`` and
     ``lock_timeout``: for one statement. ``idle_timeout``: for a transaction whose process sends nothing, because it is
     frozen or cut off; its locks are free after that. ``patience``: how long work waits for an unavailable server or
-    for a free connection.
+    for a free connection. ``row_security``: each transaction names the tenant of its actor, for row-level security.
     """
 
     pool_size: int = 12
@@ -51,6 +53,7 @@ class PostgresOptions:
     lock_timeout: float = 10
     idle_timeout: float = 5
     patience: float = 10
+    row_security: bool = False
 
     @property
     def readers(self) -> int:

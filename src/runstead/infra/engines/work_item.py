@@ -16,13 +16,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class WorkItem:
-    """Work to do in a transaction, its caller, and its result."""
+    """Work to do in a transaction, its caller, and its result. ``tenant_id``: see `PostgresOptions.row_security`."""
 
     work: Callable[[Connection], Any]
     committed: Callable[[Any], None] | None
     durable: bool
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    tenant_id: str | None = None
     result: Any = None
     failure: BaseException | None = None
     has_begun: bool = False

@@ -18,6 +18,7 @@ from runstead.resources.storage_errors import SchemaTooNew, StorageUnusable
 
 from .encrypted_types import use_cipher
 from .migrations import REVISIONS, Revisions, migrate, revision_of
+from .row_security import enforce_row_security
 
 
 @asynccontextmanager
@@ -43,6 +44,8 @@ async def open_postgres_storage(
             if not migrating:
                 raise StorageUnusable(f"the schema of {database.place} is behind; run `runstead migrate` first")
             await database.write(lambda connection: migrate_postgres(connection, database.options.schema, revisions))
+        if database.options.row_security:
+            await database.write(enforce_row_security)
         yield database
 
 

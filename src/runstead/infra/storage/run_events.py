@@ -169,9 +169,9 @@ def _take_numbers(connection: Connection, thread_id: ThreadId, actor: ActorConte
         row = {"thread_id": thread_id, "tenant_id": owner[0], "user_id": owner[1], "last_seq": count}
         if _NEW_COUNTER.first(connection, row) is not None:
             return 0
-        # A concurrent transaction has created it.
-        counter = _COUNTER.rows(connection, {"the_thread": thread_id})[0]
-    if not _reaches(actor, thread_id, *counter[:2]):
+        # A concurrent transaction has created it, or row-level security hides it.
+        counter = _COUNTER.first(connection, {"the_thread": thread_id})
+    if counter is None or not _reaches(actor, thread_id, *counter[:2]):
         raise ThreadNotFound(thread_id)
     last: int = counter[2]
     _ADVANCE.rows(connection, {"the_thread": thread_id, "the_last": last + count})

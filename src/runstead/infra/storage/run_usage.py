@@ -11,7 +11,7 @@ from typing import Any, Final, assert_never
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Connection, and_, cast, func, select, tuple_
 
-from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.actor_context import ActorContext, across_tenants, require_actor_context
 from runstead.runtime.runs.store import ThreadUsage, UsageGroup, UsageQuery
 from runstead.runtime.runs.store.usage_store import UsageDimension
 from runstead.runtime.runs.types import USAGE_COUNTS, ModelUsage, RunRecord, ThreadId
@@ -108,6 +108,9 @@ class SqlRunUsageStore:
                 models[tuple(row[: len(columns)])].append(_to_usage(row[len(columns) :]))
             return [UsageGroup(key, runs, tuple(models[key])) for key, runs in found.items() if models[key]]
 
+        if query.reach == "all":
+            with across_tenants():
+                return await self._database.read(work)
         return await self._database.read(work)
 
 
