@@ -16,7 +16,6 @@ from langchain_core.messages import AIMessage
 from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import interrupt
-from rich.console import Console
 from typing_extensions import TypedDict
 
 from runstead import Application
@@ -211,10 +210,9 @@ def test_tables_fit_80_columns(url: str, invoke: Run, terminal: Callable[..., Te
         assert re.search(r"[0-9a-f]{8}-[0-9a-f]{4}", lines[1]), lines
 
 
-def test_short_ids_are_unique_beginnings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Output, "console", type("_Narrow", (), {"width": 80}))
+def test_short_ids_are_unique_beginnings() -> None:
     ids = ["01a2314e-f88c-7709-a8ed-2c8fc6cf4497", "01a2314e-f88c-7709-b8ed-2c8fc6cf4497"]
-    assert list(Output().short_ids(ids).values()) == ["01a2314e-f88c-7709-a", "01a2314e-f88c-7709-b"]
+    assert list(Output(width=80).short_ids(ids).values()) == ["01a2314e-f88c-7709-a", "01a2314e-f88c-7709-b"]
 
 
 def test_chat_asks_for_the_fields_of_the_input_schema(url: str) -> None:
@@ -265,8 +263,7 @@ def test_usage_is_shown_by_group_with_what_has_no_price(url: str, invoke: Run) -
 
 
 def test_usage_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    output = Output()
-    output.console = Console(width=80, soft_wrap=True, highlight=False)
+    output = Output(width=80)
     names = ["day", "tenant", "user", "graph", "model", "caller"]
     counts = {"runs": 123_456, "calls": 99_999, "input_tokens": 2_345_678_901, "output_tokens": 12_345_678}
     group = {name: f"a long {name} of somewhere" for name in names} | counts | {"usd": 1234.5678, "unpriced": ["m"]}

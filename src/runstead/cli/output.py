@@ -35,10 +35,10 @@ class CommandError(Exception):
 
 
 class Output:
-    """Output in one of the two forms."""
+    """Output in one of the two forms. ``width`` is the number of columns for tables; None: those of the terminal."""
 
-    def __init__(self, *, as_json: bool = False) -> None:
-        self.as_json = as_json
+    def __init__(self, *, as_json: bool = False, width: int | None = None) -> None:
+        self.as_json, self._width = as_json, width
 
     @cached_property
     def console(self) -> Console:
@@ -46,7 +46,7 @@ class Output:
 
         # Text of users and models is printed literally: no markup, no detection of links and numbers. A pipe has no
         # width, so nothing is truncated there.
-        width = None if sys.stdout.isatty() else 240
+        width = self._width or (None if sys.stdout.isatty() else 240)
         return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
 
     def line(self, event: str, **fields: object) -> None:

@@ -56,7 +56,7 @@ def show_usage(found: JsonMapping, output: Output) -> None:
     if cost["unpriced"]:
         output.say(f"Unpriced, and not in the cost: {', '.join(cost['unpriced'])}")
     if cost["prices"] is None:
-        output.say("The server has no prices; install them there with: pip install 'runstead[prices]'")
+        output.say("The server has no prices; install them there: pip install 'runstead[prices]'")
 
 
 def _numbers(group: JsonMapping) -> tuple[str, ...]:
