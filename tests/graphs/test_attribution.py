@@ -10,7 +10,7 @@ from langchain_core.messages import HumanMessage
 from runstead.runtime.runs.callbacks.builder import RunCallbacks
 from runstead.runtime.runs.callbacks.callers import caller_of, is_title_caller
 from runstead.runtime.runs.types import RunId, ThreadId
-from tests.runtime.attributed_agents import deep_agent, lead_agent, workflow
+from tests.graphs.attributed_agents import deep_agent, lead_agent, workflow
 
 QUESTION = (HumanMessage("Tell me of the park."),)
 HISTORY = [HumanMessage(text) for text in ("a", "b", "c", "d", "Tell me of the park.")]

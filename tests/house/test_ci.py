@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 CONFTEST = ROOT / "tests" / "conftest.py"
@@ -186,3 +191,35 @@ def test_unknown_environment_is_refused_with_the_names(machine: dict[str, str]) 
     done = run_in(machine, *ENVIRONMENTS, "moon")
     assert done.returncode == 2
     assert "there is no moon; there are empty, user, " in done.stderr
+
+
+def imported_by(files: Iterable[Path], seen: set[Path]) -> set[str]:
+    """Return the top-level packages that test files import, also through other test modules."""
+    names = set()
+    for file in files:
+        if file in seen or not file.is_file():
+            continue
+        seen.add(file)
+        for node in ast.walk(ast.parse(file.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for module in modules:
+                names.add(module.partition(".")[0])
+                path = ROOT.joinpath(*module.split("."))
+                if module.startswith("tests."):
+                    names |= imported_by((path.with_suffix(".py"), path / "__init__.py"), seen)
+    return names
+
+
+def test_light_suites_import_only_packages_of_the_light_environment() -> None:
+    (light,) = re.findall(r"^LIGHT := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    suites = [ROOT / folder for folder in light.split()]
+    assert all(suite.is_dir() for suite in suites)
+    files = [CONFTEST, *(file for suite in suites for file in suite.rglob("*.py"))]
+    names = imported_by(files, set()) - {"runstead", "tests"} - sys.stdlib_module_names
+    assert {"pytest", "hypothesis"} <= names
+    locked = {line.partition("==")[0] for line in (ROOT / "requirements" / "dev.txt").read_text().splitlines()}
+    providers = packages_distributions()
+    missing = {name for name in names if not {canonicalize_name(one) for one in providers.get(name, ())} & locked}
+    assert missing == set(), "these packages are not in the extra `dev`, which `make test ARGS=tests/runtime` installs"
