@@ -28,6 +28,19 @@ class ServeRequest:
     """Defaults of this command for settings that are not set elsewhere."""
 
     @classmethod
+    def for_graphs(
+        cls,
+        flags: JsonMapping,
+        targets: Sequence[str] | None,
+        settings_file: Path | None,
+        assigned: Sequence[str] | None,
+        *,
+        defaults: JsonMapping | None = None,
+    ) -> Self:
+        """Return the request of a command that serves or loads graphs."""
+        return cls(flags, tuple(assigned or ()), settings_file, tuple(targets or ()), defaults or {})
+
+    @classmethod
     def for_storage(
         cls,
         config: Path | None,

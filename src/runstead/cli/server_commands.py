@@ -47,14 +47,9 @@ def dev(
 
     output = Output(as_json=json)
     flags = {"config": config, "host": host, "port": port, "data_dir": data_dir}
+    flags["allow_unauthenticated"] = allow_unauthenticated
     with output.handle_errors():
-        request = ServeRequest(
-            flags={**flags, "allow_unauthenticated": allow_unauthenticated},
-            assigned=tuple(assign or ()),
-            settings_file=settings,
-            targets=tuple(targets or ()),
-            defaults={"show_errors": True},
-        )
+        request = ServeRequest.for_graphs(flags, targets, settings, assign, defaults={"show_errors": True})
         develop(request, output, reload=reload, socket_fd=socket_fd)
 
 
@@ -84,13 +79,9 @@ def serve(
 
     output = Output(as_json=json)
     flags = {"config": config, "host": host, "port": port, "data_dir": data_dir, "max_concurrent_runs": workers}
+    flags["allow_unauthenticated"] = allow_unauthenticated
     with output.handle_errors():
-        request = ServeRequest(
-            flags={**flags, "allow_unauthenticated": allow_unauthenticated},
-            assigned=tuple(assign or ()),
-            settings_file=settings,
-            targets=tuple(targets or ()),
-        )
+        request = ServeRequest.for_graphs(flags, targets, settings, assign)
         serve_forever(
             request,
             output,
@@ -127,9 +118,7 @@ def worker(
     output = Output(as_json=json)
     flags = {"config": config, "max_concurrent_runs": workers, "queues": tuple(queue) if queue else None}
     with output.handle_errors():
-        request = ServeRequest(
-            flags=flags, assigned=tuple(assign or ()), settings_file=settings, targets=tuple(targets or ())
-        )
+        request = ServeRequest.for_graphs(flags, targets, settings, assign)
         work_forever(request, output, parent_fd=parent_fd)
 
 
@@ -154,11 +143,7 @@ def cluster(
 
     output = Output(as_json=json)
     flags = {"config": config, "host": host, "port": port, "data_dir": data_dir}
+    flags["allow_unauthenticated"] = allow_unauthenticated
     with output.handle_errors():
-        request = ServeRequest(
-            flags={**flags, "allow_unauthenticated": allow_unauthenticated},
-            assigned=tuple(assign or ()),
-            settings_file=settings,
-            targets=tuple(targets or ()),
-        )
+        request = ServeRequest.for_graphs(flags, targets, settings, assign)
         raise typer.Exit(run_cluster(request, output, workers=workers))

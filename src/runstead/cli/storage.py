@@ -126,7 +126,5 @@ def doctor(
     output = Output(as_json=json)
     flags: JsonObject = {"config": config, "host": host, "port": port, "data_dir": data_dir}
     with output.handle_errors():
-        request = ServeRequest(
-            flags=flags, assigned=tuple(assign or ()), settings_file=settings, targets=tuple(targets or ())
-        )
+        request = ServeRequest.for_graphs(flags, targets, settings, assign)
         raise typer.Exit(examine(request, output))

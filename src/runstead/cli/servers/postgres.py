@@ -16,12 +16,11 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final
 
-from runstead.private_files import append_private, write_private
+from runstead.private_files import write_private
 
-from .parent_watchdog import ParentWatchdog
-from .ports import free_port
+from .child_server import Account, ChildServer
 
 START_WITHIN: Final = 60.0
 STOP_WITHIN: Final = 20.0
@@ -67,43 +66,22 @@ def _candidates() -> list[Path]:
     return found
 
 
-class _Account(TypedDict, total=False):
-    """Account of a child process: arguments of subprocess."""
-
-    user: str
-    group: None
-    extra_groups: list[str]
-
-
-class PostgresServer:
+class PostgresServer(ChildServer):
     """Server on one folder, which is created if needed. Listens on 127.0.0.1, and on a socket in the folder."""
 
     def __init__(
         self, folder: Path, *, binaries: Path | None = None, settings: Mapping[str, str] | None = None
     ) -> None:
-        self.folder, self.port = folder, free_port()
-        self.data, self._log = folder / "data", folder / "postgres.log"
+        super().__init__(folder, "postgres.log", STOP_WITHIN)
         self._settings = dict(settings or {})
-        self._user: _Account = {"user": _NOBODY, "group": None, "extra_groups": []} if os.geteuid() == 0 else {}
+        self._user: Account = {"user": _NOBODY, "group": None, "extra_groups": []} if os.geteuid() == 0 else {}
         self._wanted = binaries or find_binaries()
         self._password_file = folder / "password"
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline: ParentWatchdog | None = None
 
     @property
     def url(self) -> str:
         """URL for the superuser ``postgres`` and the database ``postgres``."""
         return f"postgresql://postgres:{self._password_file.read_text()}@127.0.0.1:{self.port}/postgres"
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "the server has not been started"
-        return self._process.pid
-
-    @property
-    def log(self) -> str:
-        """Log output so far."""
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def start(self) -> None:
         """Start the server and wait until it accepts connections. Raises NoPostgres."""
@@ -112,29 +90,13 @@ class PostgresServer:
         command = [str(self._binaries() / "postgres"), "-D", str(self.data), "-p", str(self.port)]
         for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
-        with os.fdopen(append_private(self._log), "ab") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.data, process_group=0, **self._user
-            )
         # A fast shutdown, not a smart one: the latter waits for clients, which may be waiting for this process.
-        self._lifeline = ParentWatchdog(self._process.pid, signal.SIGINT)
+        self._spawn(command, signal.SIGINT, self._user)
         self._wait_until_ready()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop the server and wait for its end. SIGINT ends connections first, SIGQUIT stops like a crash."""
-        if self._process is None:
-            return
-        if self._process.poll() is None:
-            self._process.send_signal(how)
-            try:
-                self._process.wait(STOP_WITHIN)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._process = None
-        if self._lifeline is not None:
-            self._lifeline.release()
-            self._lifeline = None
+        self._end(how)
 
     def _create(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -12,15 +12,14 @@ import platform
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from runstead.private_files import append_private, make_directory
+from runstead.private_files import make_directory
 
-from .parent_watchdog import ParentWatchdog
+from .child_server import ChildServer
 from .ports import free_port
 
 START_WITHIN: Final = 20.0
@@ -65,7 +64,7 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-class ValkeyServer:
+class ValkeyServer(ChildServer):
     """Server on one folder, which is created if needed. Listens on 127.0.0.1, on the same port after each start.
 
     ``settings`` are its own options, such as ``{"maxmemory": "5mb"}``. All writes go to a log that is read again at a
@@ -75,29 +74,16 @@ class ValkeyServer:
     def __init__(
         self, folder: Path, *, binary: Path | None = None, settings: Mapping[str, str] | None = None, password: str = ""
     ) -> None:
-        self.folder, self.port = folder, free_port()
-        self.data, self._log = folder / "data", folder / "valkey.log"
+        super().__init__(folder, "valkey.log", STOP_WITHIN)
         self._binary = binary or find_binary()
         self._settings = {**(settings or {}), **({"requirepass": password} if password else {})}
         self._password = password
         self._is_new = True
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline: ParentWatchdog | None = None
 
     @property
     def url(self) -> str:
         secret = f":{self._password}@" if self._password else ""
         return f"redis://{secret}127.0.0.1:{self.port}/0"
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "the server has not been started"
-        return self._process.pid
-
-    @property
-    def log(self) -> str:
-        """Log output so far."""
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def start(self) -> None:
         """Start the server and wait until it responds. Raises NoValkey."""
@@ -119,11 +105,7 @@ class ValkeyServer:
         command += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--daemonize", "no"]
         for name, value in self._settings.items():
             command += [f"--{name}", *value.split()]
-        with os.fdopen(append_private(self._log), "ab") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.data, process_group=0
-            )
-        self._lifeline = ParentWatchdog(self._process.pid)
+        self._spawn(command, signal.SIGTERM)
         self._wait_until_ready()
 
     def stop(self) -> None:
@@ -153,22 +135,6 @@ class ValkeyServer:
         with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
             connection.sendall(f"{login}{' '.join(words)}\r\nQUIT\r\n".encode())
             return b"".join(iter(lambda: connection.recv(65_536), b"")).decode(errors="replace")
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is None:
-            return
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.send_signal(how)
-            try:
-                self._process.wait(STOP_WITHIN)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._process = None
-        if self._lifeline is not None:
-            self._lifeline.release()
-            self._lifeline = None
 
     def _wait_until_ready(self) -> None:
         until = time.monotonic() + START_WITHIN

@@ -58,6 +58,18 @@ _CHECKPOINT: Final[Schema] = {
     "properties": {"thread_id": TEXT, "checkpoint_id": TEXT, "checkpoint_ns": TEXT, "checkpoint_map": OBJECT},
 }
 
+_ASSISTANT: Final[Mapping[str, Schema]] = {
+    "assistant_id": _ID,
+    "graph_id": TEXT,
+    "config": OBJECT,
+    "context": OBJECT,
+    "metadata": OBJECT,
+    "name": TEXT,
+    "created_at": _TIME,
+    "version": {"type": "integer", "minimum": 1},
+    "description": or_null(TEXT),
+}
+"""Fields of an assistant, which each of its versions has too."""
 _USED_COUNTS: Final = dict.fromkeys(USAGE_COUNTS, COUNT)
 _USED: Final[Schema] = object_of(**_USED_COUNTS)
 _COST: Final[Schema] = object_of(usd=or_null({"type": "number"}), unpriced=_NAMES, prices=or_null(TEXT))
@@ -118,29 +130,8 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         parent_checkpoint_id=or_null(TEXT),
     ),
     "Updated": object_of(checkpoint=_CHECKPOINT, configurable=_CHECKPOINT, checkpoint_id=TEXT),
-    "AssistantVersion": object_of(
-        assistant_id=_ID,
-        graph_id=TEXT,
-        config=OBJECT,
-        context=OBJECT,
-        metadata=OBJECT,
-        name=TEXT,
-        created_at=_TIME,
-        version={"type": "integer", "minimum": 1},
-        description=or_null(TEXT),
-    ),
-    "Assistant": object_of(
-        assistant_id=_ID,
-        graph_id=TEXT,
-        config=OBJECT,
-        context=OBJECT,
-        metadata=OBJECT,
-        name=TEXT,
-        created_at=_TIME,
-        updated_at=_TIME,
-        version={"type": "integer", "minimum": 1},
-        description=or_null(TEXT),
-    ),
+    "AssistantVersion": object_of(**_ASSISTANT),
+    "Assistant": object_of(**_ASSISTANT, updated_at=_TIME),
     "Drawing": object_of(nodes=many(OBJECT), edges=many(OBJECT)),
     "Schemas": object_of(
         graph_id=TEXT,

@@ -16,7 +16,6 @@ from typing import Final, TypeVar
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
-    BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
@@ -30,6 +29,7 @@ from sqlalchemy import Connection
 from runstead.infra.storage.database import Database
 from runstead.resources.storage_errors import StorageBusy, StorageDemoted, StorageUnavailable
 from runstead.runtime.backoff import retry
+from runstead.runtime.blocking_saver import BlockingSaver
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.types import Holder, RunId, ThreadId
@@ -80,7 +80,7 @@ _ONCE: Final = f"{_PUT_WRITES} ON CONFLICT DO NOTHING"
 _LATEST: Final = f"{_PUT_WRITES} {REPLACING_WRITE}"
 
 
-class SqlCheckpointSaver(BaseCheckpointSaver[str]):
+class SqlCheckpointSaver(BlockingSaver[str]):
     """BaseCheckpointSaver over a Database that has the tables.
 
     ``near``: reads are so quick that an agent's event loop does them itself, without a thread. Without ``durable``,
@@ -270,10 +270,7 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
             return await super().aget_delta_channel_history(config=config, channels=channels)
         return await self._read(lambda driver: queries.delta_history(driver, self.serde, config, channels))
 
-    # Nodes that are plain functions run in threads, and graphs in them call these methods.
-
-    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return self._wait(self.aget_tuple(config))
+    # The synchronous methods beside those of BlockingSaver.
 
     def list(
         self,
@@ -294,23 +291,6 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
             if after is None:
                 return
 
-    def put(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        return self._wait(self.aput(config, checkpoint, metadata, new_versions))
-
-    def put_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, object]], task_id: str, task_path: str = ""
-    ) -> None:
-        self._wait(self.aput_writes(config, writes, task_id, task_path))
-
-    def delete_thread(self, thread_id: str) -> None:
-        self._wait(self.adelete_thread(thread_id))
-
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         self._wait(self.adelete_for_runs(run_ids))
 
@@ -319,11 +299,6 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         self._wait(self.aprune(thread_ids, strategy=strategy))
-
-    def get_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        return self._wait(self.aget_delta_channel_history(config=config, channels=channels))
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         version = 0 if current is None else int(str(current).split(".")[0])
@@ -368,7 +343,6 @@ class SqlCheckpointSaver(BaseCheckpointSaver[str]):
         return await retry(do, _PAUSES, wait, failed)
 
     def _wait(self, doing: Coroutine[object, object, T]) -> T:
-        """Run ``doing`` on the saver's loop and return its result, for a caller in a thread without an event loop."""
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:

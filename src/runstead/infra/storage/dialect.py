@@ -57,11 +57,6 @@ class contains(FunctionElement[bool]):  # noqa: N801  (reads as the SQL function
     inherit_cache = True
 
 
-@compiles(contains, "sqlite")
-def _contains_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
-    return f"{_CONTAINS}({compiler.process(element.clauses, **options)})"
-
-
 @compiles(contains, "postgresql")
 def _contains_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     stored, wanted = element.clauses
@@ -99,11 +94,6 @@ class field_equals(FunctionElement[bool]):  # noqa: N801
     inherit_cache = True
 
 
-@compiles(field_equals, "sqlite")
-def _field_equals_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
-    return f"{_FIELD_EQUALS}({compiler.process(element.clauses, **options)})"
-
-
 @compiles(field_equals, "postgresql")
 def _field_equals_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     stored, key, wanted = (compiler.process(clause, **options) for clause in element.clauses)
@@ -118,14 +108,18 @@ class lowered(FunctionElement[str]):  # noqa: N801
     inherit_cache = True
 
 
-@compiles(lowered, "sqlite")
-def _lowered_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
-    return f"lower({compiler.process(element.clauses, **options)})"
+def _call_on(dialect: str, element: type[FunctionElement[Any]], function: str) -> None:
+    """Compile an element to a call of a SQL function on one engine."""
+
+    @compiles(element, dialect)
+    def call(element: Any, compiler: Any, **options: Any) -> str:
+        return f"{function}({compiler.process(element.clauses, **options)})"
 
 
-@compiles(lowered, "postgresql")
-def _lowered_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
-    return f"runstead_lower({compiler.process(element.clauses, **options)})"
+_call_on("sqlite", contains, _CONTAINS)
+_call_on("sqlite", field_equals, _FIELD_EQUALS)
+_call_on("sqlite", lowered, "lower")
+_call_on("postgresql", lowered, "runstead_lower")
 
 
 def containing(column: ColumnElement[Any], wanted: JsonMapping) -> ColumnElement[bool]:

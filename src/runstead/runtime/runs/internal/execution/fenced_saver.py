@@ -24,6 +24,7 @@ from langgraph.checkpoint.base import (
 )
 
 from runstead.runtime.backoff import retry
+from runstead.runtime.blocking_saver import BlockingSaver
 from runstead.runtime.runs.message_removals import MessageRemovals
 from runstead.runtime.runs.types import Holder
 from runstead.runtime.storage_fault import StorageFault
@@ -82,7 +83,7 @@ class PendingWrites:
                 await asyncio.sleep(0)
 
 
-class FencedSaver(BaseCheckpointSaver[Any]):
+class FencedSaver(BlockingSaver[Any]):
     """Fenced saver: calls the real saver directly if it is a FenceableSaver, otherwise on the loop that it lives on.
 
     The metadata also say which step removed messages from the state; see `runstead.runtime.runs.message_removals`.
@@ -182,11 +183,6 @@ class FencedSaver(BaseCheckpointSaver[Any]):
     async def aget_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Any:
         return await self._read(lambda saver: saver.aget_delta_channel_history(config=config, channels=channels))
 
-    # The synchronous methods, for graphs that are invoked from a synchronous node: that node runs in its own thread.
-
-    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return self._block(self.aget_tuple(config))
-
     def list(
         self,
         config: RunnableConfig | None,
@@ -198,27 +194,7 @@ class FencedSaver(BaseCheckpointSaver[Any]):
         async def collect() -> Sequence[CheckpointTuple]:
             return [item async for item in self.alist(config, filter=filter, before=before, limit=limit)]
 
-        yield from self._block(collect())
-
-    def put(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        return self._block(self.aput(config, checkpoint, metadata, new_versions))
-
-    def put_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, object]], task_id: str, task_path: str = ""
-    ) -> None:
-        self._block(self.aput_writes(config, writes, task_id, task_path))
-
-    def delete_thread(self, thread_id: str) -> None:
-        self._block(self.adelete_thread(thread_id))
-
-    def get_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Any:
-        return self._block(self.aget_delta_channel_history(config=config, channels=channels))
+        yield from self._wait(collect())
 
     async def _read(self, read: Callable[[BaseCheckpointSaver[Any]], Coroutine[object, object, T]]) -> T:
         if self._direct is not None:
@@ -251,5 +227,5 @@ class FencedSaver(BaseCheckpointSaver[Any]):
             return await call()
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), self._home))
 
-    def _block(self, call: Coroutine[object, object, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(call, self._home).result()
+    def _wait(self, doing: Coroutine[object, object, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(doing, self._home).result()
