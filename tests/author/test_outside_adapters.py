@@ -62,6 +62,9 @@ async def test_server_works_with_adapters_from_outside(tmp_path: Path) -> None:
         assert await checkpoints.saver.aget_tuple({"configurable": {"thread_id": thread, "checkpoint_ns": ""}})
         state: Any = await client.threads.get_state(thread)
         assert state["values"]["who"]
+        async with asyncio.timeout(60):
+            while len(ledger.heard) < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
     heard = [event for name, event, _ in HEARD if name == "recorder"]
     assert heard[0] == "run_started"
     assert "run_completed" in heard

@@ -16,7 +16,7 @@ from runstead.graphs.sources import SourceError, parse_source
 from runstead.runtime.clock import Clock
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.dispatch import RunDispatcher
-from runstead.runtime.runs.observer import RunObserver
+from runstead.runtime.runs.observer import ExceptEnds, RunObserver
 from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore, RunLeaseStore
 from runstead.runtime.stream_bridge.contract import StreamBridge
 from runstead.settings import Settings
@@ -87,6 +87,11 @@ class Observers:
     @property
     def required(self) -> Sequence[RunObserver]:
         return [observer for observer in self.all if getattr(observer, "required", False)]
+
+    @property
+    def notified_at_once(self) -> Sequence[RunObserver]:
+        """The observers that the executing process notifies; the outbox notifies required ones of ends."""
+        return [ExceptEnds(observer) if observer in self.required else observer for observer in self.all]
 
 
 async def open_adapters(

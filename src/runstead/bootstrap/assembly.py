@@ -26,6 +26,7 @@ from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.fair_queue import group_by_user
 from runstead.infra.storage.run_budgets import SqlRunBudgetStore
 from runstead.infra.storage.run_create import SqlRunCreateStore
+from runstead.infra.storage.run_ends import RunEnds, SqlRunEndOutbox
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQueryStore
 from runstead.infra.storage.sweeper import StorageSweeper
@@ -267,15 +268,16 @@ def _runtime(
     profile, queue = parts.profile, parts.profile.queue
     database, clock = profile.database, profile.clock
     handled, ttl = parts.handled, thread_ttl(configuration)
+    ends = RunEnds(notifies=bool(parts.observers.required))
     quota, budgets = run_quota(settings), configured_budgets(settings, configuration)
     leases = handled.run_leases(
-        SqlRunLeaseStore(database, clock, queue.notify, queue.enqueue, by_turns=scheduler is not None),
+        SqlRunLeaseStore(database, clock, queue.notify, queue.enqueue, by_turns=scheduler is not None, ends=ends),
         SqlThreadStore(database, clock),
     )
     return RunsRuntime(
         create_store=handled.run_creation(
             SqlRunCreateStore(
-                database, clock, queue.notify, queue.enqueue, default_ttl=ttl, quota=quota, budgets=budgets
+                database, clock, queue.notify, queue.enqueue, default_ttl=ttl, quota=quota, budgets=budgets, ends=ends
             )
         ),
         query_store=handled.run_queries(SqlRunQueryStore(database)),
@@ -288,8 +290,9 @@ def _runtime(
         agents=parts.graphs,
         agent_loops=parts.loops,
         store=parts.graph_store,
-        observer=CompositeObserver([profile.notices, parts.webhooks.sender, *parts.observers.all]),
+        observer=CompositeObserver([profile.notices, parts.webhooks.sender, *parts.observers.notified_at_once]),
         required_observers=parts.observers.required,
+        end_outbox=SqlRunEndOutbox(database, clock) if ends.notifies else None,
         secrets=parts.run_secrets,
         budgets=None if budgets is None else SqlRunBudgetStore(database, clock, budgets),
         budget_scopes=raising_scopes(settings),

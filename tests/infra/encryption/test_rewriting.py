@@ -58,6 +58,7 @@ IN_THE_CLEAR: Final = {
     "frame_blocks": {"archive_id"},
     "run_usage": {"model", "provider", "caller", "day"},
     "budget_raises": {"budget"},
+    "end_notifications": {"reason"},
     # Details are digests where encryption is on.
     "audit_log": {
         "subject_id", "auth_source", "role", "client", "action", "route", "target", "details", "previous", "digest",

@@ -41,6 +41,7 @@ from .database import Database, EnqueueHook, no_enqueue
 from .dialect import line_up
 from .prepared import Prepared, PreparedInsert
 from .run_budgets import Budgets
+from .run_ends import WEBHOOKS_ONLY, RunEnds
 from .run_quota import check_quota, lock_quota
 from .run_rows import NEW, RECORD, new_row, to_record
 from .run_stop import stop
@@ -85,6 +86,7 @@ class SqlRunCreateStore:
         default_ttl: ThreadTtl | None = None,
         quota: RunQuota | None = None,
         budgets: Budgets | None = None,
+        ends: RunEnds = WEBHOOKS_ONLY,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -93,6 +95,7 @@ class SqlRunCreateStore:
         self._default_ttl = default_ttl
         self._quota = quota
         self._budgets = budgets
+        self._ends = ends
 
     async def create_runs(self, specs: Sequence[RunSpec], decide: Decide) -> Sequence[CreatedRun]:
         actor = require_actor_context("creating a run")
@@ -135,7 +138,7 @@ class SqlRunCreateStore:
         if spec.tick is not None:
             # After the thread: deletion of a thread locks in the same order, the thread before its crons.
             tick(connection, spec.tick, run_id, actor)
-        stopping, ended = _stop_others(connection, admission, now)
+        stopping, ended = _stop_others(connection, admission, now, self._ends)
         turn = turn_of(connection, thread_id, spec)
         stored = dataclasses.replace(spec, thread_config=None, scheduling=None)
         record = _insert(connection, stored, run_id, thread_id, actor, now, due_at, turn)
@@ -207,11 +210,11 @@ def _in_flight(connection: Connection, thread_id: ThreadId) -> Sequence[RunId]:
 
 
 def _stop_others(
-    connection: Connection, admission: Admit, now: datetime
+    connection: Connection, admission: Admit, now: datetime, ends: RunEnds
 ) -> tuple[tuple[RunId, ...], tuple[RunRecord, ...]]:
     """Carry out the decision; return the ids of flagged runs, and the runs that ended at once."""
     reason = admission.reason or StopReason.SUPERSEDED
-    stops = [stop(connection, run_id, reason, now) for run_id in admission.stopping]
+    stops = [stop(connection, run_id, reason, now, ends) for run_id in admission.stopping]
     flagged = tuple(one.record.run_id for one in stops if one is not None and one.effect == "flagged")
     ended = tuple(one.record for one in stops if one is not None and one.effect == "ended")
     return flagged, ended

@@ -30,6 +30,7 @@ from .database import Database, EnqueueHook, no_enqueue
 from .dialect import lock_thread, lock_thread_of
 from .fair_queue import FairQueue, held_by_group
 from .prepared import Prepared
+from .run_ends import WEBHOOKS_ONLY, RunEnds
 from .run_predicates import IS_HEAD, NOW, WAITS
 from .run_recovery import abandon_all, ended, expired, recover, release_all, retry
 from .run_rows import PROGRESS, RECORD, completion_text, ended_actor, to_progress, to_record
@@ -37,7 +38,6 @@ from .run_stop import stop
 from .run_usage import write_usage
 from .schema import runs, threads
 from .thread_status import apply_outcome, derive_status, mark_busy, restore_graph_metadata, status_of
-from .webhook_outbox import enqueue_delivery
 
 _DEADLINE: Final = bindparam("deadline", type_=runs.c.lease_until.type)
 _PENDING: Final = RunStatus.PENDING.value
@@ -135,12 +135,14 @@ class SqlRunLeaseStore:
         announce: EnqueueHook = no_enqueue,
         *,
         by_turns: bool = False,
+        ends: RunEnds = WEBHOOKS_ONLY,
     ) -> None:
         self._database = database
         self._clock = clock
         self._on_waiting = on_waiting
         self._announce = announce
         self._by_turns = by_turns
+        self._ends = ends
 
     async def claim(self, run_id: RunId, worker: WorkerId, term: timedelta) -> Lease | None:
         def work(connection: Connection) -> Lease | None:
@@ -187,7 +189,7 @@ class SqlRunLeaseStore:
     async def settle(self, lease: Lease, outcome: Outcome) -> Settled:
         def work(connection: Connection) -> Settled:
             lock_thread(connection, threads, lease.thread_id)
-            settled = _settle(connection, lease, outcome, self._clock.now())
+            settled = _settle(connection, lease, outcome, self._clock.now(), self._ends)
             if settled.thread_status == "busy":
                 self._announce(connection, lease.thread_id)
             return settled
@@ -210,7 +212,7 @@ class SqlRunLeaseStore:
         def work(connection: Connection) -> StopRequest | None:
             lock_thread_of(connection, runs, threads, run_id)
             now = self._clock.now()
-            stopped = stop(connection, run_id, reason, now)
+            stopped = stop(connection, run_id, reason, now, self._ends)
             if stopped is not None and stopped.effect == "ended":
                 if reason.rolls_back:
                     restore_graph_metadata(connection, stopped.record.thread_id)
@@ -247,7 +249,7 @@ class SqlRunLeaseStore:
     async def recover(self, run_id: RunId, max_attempts: int) -> Recovery | None:
         def work(connection: Connection) -> Recovery | None:
             lock_thread_of(connection, runs, threads, run_id)
-            recovered = recover(connection, run_id, max_attempts, self._clock.now())
+            recovered = recover(connection, run_id, max_attempts, self._clock.now(), self._ends)
             if recovered is not None:
                 self._announce(connection, recovered.record.thread_id)
             return recovered
@@ -289,7 +291,7 @@ def _again(lease: Lease, row: Sequence[Any] | None) -> Lease:
     return dataclasses.replace(lease, run=run, deadline=row[-1])
 
 
-def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetime) -> Settled:
+def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetime, ends: RunEnds) -> Settled:
     actor = ended_actor(lease.run.actor)
     row = _SETTLE.first(connection, {**_holder(lease), **_ending(outcome), "the_actor": actor, "now": now})
     if row is None:
@@ -297,7 +299,7 @@ def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetim
         return Settled(record, status_of(connection, lease.thread_id) or outcome.thread.status)
     record = dataclasses.replace(lease.run, **to_progress(row))
     write_usage(connection, lease.run, lease.attempt, outcome.usage, now)
-    enqueue_delivery(connection, record, now, outcome)
+    ends.write(connection, record, now, outcome)
     record = dataclasses.replace(record, actor=record.actor.with_kept_claims())
     if outcome.rolled_back:
         _UNDO.rows(connection, {"the_run": lease.run_id})

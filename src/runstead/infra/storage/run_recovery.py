@@ -15,10 +15,10 @@ from runstead.runtime.runs.types import RunFailure, RunId, RunRecord, RunStatus
 
 from . import json_text
 from .prepared import Prepared
+from .run_ends import WEBHOOKS_ONLY, RunEnds
 from .run_rows import RECORD, to_record
 from .schema import runs
 from .thread_status import mark_busy, mark_failed
-from .webhook_outbox import enqueue_delivery
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _RUN: Final = runs.c.run_id == bindparam("the_run")
@@ -83,7 +83,9 @@ def ended(connection: Connection, run_ids: Collection[RunId], before: datetime) 
     return [to_record(row) for row in connection.execute(statement)]
 
 
-def recover(connection: Connection, run_id: RunId, max_attempts: int, now: datetime) -> Recovery | None:
+def recover(
+    connection: Connection, run_id: RunId, max_attempts: int, now: datetime, ends: RunEnds = WEBHOOKS_ONLY
+) -> Recovery | None:
     """Release a run whose lease has expired, or make it a dead letter; see RunLeaseStore."""
     row = _FREE.first(connection, {"the_run": run_id, "now": now})
     if row is None:
@@ -92,7 +94,7 @@ def recover(connection: Connection, run_id: RunId, max_attempts: int, now: datet
     limit = max_attempts if run.spec.max_attempts is None else run.spec.max_attempts
     if run.lost_attempts < limit or run.stop_requested is not None:
         return Recovery("waiting", run)
-    return Recovery("dead", _mark_dead_letter(connection, run, now))
+    return Recovery("dead", _mark_dead_letter(connection, run, now, ends))
 
 
 def abandon_all(connection: Connection, now: datetime) -> int:
@@ -128,7 +130,7 @@ def retry(connection: Connection, run_id: RunId, now: datetime) -> RunRecord | N
     )
 
 
-def _mark_dead_letter(connection: Connection, run: RunRecord, now: datetime) -> RunRecord:
+def _mark_dead_letter(connection: Connection, run: RunRecord, now: datetime, ends: RunEnds) -> RunRecord:
     failure = RunFailure(
         "AttemptsExhausted",
         f"the worker was lost {run.lost_attempts} times while executing this run; it can be retried by hand",
@@ -139,5 +141,5 @@ def _mark_dead_letter(connection: Connection, run: RunRecord, now: datetime) -> 
     buried = dataclasses.replace(
         run, status=RunStatus.ERROR, dead_letter=True, ended_at=now, failure=failure, updated_at=now
     )
-    enqueue_delivery(connection, buried, now)
+    ends.write(connection, buried, now)
     return buried

@@ -12,9 +12,9 @@ from runstead.runtime.runs.store import StopRequest
 from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, StopReason
 
 from .prepared import Prepared
+from .run_ends import WEBHOOKS_ONLY, RunEnds
 from .run_rows import RECORD, ended_actor, to_record
 from .schema import runs
-from .webhook_outbox import enqueue_delivery
 
 _RUN: Final = Prepared(select(*RECORD).where(runs.c.run_id == bindparam("the_run")).with_for_update())
 _FLAG: Final = Prepared(
@@ -36,7 +36,9 @@ _END: Final = Prepared(
 )
 
 
-def stop(connection: Connection, run_id: RunId, reason: StopReason, now: datetime) -> StopRequest | None:
+def stop(
+    connection: Connection, run_id: RunId, reason: StopReason, now: datetime, ends: RunEnds = WEBHOOKS_ONLY
+) -> StopRequest | None:
     """Stop a run; return None if it is unknown. The caller must update the status of its thread."""
     row = _RUN.first(connection, {"the_run": run_id})
     if row is None:
@@ -48,7 +50,7 @@ def stop(connection: Connection, run_id: RunId, reason: StopReason, now: datetim
     # A waiting run that began before has left steps: its next holder rolls them back, or reports their result.
     if run.status.is_held or run.started_at is not None:
         return StopRequest("flagged", _flag(connection, run, reason, now))
-    return StopRequest("ended", _end(connection, run, reason, now))
+    return StopRequest("ended", _end(connection, run, reason, now, ends))
 
 
 def _first(before: StopReason | None, reason: StopReason) -> StopReason:
@@ -65,12 +67,12 @@ def _flag(connection: Connection, run: RunRecord, reason: StopReason, now: datet
     return dataclasses.replace(run, stop_requested=reason, updated_at=now)
 
 
-def _end(connection: Connection, run: RunRecord, reason: StopReason, now: datetime) -> RunRecord:
+def _end(connection: Connection, run: RunRecord, reason: StopReason, now: datetime, ends: RunEnds) -> RunRecord:
     if reason.rolls_back:
         _DELETE.rows(connection, {"the_run": run.run_id})
     else:
         actor = ended_actor(run.actor)
         _END.rows(connection, {"the_run": run.run_id, "reason": reason.value, "the_actor": actor, "now": now})
     ended = dataclasses.replace(run, status=RunStatus.INTERRUPTED, stop_requested=reason, ended_at=now, updated_at=now)
-    enqueue_delivery(connection, ended, now)
+    ends.write(connection, ended, now)
     return dataclasses.replace(ended, actor=ended.actor.with_kept_claims())

@@ -212,6 +212,24 @@ budget_reservations: Final = Table(
     sqlite_with_rowid=False,
 )
 
+# Ends of runs of which required observers are still to be notified, written in the transaction that ends the run.
+end_notifications: Final = Table(
+    "end_notifications",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("thread_id", Text, nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("occurred_at", UtcTime, nullable=False),
+    Column("next_at", UtcTime, nullable=False),
+    Column("tries", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_end_notifications_next", end_notifications.c.next_at)
+
 # What humans added to a budget, by the run that answered its interrupt. ``budget`` names the counter (`Budget.key`).
 budget_raises: Final = Table(
     "budget_raises",

@@ -23,6 +23,7 @@ from .internal.execution.registry import RunRegistry
 from .internal.execution.supervisor import RunSupervisor
 from .internal.lifecycle_events import RunEventEmitter
 from .internal.recovery.ambiguous_commits import AmbiguousCommitResolver
+from .internal.recovery.end_notifications import EndNotifier
 from .internal.recovery.expired_leases import ExpiredLeaseRecovery
 from .internal.recovery.orphaned_streams import OrphanedStreamReconciler
 from .internal.streaming.archiver import FrameArchiver
@@ -99,6 +100,9 @@ class RunsFacade:
             asyncio.create_task(self._recovery.watch(), name="recovery"),
             asyncio.create_task(self._untold.watch(), name="missing terminal events"),
         ]
+        if (outbox := self._runtime.end_outbox) is not None:
+            notifier = EndNotifier(self._runtime, outbox)
+            self._serving.append(asyncio.create_task(notifier.watch(), name="end notifications"))
         if self._archiver is not None:
             self._serving.append(asyncio.create_task(self._archiver.run(), name="stream archiver"))
 

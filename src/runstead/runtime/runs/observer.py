@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..json_types import JsonMapping
 from .types import RunId, RunRecord, ThreadId, ThreadStatus
@@ -22,6 +22,11 @@ class RunLifecycleEventType(StrEnum):
     RUN_FAILED = "run_failed"
     RUN_CANCELLED = "run_cancelled"
     THREAD_STATUS_UPDATED = "thread_status_updated"
+
+
+END_TYPES: Final = frozenset(
+    (RunLifecycleEventType.RUN_COMPLETED, RunLifecycleEventType.RUN_FAILED, RunLifecycleEventType.RUN_CANCELLED)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,17 @@ class RunObserver(Protocol):
     """Observer of all lifecycle events, called in order, after each is durable, under the run's actor."""
 
     async def on_event(self, event: RunLifecycleEvent) -> None: ...
+
+
+class ExceptEnds:
+    """Observer that passes all events on but those of ends, of which the outbox notifies."""
+
+    def __init__(self, observer: RunObserver) -> None:
+        self._observer = observer
+
+    async def on_event(self, event: RunLifecycleEvent) -> None:
+        if event.event_type not in END_TYPES:
+            await self._observer.on_event(event)
 
 
 class CompositeObserver:

@@ -24,6 +24,7 @@ from .store import (
     RunCheckpointStore,
     RunCreateStore,
     RunDeleteStore,
+    RunEndOutbox,
     RunEventStore,
     RunLeaseStore,
     RunQueryStore,
@@ -88,6 +89,7 @@ class RunsRuntime:
     store: object | None = None
     observer: RunObserver = field(default_factory=CompositeObserver)
     required_observers: Sequence[RunObserver] = ()
+    end_outbox: RunEndOutbox | None = None
     secrets: RunSecretStore | None = None
     budgets: RunBudgetStore | None = None
     budget_scopes: frozenset[str] = frozenset()

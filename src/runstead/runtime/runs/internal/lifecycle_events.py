@@ -5,22 +5,18 @@ from __future__ import annotations
 import logging
 import uuid
 from dataclasses import replace
-from typing import Final
 
 import uuid_utils.compat as uuid7s
 
 from runstead.runtime.clock import Clock
 
 from ...json_types import JsonMapping
-from ..observer import RunLifecycleEvent, RunLifecycleEventType, RunObserver
+from ..observer import END_TYPES, RunLifecycleEvent, RunLifecycleEventType, RunObserver
+from ..store import EndNotification
 from ..telemetry import NoTelemetry, RunTelemetry
-from ..types import Outcome, RunCompletionData, RunFailure, RunRecord, RunStatus, StopReason, ThreadStatus
+from ..types import Outcome, RunCompletionData, RunFailure, RunId, RunRecord, RunStatus, StopReason, ThreadStatus
 
 _log = logging.getLogger(__name__)
-
-_ENDS: Final = frozenset(
-    (RunLifecycleEventType.RUN_COMPLETED, RunLifecycleEventType.RUN_FAILED, RunLifecycleEventType.RUN_CANCELLED)
-)
 
 
 class RunEventEmitter:
@@ -45,7 +41,11 @@ class RunEventEmitter:
     def _event(self, event_type: RunLifecycleEventType, payload: JsonMapping) -> RunLifecycleEvent:
         self._sequence += 1
         return RunLifecycleEvent(
-            event_id=self._id_of_end(event_type) if event_type in _ENDS else str(uuid7s.uuid7()),
+            event_id=(
+                _id_of_end(self._run.run_id, self._run.attempt, event_type)
+                if event_type in END_TYPES
+                else str(uuid7s.uuid7())
+            ),
             event_type=event_type,
             run_id=self._run.run_id,
             thread_id=self._run.thread_id,
@@ -53,10 +53,6 @@ class RunEventEmitter:
             occurred_at=self._clock.now(),
             payload=payload,
         )
-
-    def _id_of_end(self, event_type: RunLifecycleEventType) -> str:
-        """Return the same id for each notification of one end, so that observers recognize a repetition."""
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self._run.run_id}/{self._run.attempt}/{event_type.value}"))
 
     def intended_end(self, outcome: Outcome, stop: StopReason | None) -> RunLifecycleEvent:
         """Return the event for an end that is about to be written; it does not count in the sequence."""
@@ -82,6 +78,28 @@ class RunEventEmitter:
         await self._notify(replace(event, run=record, thread_status=thread_status))
         if thread_status is not None:
             await self.emit(RunLifecycleEventType.THREAD_STATUS_UPDATED, status=thread_status)
+
+
+def end_event(notification: EndNotification, record: RunRecord | None) -> RunLifecycleEvent:
+    """Return the event for an end from the outbox. ``record`` is None if the run was deleted since."""
+    same = record if record is not None and record.attempt == notification.attempt else None
+    completion, failure = (same.completion, same.failure) if same else (None, None)
+    event_type, payload = _end_of(notification.status, completion, failure, None, notification.reason)
+    return RunLifecycleEvent(
+        event_id=_id_of_end(notification.run_id, notification.attempt, event_type),
+        event_type=event_type,
+        run_id=notification.run_id,
+        thread_id=notification.thread_id,
+        sequence=1,
+        occurred_at=notification.occurred_at,
+        payload=payload,
+        run=same,
+    )
+
+
+def _id_of_end(run_id: RunId, attempt: int, event_type: RunLifecycleEventType) -> str:
+    """Return the same id for each notification of one end, so that observers recognize a repetition."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{run_id}/{attempt}/{event_type.value}"))
 
 
 def _end_of(

@@ -4,6 +4,7 @@ from .budget_store import RunBudgetStore
 from .checkpoint_store import ChannelBytes, CheckpointBytes, FenceableSaver, FenceableStore, RunCheckpointStore
 from .create_store import Admission, Admit, CreatedRun, Decide, Refuse, RunCreateStore
 from .delete_store import RunDeleteStore
+from .end_outbox import EndNotification, RunEndOutbox
 from .event_store import RunEvent, RunEventCategory, RunEventStore, StoredRunEvent
 from .frame_archive import FrameArchive
 from .lease_store import Recovery, RunLeaseStore, Settled, StopRequest
@@ -18,6 +19,7 @@ __all__ = [
     "CheckpointBytes",
     "CreatedRun",
     "Decide",
+    "EndNotification",
     "FenceableSaver",
     "FenceableStore",
     "FrameArchive",
@@ -27,6 +29,7 @@ __all__ = [
     "RunCheckpointStore",
     "RunCreateStore",
     "RunDeleteStore",
+    "RunEndOutbox",
     "RunEvent",
     "RunEventCategory",
     "RunEventStore",
