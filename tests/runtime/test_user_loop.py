@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
@@ -12,7 +13,7 @@ import pytest
 from runstead.runtime.runs.agent_loop import AgentLoop, AgentLoopsByGraph, Isolation, SharedAgentLoops
 from runstead.runtime.user_code.scope import UserWork, WorkScope
 from runstead.runtime.user_code.sync_threads import SyncThreads
-from runstead.runtime.user_code.thread_loop import LoopLost, UserCodeExit
+from runstead.runtime.user_code.thread_loop import LoopLost, ThreadLoop, UserCodeExit
 from runstead.runtime.user_code.user_loop import UserCodeTimeout, UserLoop
 
 WHO: ContextVar[str] = ContextVar("who", default="unknown")
@@ -292,3 +293,25 @@ def test_pool_at_its_limit_makes_calls_wait() -> None:
     pool.shutdown()
     with pytest.raises(RuntimeError, match="after shutdown"):
         pool.submit(work)
+
+
+async def test_thread_loop_continues_after_an_error_of_asyncio_itself() -> None:
+    """Without memory, asyncio fails to log the error of a callback, and the error leaves the loop."""
+
+    def without_memory(record: logging.LogRecord) -> bool:
+        raise MemoryError
+
+    async def answer() -> int:
+        return 42
+
+    loop = ThreadLoop("test")
+    asyncio_log = logging.getLogger("asyncio")
+    asyncio_log.addFilter(without_memory)
+    try:
+        loop.loop.call_soon_threadsafe(lambda: 1 / 0)
+        task = loop.submit(answer)
+        assert await task.wait(30)
+    finally:
+        asyncio_log.removeFilter(without_memory)
+        loop.close()
+    assert task.result() == 42

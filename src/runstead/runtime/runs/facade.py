@@ -13,6 +13,7 @@ from functools import partial
 from typing import Self
 
 from ..actor_context import acting, require_actor_context, thread_access
+from ..periodic import keep_running
 from .exceptions import RunNotFound, RunNotRetriable
 from .graph_access import RunValues
 from .internal.admission import decide
@@ -95,10 +96,14 @@ class RunsFacade:
         if not execute:
             return
         self._supervisor.start()
+        loops: dict[str, Callable[[], Awaitable[object]]] = {
+            "dispatcher": lambda: self._runtime.dispatcher.serve(self._supervisor),
+            "recovery of runs": self._recovery.watch,
+            "publishing missing terminal events": self._untold.watch,
+        }
+        clock = self._runtime.clock
         self._serving = [
-            asyncio.create_task(self._runtime.dispatcher.serve(self._supervisor), name="dispatcher"),
-            asyncio.create_task(self._recovery.watch(), name="recovery"),
-            asyncio.create_task(self._untold.watch(), name="missing terminal events"),
+            asyncio.create_task(keep_running(work, what, clock), name=what) for what, work in loops.items()
         ]
         if (outbox := self._runtime.end_outbox) is not None:
             notifier = EndNotifier(self._runtime, outbox)

@@ -123,14 +123,17 @@ class SyncThreads(ThreadPoolExecutor):
                 failure = error
         # Mark the thread free before publishing the result: code that submits at once gets this thread instead of a new
         # one.
-        self._free(worker)
-        if failure is not None:
-            future.set_exception(failure)
-            # The exception's traceback references this frame, and this frame the exception: a cycle that would keep
-            # everything that the call held.
-            failure = None
-        elif wanted:
-            future.set_result(result)
+        try:
+            self._free(worker)
+        finally:
+            # Also without memory: a node must not wait for a result that is never published.
+            if failure is not None:
+                future.set_exception(failure)
+                # The exception's traceback references this frame, and this frame the exception: a cycle that would
+                # keep everything that the call held.
+                failure = None
+            elif wanted:
+                future.set_result(result)
 
     def _free(self, worker: _Worker) -> None:
         with self._gate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import logging
 import selectors
 import threading
 from collections.abc import Callable, Coroutine
@@ -15,6 +16,8 @@ from .scope import CURRENT_SCOPE, WorkScope
 from .sync_threads import LIMIT, SyncThreads
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _CANCEL_WITHIN: Final = 1.0
 """Seconds that remaining tasks have to react to their cancellation."""
@@ -258,6 +261,11 @@ class ThreadLoop:
             except CodeAbandoned:
                 # Raised outside the code that it was meant for; the callback that was executing is lost.
                 break
+            except Exception:
+                # Raised by asyncio itself when memory is exhausted, such as while it logs a failed callback. All runs
+                # on this loop would hang. The other callbacks are still queued.
+                with contextlib.suppress(Exception):
+                    _log.exception("an event loop of user code failed; it continues")
         with contextlib.suppress(BaseException):
             # Remaining tasks of an abandoned run, for which no caller waits any more.
             self.loop.run_until_complete(_cancel_others())

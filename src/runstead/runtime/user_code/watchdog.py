@@ -16,7 +16,7 @@ import threading
 import time
 from asyncio import Handle
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
 from types import FrameType
@@ -122,8 +122,10 @@ class LoopWatchdog:
                 self.look(time.monotonic())
                 pause = 2 * PERIOD if self._turn is None else PERIOD
             except Exception:
-                _log.exception("the watchdog of user code could not check the loop")
                 pause = _PAUSE
+                # A process without memory cannot log either.
+                with suppress(Exception):
+                    _log.exception("the watchdog of user code could not check the loop")
         self._is_running.release()
 
     def look(self, now: float) -> None:

@@ -25,6 +25,7 @@ from runstead.infra.engines.cancellation import cancel_and_wait
 from runstead.infra.engines.redis import RedisConnections
 from runstead.resources.storage_errors import StorageError
 from runstead.runtime.clock import Clock, SystemClock
+from runstead.runtime.periodic import keep_running
 from runstead.runtime.stream_bridge.contract import StreamStatus, TerminalKind
 from runstead.runtime.stream_bridge.exceptions import (
     BridgeClosed,
@@ -162,11 +163,11 @@ class RedisStreamBridge:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             for name, serving in (
-                ("flusher", self._flusher.run()),
-                ("renewal", self._renewal.run()),
-                ("housekeeping", self._alarms.run()),
+                ("flusher", self._flusher.run),
+                ("renewal", self._renewal.run),
+                ("housekeeping", self._alarms.run),
             ):
-                self._spawn(serving, f"stream-bridge-{name}")
+                self._spawn(keep_running(serving, f"stream-bridge-{name}", SystemClock()), f"stream-bridge-{name}")
 
     async def close(self) -> None:
         if self._closed:

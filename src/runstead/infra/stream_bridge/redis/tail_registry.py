@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.engines.cancellation import cancel_and_wait
 from runstead.infra.engines.redis import RedisConnections
+from runstead.runtime.clock import SystemClock
+from runstead.runtime.periodic import keep_running
 from runstead.runtime.stream_bridge.exceptions import StreamBridgeError
 
 from .blocking_reader import BlockingReader
@@ -98,7 +100,15 @@ class TailRegistry:
             if len(shard) < self._per_shard:
                 return shard
         shard = BlockingReader(self._connections, self._cipher)
-        shards.append((shard, asyncio.create_task(shard.run(), name=f"stream-shard-{group}-{len(shards)}")))
+        shards.append(
+            (
+                shard,
+                asyncio.create_task(
+                    keep_running(shard.run, "reading streams", SystemClock()),
+                    name=f"stream-shard-{group}-{len(shards)}",
+                ),
+            )
+        )
         return shard
 
     def _drop(self, run_id: str) -> None:

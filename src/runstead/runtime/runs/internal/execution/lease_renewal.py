@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Final
 
+from runstead.runtime.periodic import repeat
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.types import StopReason
@@ -32,12 +33,17 @@ class LeaseRenewal:
     async def run(self) -> None:
         """Renew every held lease at a third of its term. This also finds stop flags whose notification was lost."""
         pause = self._runtime.limits.lease_term.total_seconds() / _RENEWALS_PER_TERM
-        while True:
-            await self._runtime.clock.sleep(pause)
-            for handle in self._registry:
-                # Each in its own task: a slow renewal must not delay the others.
-                if handle.renewing is None or handle.renewing.done():
-                    handle.renewing = self._spawn(self.renew(handle))
+
+        def failed() -> None:
+            _log.exception("leases could not be renewed; trying again in %.1f s", pause)
+
+        await repeat(self._renew_all, pause, self._runtime.clock, failed=failed)
+
+    async def _renew_all(self) -> None:
+        for handle in self._registry:
+            # Each in its own task: a slow renewal must not delay the others.
+            if handle.renewing is None or handle.renewing.done():
+                handle.renewing = self._spawn(self.renew(handle))
 
     async def renew(self, handle: RunHandle) -> None:
         """Renew the lease, which also returns the run's stop flag."""

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Coroutine
 from typing import Final
 
+from runstead.runtime.periodic import keep_running
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.types import RunId, StopReason, WorkerId
 
@@ -85,7 +86,12 @@ class RunSupervisor:
         if self._draining:
             # Claimed while the drain began: handed back like the others.
             handle.stop(StopReason.SHUTDOWN)
-        handle.task = asyncio.create_task(self._execute(handle), name=f"run {run_id} attempt {lease.attempt}")
+        try:
+            handle.task = asyncio.create_task(self._execute(handle), name=f"run {run_id} attempt {lease.attempt}")
+        except Exception:
+            # Without memory. The lease of a registered run would be renewed for ever.
+            self._registry.remove(handle)
+            raise
         return True
 
     async def finished(self, run_id: RunId) -> None:
@@ -100,8 +106,11 @@ class RunSupervisor:
 
     def start(self) -> None:
         """Begin to keep leases."""
-        self._lease_task = asyncio.create_task(self._leases.run(), name="lease keeper")
-        self._access_watch = asyncio.create_task(self._watch_access(), name="access of runs")
+        clock = self._runtime.clock
+        self._lease_task = asyncio.create_task(keep_running(self._leases.run, "lease renewal", clock), name="leases")
+        self._access_watch = asyncio.create_task(
+            keep_running(self._watch_access, "checking access to runs", clock), name="access of runs"
+        )
 
     def stop_claiming(self) -> None:
         """Claim no more runs; runs that are held continue."""
