@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from datetime import datetime
 from typing import Any, Final
 
 import orjson
 
+from runstead.runtime.runs.lost_states import may_be_behind
 from runstead.runtime.runs.store import RunCheckpointStore
 from runstead.runtime.runs.types import CheckpointRef, RunRecord
 
@@ -36,7 +36,10 @@ class LostStates:
 
         ``run`` is the run that began last, as it was read before the state.
         """
-        if run is None or (final := run.final_checkpoint_id) is None or not _may_be_behind(latest, run, final):
+        latest_id = None if latest.checkpoint is None else latest.checkpoint.get("checkpoint_id")
+        if run is None or (final := run.final_checkpoint_id) is None:
+            return None
+        if not may_be_behind(run, latest_id, latest.created_at, orjson.loads(latest.metadata or b"{}")):
             return None
         place: Any = checkpoint_config(run.thread_id, CheckpointRef(final))
         if await self._checkpoints.saver.aget_tuple(place) is not None:
@@ -51,20 +54,3 @@ class LostStates:
                 self._logged.popitem(last=False)
             _log.error("thread %s: %s", run.thread_id, said)
         return said
-
-
-def _may_be_behind(latest: ThreadState, run: RunRecord, final: str) -> bool:
-    """Return whether the storage must be read: the state is not the one that the run left, and no later change explains
-    it."""
-    if not run.status.is_terminal:
-        return False
-    if latest.checkpoint is None:
-        return True
-    if latest.checkpoint.get("checkpoint_id") == final:
-        return False
-    made, began = latest.created_at, run.started_at
-    if made is not None and began is not None and datetime.fromisoformat(made) < began:
-        return True
-    described = orjson.loads(latest.metadata or b"{}")
-    # A later state: a state update, or a run that was deleted since.
-    return described.get("source") not in ("update", "fork") and described.get("run_id") == run.run_id

@@ -71,6 +71,18 @@ class InvalidRunSpec(RunError):
     """The specification contradicts itself, or refers to something that does not exist."""
 
 
+class StateLost(RunError):
+    """The thread's latest state is older than what its last run left, since that is not stored any more."""
+
+    def __init__(self, thread_id: ThreadId, checkpoint_id: str) -> None:
+        self.thread_id, self.checkpoint_id = thread_id, checkpoint_id
+        super().__init__(
+            f"the latest state of thread {thread_id} is lost: its checkpoint {checkpoint_id} is no longer stored. "
+            "Restore the checkpoints from a backup, or send the run with the checkpoint_id of an older state from the "
+            "thread's history"
+        )
+
+
 class UnknownInterruptError(RunError):
     """A strict resume answers an interrupt that is not pending (any more). The thread is unchanged."""
 

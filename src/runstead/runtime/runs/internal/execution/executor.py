@@ -41,6 +41,7 @@ from .event_writer import EventWriter
 from .exhaustion import lacks_key
 from .fenced_saver import FencedSaver, fenced_store
 from .hand_back import HandBack, is_cut_off
+from .latest_states import LatestStates
 from .lease_guard import LeaseGuard, WriteGate
 from .partial_answers import PartialAnswers
 from .planner import ExecutionPlan, ExecutionPlanner
@@ -63,6 +64,7 @@ class RunExecution:
         runtime: RunsRuntime,
         planner: ExecutionPlanner,
         asides: PartialAnswers,
+        states: LatestStates,
         on_missing_key: Callable[[BaseException], None],
     ) -> None:
         """Create an execution.
@@ -70,6 +72,7 @@ class RunExecution:
         ``on_missing_key`` is called before a run is handed back because it needs a key that this process lacks.
         """
         self._handle, self._runtime, self._planner, self._asides = handle, runtime, planner, asides
+        self._states = states
         run = handle.lease.run
         self._callbacks = RunCallbacks.build(
             run.run_id,
@@ -88,7 +91,7 @@ class RunExecution:
         self._hand_back = HandBack(handle, runtime, self._guard, self._trace, on_missing_key)
         self._question = EarlierQuestion(runtime)
         self._settlement = Settlement(
-            handle, runtime, self._guard, self._callbacks, self._publisher, self._events, self._question
+            handle, runtime, self._guard, self._callbacks, self._publisher, self._events, self._question, states
         )
 
     async def run(self) -> None:
@@ -138,6 +141,7 @@ class RunExecution:
         await self._publisher.open()
         base = await self._runtime.checkpoints.mark(run.thread_id, run.run_id)
         self._handle.lease = await self._runtime.lease_store.begin(self._lease, base)
+        await self._states.require(self._lease, base)
         if (reason := self._lease.run.stop_requested) is not None:
             # The stop was requested before this worker held the run, so no notification will arrive.
             self._handle.stop(reason)

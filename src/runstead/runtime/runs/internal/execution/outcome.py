@@ -7,7 +7,7 @@ from typing import Final
 from runstead.runtime.field_encryption import EncryptionFailed
 from runstead.runtime.runs.budgets import BudgetAnswerRefused, BudgetExceeded
 from runstead.runtime.runs.error_redaction import ErrorRedactor
-from runstead.runtime.runs.exceptions import UnknownInterruptError
+from runstead.runtime.runs.exceptions import StateLost, UnknownInterruptError
 from runstead.runtime.runs.interrupts import is_refused_answer
 from runstead.runtime.runs.types import (
     ModelUsage,
@@ -67,7 +67,8 @@ def resolve_outcome(
         failure=failure,
         completion=completion,
         usage=usage,
-        final_checkpoint_id=left.checkpoint_id,
+        # A refused run leaves the loss as it was, so that the thread's next run is refused too.
+        final_checkpoint_id=end.error.checkpoint_id if isinstance(end.error, StateLost) else left.checkpoint_id,
         output=end.output,
         title=title,
     )

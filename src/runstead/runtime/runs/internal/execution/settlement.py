@@ -21,6 +21,7 @@ from .. import lifecycle
 from ..lifecycle_events import RunEventEmitter
 from ..streaming.publisher import RunPublisher, terminal_kind
 from .attempt import AttemptEnd
+from .latest_states import LatestStates
 from .lease_guard import LeaseGuard
 from .outcome import resolve_outcome, rollback_outcome, unencryptable_outcome
 from .questions import EarlierQuestion
@@ -43,8 +44,9 @@ class Settlement:
         publisher: RunPublisher,
         events: RunEventEmitter,
         question: EarlierQuestion,
+        states: LatestStates,
     ) -> None:
-        self._handle, self._runtime, self._guard = handle, runtime, guard
+        self._handle, self._runtime, self._guard, self._states = handle, runtime, guard, states
         self._callbacks, self._publisher, self._events = callbacks, publisher, events
         self._question = question
 
@@ -59,6 +61,8 @@ class Settlement:
             event = self._events.intended_end(outcome, stop)
             outcome = await confirm_end(required, event, outcome, self._runtime.clock)
         settled, outcome = await self._guard.retry("settled", lambda: self._write(outcome))
+        if outcome.final_checkpoint_id is not None and settled.record.started_at is not None:
+            self._states.remember(self._lease.thread_id, outcome.final_checkpoint_id)
         await self._publisher.end(*terminal_kind(outcome))
         if outcome.status is RunStatus.SUCCESS and outcome.thread.interrupts != NO_INTERRUPTS:
             await self._publisher.awaiting_input()

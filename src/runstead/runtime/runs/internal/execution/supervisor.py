@@ -17,6 +17,7 @@ from runstead.runtime.runs.types import RunId, StopReason, WorkerId
 from .capacity import ExecutionCapacity
 from .executor import RunExecution
 from .exhaustion import lacks_key
+from .latest_states import LatestStates
 from .lease_renewal import LeaseRenewal
 from .partial_answers import PartialAnswers
 from .planner import ExecutionPlanner
@@ -34,6 +35,7 @@ class RunSupervisor:
     def __init__(self, runtime: RunsRuntime, registry: RunRegistry, planner: ExecutionPlanner) -> None:
         self._runtime, self._registry, self._planner = runtime, registry, planner
         self._partial_answers = PartialAnswers()
+        self._states = LatestStates(runtime)
         self._claiming = 0
         self._draining = False
         self._slot_freed = asyncio.Event()
@@ -141,7 +143,12 @@ class RunSupervisor:
         try:
             async with self._capacity.held(handle), self._runtime.telemetry.around_attempt(handle.lease):
                 execution = RunExecution(
-                    handle, self._runtime, self._planner, self._partial_answers, self._pause_claims
+                    handle,
+                    self._runtime,
+                    self._planner,
+                    self._partial_answers,
+                    self._states,
+                    self._pause_claims,
                 )
                 await execution.run()
         except Exception:
