@@ -303,6 +303,7 @@ def _runtime(
         access=access,
         surroundings=no_surroundings if files is None else files.around_run,
         archive=SqlFrameArchive(database, clock) if settings.stream_archive else None,
+        is_shared=profile.is_shared,
     )
 
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, and_, bindparam, case, select, update
 
 from runstead.runtime.runs.exceptions import RunNotRetriable, ThreadBusy
-from runstead.runtime.runs.store import Recovery
+from runstead.runtime.runs.store import SUSPECT_LOSSES, UNCOUNTED_STARTS, Recovery
 from runstead.runtime.runs.types import RunFailure, RunId, RunRecord, RunStatus
 
 from . import json_text
@@ -25,12 +25,18 @@ _RUN: Final = runs.c.run_id == bindparam("the_run")
 _EXPIRED: Final = Prepared(
     select(runs.c.run_id).where(runs.c.lease_until <= _NOW).order_by(runs.c.lease_until).limit(bindparam("the_limit"))
 )
+_WAITED: Final = and_(
+    runs.c.status == RunStatus.STARTING.value,
+    runs.c.lost_attempts >= SUSPECT_LOSSES,
+    runs.c.attempt - runs.c.lost_attempts <= UNCOUNTED_STARTS,
+)
+"""The attempt was lost before it began, while the run was waiting. See RunLeaseStore.recover."""
 _FREE: Final = Prepared(
     update(runs)
     .where(_RUN, runs.c.lease_until <= _NOW)
     .values(
         status=RunStatus.PENDING.value,
-        lost_attempts=runs.c.lost_attempts + 1,
+        lost_attempts=case((_WAITED, runs.c.lost_attempts), else_=runs.c.lost_attempts + 1),
         worker=None,
         lease_until=None,
         updated_at=_NOW,

@@ -74,6 +74,7 @@ class RunsRuntime:
     shown to clients in full. Users with one of ``budget_scopes`` may raise any of the ``budgets``. ``surroundings``
     sets context variables for agent code. Without a ``scheduler``, runs begin in the order in which they become due.
     Without an ``archive``, the streams of ended runs can be read only for as long as the bridge keeps them.
+    ``is_shared``: other processes execute runs of the same database, and take over runs whose leases expire.
     """
 
     create_store: RunCreateStore
@@ -101,3 +102,4 @@ class RunsRuntime:
     access: RunAccess = field(default_factory=UnrestrictedAccess)
     telemetry: RunTelemetry = field(default_factory=NoTelemetry)
     archive: FrameArchive | None = None
+    is_shared: bool = False

@@ -61,7 +61,8 @@ class StopReason(StrEnum):
     """Reason of a stop. It is passed on with the stop; the first reason counts.
 
     ``TAKEN``: stopped by a user whose other run has taken over the input; otherwise like an interrupt. ``REVOKED``: the
-    run's user, or the API key that created it, has lost access.
+    run's user, or the API key that created it, has lost access. ``LEASE_EXPIRED``: the lease could not be renewed in
+    time, so that another worker may have taken the run over.
     """
 
     BY_USER = "user_interrupt"
@@ -73,6 +74,7 @@ class StopReason(StrEnum):
     TIMED_OUT = "timeout"
     SHUTDOWN = "shutdown"
     LEASE_LOST = "lease_lost"
+    LEASE_EXPIRED = "lease_expired"
     DELETED = "deleted"
     REVOKED = "access_revoked"
 
@@ -84,7 +86,7 @@ class StopReason(StrEnum):
     @property
     def is_terminal(self) -> bool:
         """True if the run ends by this stop. Otherwise another worker continues it."""
-        return self not in (StopReason.SHUTDOWN, StopReason.LEASE_LOST)
+        return self not in (StopReason.SHUTDOWN, StopReason.LEASE_LOST, StopReason.LEASE_EXPIRED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from runstead.runtime.runs.exceptions import RunNotRetriable, ThreadBusy
-from runstead.runtime.runs.types import RunId, RunStatus, StopReason, ThreadId
+from runstead.runtime.runs.store import SUSPECT_LOSSES, UNCOUNTED_STARTS
+from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, StopReason, ThreadId
 
 from .run_storage import STATELESS, TERM, RunStorage
 
@@ -88,6 +89,25 @@ class LeaseRecovering:
         assert dead.failure is not None
         assert dead.failure.error == "AttemptsExhausted"
         assert await storage.leases.list_claimable(10) == [behind.run_id]
+
+    async def test_recover_counts_no_worker_that_was_lost_while_the_run_waited(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        for losses in range(SUSPECT_LOSSES):
+            # Before that, a run that ends its worker by being read would never be a dead letter.
+            await storage.held(run)
+            assert (await self._recovered(storage, run)).lost_attempts == losses + 1
+        for _ in range(UNCOUNTED_STARTS):
+            await storage.held(run)
+            assert (await self._recovered(storage, run)).lost_attempts == SUSPECT_LOSSES
+        await storage.held(run)
+        assert (await self._recovered(storage, run)).lost_attempts == SUSPECT_LOSSES + 1
+        assert (await storage.lost(run)).lost_attempts == SUSPECT_LOSSES + 2
+
+    async def _recovered(self, storage: RunStorage, run: RunRecord) -> RunRecord:
+        await storage.clock.advance(TERM)
+        recovery = await storage.leases.recover(run.run_id, 10)
+        assert recovery is not None
+        return recovery.record
 
     async def test_dead_letter_sets_its_thread_to_error(self, storage: RunStorage) -> None:
         dead = await storage.lost(await storage.accept(), max_attempts=1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from runstead.runtime.runs.exceptions import LeaseLost, RollbackRequested, RunNotRetriable, ThreadBusy
-from runstead.runtime.runs.store.lease_store import Recovery, Settled, StopRequest
+from runstead.runtime.runs.store.lease_store import SUSPECT_LOSSES, UNCOUNTED_STARTS, Recovery, Settled, StopRequest
 from runstead.runtime.runs.types import (
     Lease,
     ModelUsage,
@@ -163,7 +163,10 @@ class InMemoryLeaseStore:
         if row is None or not self._has_expired(row):
             return None
         row.holder = row.deadline = None
-        record = tables.write(row, lost_attempts=row.record.lost_attempts + 1)
+        lost = row.record
+        waited = lost.status is RunStatus.STARTING and lost.lost_attempts >= SUSPECT_LOSSES
+        is_counted = not waited or lost.attempt - lost.lost_attempts > UNCOUNTED_STARTS
+        record = tables.write(row, lost_attempts=lost.lost_attempts + is_counted)
         limit = record.spec.max_attempts or max_attempts
         if record.stop_requested is not None or record.lost_attempts < limit:
             record = tables.write(row, status=RunStatus.PENDING)

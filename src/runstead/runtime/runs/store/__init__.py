@@ -7,12 +7,14 @@ from .delete_store import RunDeleteStore
 from .end_outbox import EndNotification, RunEndOutbox
 from .event_store import RunEvent, RunEventCategory, RunEventStore, StoredRunEvent
 from .frame_archive import FrameArchive
-from .lease_store import Recovery, RunLeaseStore, Settled, StopRequest
+from .lease_store import SUSPECT_LOSSES, UNCOUNTED_STARTS, Recovery, RunLeaseStore, Settled, StopRequest
 from .query_store import RunQueryStore
 from .thread_priorities import ThreadPriorityStore, ThreadScheduling
 from .usage_store import RunUsageStore, ThreadUsage, UsageGroup, UsageQuery
 
 __all__ = [
+    "SUSPECT_LOSSES",
+    "UNCOUNTED_STARTS",
     "Admission",
     "Admit",
     "ChannelBytes",

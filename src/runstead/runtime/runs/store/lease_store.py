@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from ..types import (
     Lease,
@@ -22,6 +22,11 @@ from ..types import (
     ThreadStatus,
     WorkerId,
 )
+
+SUSPECT_LOSSES: Final = 2
+"""Number of lost workers from which on a run waits in its next worker for a while before it begins again."""
+UNCOUNTED_STARTS: Final = 20
+"""Maximum number of lost workers that are not counted because the run was waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +141,9 @@ class RunLeaseStore(Protocol):
 
     async def recover(self, run_id: RunId, max_attempts: int) -> Recovery | None:
         """Recover a run whose lease has expired, and count one lost attempt; None if its lease is not expired any more.
+
+        An attempt that had not begun is not counted if the run has lost SUSPECT_LOSSES workers before: it was waiting,
+        and did not end this worker. At most UNCOUNTED_STARTS are not counted, in case that reading it does.
 
         The run is ``waiting`` again, unless it has lost ``max_attempts`` workers (the spec's own ``max_attempts`` takes
         precedence) and no stop was requested. Then it is a dead letter: status ``error``, failure

@@ -140,8 +140,10 @@ class AgentAttempt:
             # Not always our stop: agent code may raise CancelledError by itself.
             return None if self.stop_reason else RuntimeError(_CANCELLED)
         failure = self._streaming.exception()
+        if self.stop_reason is not None:
+            return None
         if failure is None or isinstance(failure, Exception):
-            return None if self.stop_reason else failure
+            return failure
         return RuntimeError(
             f"The agent's code raised {type(failure).__name__}. Raise a subclass of Exception instead to end the run."
         )

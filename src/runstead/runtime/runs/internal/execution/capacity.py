@@ -15,6 +15,7 @@ from typing import Final
 
 from runstead.runtime.backoff import exponential
 from runstead.runtime.clock import Clock
+from runstead.runtime.runs.store import SUSPECT_LOSSES
 from runstead.runtime.serialization import encode
 
 from .registry import RunHandle
@@ -62,7 +63,7 @@ class ExecutionCapacity:
         to stop."""
         run = handle.lease.run
         size = 0 if self._limit is None else len(encode(run.spec.input))
-        entry = _Entry(size, is_suspect=run.lost_attempts > 1)
+        entry = _Entry(size, is_suspect=run.lost_attempts >= SUSPECT_LOSSES)
         handle.on_stop(entry.wake.set)
         if (pause := self._pause(run.lost_attempts)) > 0:
             await self._clock.wait(entry.wake, pause)
@@ -78,7 +79,7 @@ class ExecutionCapacity:
         """Return the seconds that a run with this number of lost workers waits."""
         if lost_attempts == 0:
             return 0
-        if lost_attempts > 1:
+        if lost_attempts >= SUSPECT_LOSSES:
             return exponential(BACK_OFF, lost_attempts - 1, _LONGEST)
         now = self._clock.monotonic()
         start = max(now, self._next_start)

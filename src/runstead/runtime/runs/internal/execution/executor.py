@@ -19,6 +19,7 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.converters import last_human_text, messages_in
 from runstead.runtime.runs.agent_loop import AgentLoop, AgentTask
 from runstead.runtime.runs.callbacks.builder import RunCallbacks
+from runstead.runtime.runs.callbacks.step_gate import StepGate
 from runstead.runtime.runs.exceptions import LeaseLost, RunError
 from runstead.runtime.runs.observer import RunLifecycleEventType
 from runstead.runtime.runs.runtime import RunsRuntime
@@ -38,7 +39,7 @@ from .budget_gate import budget_gate
 from .chunks import EncodedEvent
 from .earlier_attempts import is_input_unrecorded, is_resuming
 from .event_writer import EventWriter
-from .exhaustion import lacks_key
+from .exhaustion import lacks_key, out_of_memory
 from .fenced_saver import FencedSaver, fenced_store
 from .hand_back import HandBack, is_cut_off
 from .latest_states import LatestStates
@@ -213,7 +214,7 @@ class RunExecution:
         return await store.get(run.actor, run.run_id) if store is not None and secret_names(run.spec) else None
 
     def _attempt(self, plan: ExecutionPlan, loop: AgentLoop, queue: CrossLoopQueue[EncodedEvent]) -> AgentAttempt:
-        return AgentAttempt(
+        attempt = AgentAttempt(
             loop=loop,
             factory=self._runtime.agents.resolve(plan.graph_id),
             plan=plan,
@@ -224,6 +225,17 @@ class RunExecution:
             asides=self._asides,
             error_texts=self._runtime.error_redactor,
         )
+        if self._runtime.is_shared:
+            home = asyncio.get_running_loop()
+
+            def expired() -> None:
+                # Before the step is refused: the attempt must know that it is stopped.
+                attempt.stop_reason = attempt.stop_reason or StopReason.LEASE_EXPIRED
+                with contextlib.suppress(RuntimeError):
+                    home.call_soon_threadsafe(self._handle.stop, StopReason.LEASE_EXPIRED)
+
+            attempt.callbacks.append(StepGate(self._guard.is_valid, expired))
+        return attempt
 
     def _saver(self, gate: WriteGate) -> FencedSaver:
         return FencedSaver(
@@ -252,12 +264,15 @@ class RunExecution:
         """Wait for the end of the attempt and return it; None if its code does not react to a stop."""
         reason, limits = self._handle.stop_reason, self._runtime.limits
         grace = limits.hand_back_grace if reason is StopReason.SHUTDOWN else limits.stop_grace
-        if not await task.wait(None if reason is None else grace):
+        while not await task.wait(None if reason is None else grace):
+            if self._handle.stop_reason is StopReason.LEASE_EXPIRED and not self._guard.check():
+                # The database is unavailable, and finished steps wait for it to store their results.
+                continue
             _log.error(
                 "run %s does not react to its stop after %s s; it is %s, and its code can no longer write",
                 self._lease.run_id,
                 grace,
-                "handed back" if reason is StopReason.SHUTDOWN else "settled",
+                "settled" if reason is not None and reason.is_terminal else "handed back",
             )
             return None
         try:
@@ -301,6 +316,10 @@ class RunExecution:
             await self._hand_back.after_lost_loop(end.error)
         elif stop is StopReason.SHUTDOWN and (end.stopped or is_cut_off(end.error)):
             await self._hand_back.at_shutdown()
+        elif stop is StopReason.LEASE_EXPIRED and end.stopped:
+            await self._hand_back.after_expired_lease()
+        elif out_of_memory(end.error) and self._hand_back.has_attempts_left:
+            await self._hand_back.as_lost()
         elif is_cut_off(end.error) and not (stop is not None and stop.rolls_back):
             # Not a failure of the run.
             await self._hand_back.after_failure(end.error)

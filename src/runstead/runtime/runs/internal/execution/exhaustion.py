@@ -1,5 +1,5 @@
-"""Classification of failures that are the worker's and not the run's: a full disk, no file descriptors, a missing
-key."""
+"""Classification of failures that are the worker's and not the run's: a full disk, no file descriptors, no
+memory, a missing key."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def is_exhaustion(error: BaseException | None) -> bool:
         else isinstance(each, OSError) and each.errno in _NO_DESCRIPTORS
         for each in _chain(error)
     )
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Return whether ``error``, or one of its causes, says that the process could not allocate memory."""
+    return any(isinstance(each, MemoryError) for each in _chain(error))
 
 
 def lacks_key(error: BaseException | None) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
 
 from runstead.runtime.backoff import exponential
 from runstead.runtime.runs.runtime import RunsRuntime
-from runstead.runtime.runs.types import Lease
+from runstead.runtime.runs.types import Lease, StopReason
 from runstead.runtime.storage_fault import StorageFault
 from runstead.runtime.user_code.thread_loop import LoopLost
 
@@ -16,6 +17,8 @@ from .event_writer import EventWriter
 from .exhaustion import is_exhaustion, lacks_key
 from .lease_guard import LeaseGuard
 from .registry import RunHandle
+
+_log = logging.getLogger(__name__)
 
 _LONGEST_REST: Final = 30.0
 """Maximum seconds before a run is handed back that failed for lack of file descriptors or disk space."""
@@ -61,6 +64,24 @@ class HandBack:
         if culprit is None or culprit.work.run_id != self._lease.run_id:
             await self._release()
 
+    async def after_expired_lease(self) -> None:
+        """Hand the run back that was stopped because its lease could not be renewed in time.
+
+        Waits for the database. Raises LeaseLost if another worker has taken the run over.
+        """
+        await self._release()
+
+    @property
+    def has_attempts_left(self) -> bool:
+        """Return whether the run may lose this worker without becoming a dead letter."""
+        run = self._lease.run
+        return run.lost_attempts + 1 < (run.spec.max_attempts or self._runtime.limits.max_attempts)
+
+    async def as_lost(self) -> None:
+        """Let the lease expire, as if the worker had died: it had no memory left, and the next attempt is made later,
+        beside no other run that has lost a worker. Counts as a lost attempt."""
+        await self._trace.finish_usage()
+
     async def after_failure(self, error: Exception | None) -> None:
         """Hand the run back after an error as `is_cut_off` recognizes it. The next attempt finds a requested stop."""
         if is_exhaustion(error) and not await self._back_off():
@@ -94,4 +115,13 @@ class HandBack:
 
     async def _release(self) -> None:
         await self._trace.finish_usage()
-        await self._guard.retry("handed back", lambda: self._runtime.lease_store.release(self._lease))
+        await self._guard.retry("handed back", self._try_to_release)
+
+    async def _try_to_release(self) -> None:
+        try:
+            await self._runtime.lease_store.release(self._lease)
+        except Exception:
+            if self._handle.stop_reason is not StopReason.SHUTDOWN:
+                raise
+            # A process that shuts down does not wait for an unavailable database.
+            _log.warning("run %s was not handed back; its lease expires", self._lease.run_id, exc_info=True)

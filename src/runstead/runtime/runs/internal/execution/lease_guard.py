@@ -44,6 +44,11 @@ class LeaseGuard:
             raise LeaseLost(lease.run_id, lease.attempt)
         return self._runtime.clock.now() < lease.deadline
 
+    def is_valid(self) -> bool:
+        """Return whether no other worker can have taken the run over. Callable from any thread."""
+        lost = self._handle.stop_reason is StopReason.LEASE_LOST
+        return not lost and self._runtime.clock.now() < self._handle.lease.deadline
+
     async def require(self) -> None:
         """Check as `check` does, and renew an expired lease."""
         lease = self._handle.lease

@@ -23,11 +23,17 @@ from runstead.runtime.runs.types import (
 from ....json_types import JsonObject
 from .. import lifecycle
 from .attempt import AttemptEnd
+from .exhaustion import out_of_memory
 from .snapshot import StateSnapshot
 
 _TIMED_OUT: Final = RunFailure(
     "RunTimeout",
     "The run took longer than its timeout allows. Its steps so far are kept; a run without an input continues them.",
+)
+_OUT_OF_MEMORY: Final = RunFailure(
+    "MemoryError",
+    "The worker ran out of memory while executing this run, in every attempt that max_attempts allows. Give workers "
+    "more memory, execute fewer runs at once, or let the run use less.",
 )
 _ROLLED_BACK: Final = RunFailure("UserRollback", "the run was stopped and rolled back")
 
@@ -105,6 +111,8 @@ def unencryptable_outcome(outcome: Outcome, error: EncryptionFailed) -> Outcome:
 
 
 def _failure_of(error: Exception, texts: ErrorRedactor) -> RunFailure:
+    if out_of_memory(error):
+        return _OUT_OF_MEMORY
     facts: JsonObject = {}
     if isinstance(error, UnknownInterruptError):
         facts = {

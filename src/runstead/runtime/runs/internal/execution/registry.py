@@ -36,14 +36,15 @@ class RunHandle:
             tell()
 
     def stop(self, reason: StopReason) -> None:
-        """Request that the run stops. The first reason counts, with two exceptions.
+        """Request that the run stops. The first reason counts, with three exceptions.
 
         A lost lease overrules every other reason, since nothing may be written any more. A rollback overrules a stop
-        that keeps the steps.
+        that keeps the steps. Every reason overrules an expired lease, which only hands the run back.
         """
         current = self.stop_reason
         overrules = current is not None and (
             reason is StopReason.LEASE_LOST
+            or current is StopReason.LEASE_EXPIRED
             or (reason.rolls_back and not current.rolls_back and current is not StopReason.LEASE_LOST)
         )
         if current is None or overrules:
