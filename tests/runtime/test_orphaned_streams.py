@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+import pytest
 
 from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.runtime.actor_context import acting
@@ -16,6 +19,7 @@ from runstead.runtime.runs.runtime import RunLimits
 from runstead.runtime.runs.types import RunId, RunRecord, RunStatus, StopReason, ThreadId
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge.contract import END_SENTINEL, StreamEvent, StreamItem, StreamStatus, TerminalKind
+from runstead.testing.fakes import InMemoryLeaseStore
 from runstead.testing.gaps import gap_event_data
 from tests.faults.kernel import ALICE, Storage, a_spec
 
@@ -174,6 +178,48 @@ async def test_worker_without_the_values_leaves_the_end_to_another() -> None:
             streams = RunStreamService(storage.runtime(), readable)
             *_, end = await read(await streams.open(storage.tables.runs[RunId("r1")].record, last_event_id="$"))
     assert end is END_SENTINEL
+
+
+async def test_values_that_could_not_be_read_are_read_again_later() -> None:
+    errors: list[Exception] = [OSError(errno.EMFILE, "Too many open files")]
+
+    async def values(record: RunRecord) -> bytes | None:
+        if errors:
+            raise errors.pop()
+        return b"{}"
+
+    storage = SpeechlessStorage()
+    async with orphaned_runs(storage, "r1"):
+        ends = looking(storage, values)
+        assert [await ends.reconcile() for _ in range(4)] == [0, 0, 0, 0]
+        await storage.clock.advance(60)
+        assert [await ends.reconcile() for _ in range(2)] == [0, 1]
+
+
+async def test_suspects_are_kept_while_the_database_is_unavailable() -> None:
+    class Flaky(InMemoryLeaseStore):
+        is_away = False
+
+        async def list_ended_before(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
+            if self.is_away:
+                raise Away
+            return await super().list_ended_before(run_ids, before)
+
+    async def values(record: RunRecord) -> bytes | None:
+        return b"{}"
+
+    storage = SpeechlessStorage()
+    leases = Flaky(storage.tables, storage.bell.notify)
+    async with orphaned_runs(storage, "r1"):
+        runtime = storage.runtime(limits=LIMITS, lease_store=leases)
+        ends = OrphanedStreamReconciler(runtime, RunStreamService(runtime, values))
+        assert await ends.reconcile() == 0
+        leases.is_away = True
+        for _ in range(3):
+            with pytest.raises(Away):
+                await ends.reconcile()
+        leases.is_away = False
+        assert await ends.reconcile() == 1
 
 
 async def test_storage_failure_of_one_run_does_not_delay_others() -> None:

@@ -114,6 +114,9 @@ class Flusher:
         self._backoff = Backoff(PAUSES)
         self._is_full = False
         """True if the server had no memory left in the previous round."""
+        self._unindexed: list[str] = []
+        """Runs whose streams are not known to be in the list of open streams. Registering them can be repeated; the
+        end of a stream cannot: a server that has lost it may have another one by then."""
 
     @property
     def failing(self) -> bool:
@@ -137,12 +140,14 @@ class Flusher:
                     for writer in writers:
                         self._outbox.again(writer)
                     self._outbox.settle()
+                    if self._unindexed:
+                        self._outbox.bell.set()
         finally:
             await self._hang_up()
 
     async def _round(self, batches: Sequence[Batch]) -> None:
         line = await self._connected()
-        answers = await line.ask([self._command(writer, orders) for writer, orders in batches])
+        answers = await line.ask([self._command(writer, orders) for writer, orders in batches]) if batches else []
         trouble: StorageError | None = None
         heard: list[tuple[str, Sequence[WriteCommand], ApplyResult]] = []
         for (writer, orders), answer in zip(batches, answers, strict=True):
@@ -153,7 +158,10 @@ class Flusher:
                 heard.append((writer.run_id, apply_reply(self._outbox, writer, orders, applied), applied))
         # Before the callers are answered: a caller that knows of an end may count on the capacity that it frees.
         unlisted = [writer for writer, _ in batches if not writer.listed and writer.last_state is not None]
-        news = [self._index.entered([writer.run_id for writer in unlisted])] if unlisted else []
+        self._unindexed += [writer.run_id for writer in unlisted]
+        for writer in unlisted:
+            writer.listed = True
+        news = [self._index.entered(self._unindexed)] if self._unindexed else []
         news += [
             self._index.ended(run_id, asked=applied.standing.asked)
             for run_id, orders, applied in heard
@@ -161,8 +169,7 @@ class Flusher:
         ]
         if news:
             await line.ask(news)
-        for writer in unlisted:
-            writer.listed = True
+            self._unindexed.clear()
         for _, orders, applied in heard:
             for order in orders:
                 order.resolve(applied)
@@ -227,6 +234,8 @@ class Flusher:
                         else RedisUnavailable(self._connections.place, str(answer))
                     )
             self._line = line
+            # The server may have lost the list since, with all data.
+            self._outbox.unlist_waiting()
         return self._line
 
     async def _pause(self, error: Exception) -> None:

@@ -181,6 +181,12 @@ class WriteBuffer:
             writer = self._writers[run_id] = StreamWriter(run_id, self._keys.of(run_id))
         return writer
 
+    def unlist_waiting(self) -> None:
+        """Let the streams with unsent orders be registered again with their next round."""
+        for writer in self._writers.values():
+            if writer.orders:
+                writer.listed = False
+
     def forget(self, writer: StreamWriter) -> None:
         """Remove a writer and drop its waiting orders."""
         if self._writers.get(writer.run_id) is writer:

@@ -23,6 +23,8 @@ from ..streaming.publisher import publish_terminal_for
 from ..streaming.stream_service import RunStreamService
 
 _LOOKS_PER_TERM: Final = 2
+_UNREADABLE_FOR: Final = 30.0
+"""Seconds after which values that could not be read are read again."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +39,8 @@ class OrphanedStreamReconciler:
     def __init__(self, runtime: RunsRuntime, streams: RunStreamService) -> None:
         self._runtime, self._streams = runtime, streams
         self._suspects: Collection[RunId] = ()
-        self._unreadable: set[RunId] = set()
-        """Runs whose values this process cannot read."""
+        self._unreadable: dict[RunId, float] = {}
+        """Runs whose values this process could not read, and the monotonic time at which it tries again."""
 
     async def watch(self) -> None:
         """Scan until cancelled."""
@@ -51,17 +53,20 @@ class OrphanedStreamReconciler:
 
     async def reconcile(self) -> int:
         """Publish the terminal events that were missing at the last scan and still are. Return their number."""
-        suspects, self._suspects = self._suspects, ()
         published = 0
-        for record in await self._ended(suspects):
+        # Suspects are kept if the database is unavailable now.
+        for record in await self._ended(self._suspects):
             try:
                 published += await self._publish_terminal(record)
             except StorageFault as fault:
                 _log.warning("could not publish the terminal event of run %s: %s", record.run_id, fault)
+            except Exception:
+                _log.exception("could not publish the terminal event of run %s", record.run_id)
         unended = [RunId(run_id) for run_id in await self._runtime.bridge.list_open()]
-        self._unreadable.intersection_update(unended)
+        now = self._runtime.clock.monotonic()
+        self._unreadable = {run_id: self._unreadable[run_id] for run_id in unended if run_id in self._unreadable}
         found = await self._ended(unended)
-        self._suspects = [record.run_id for record in found if record.run_id not in self._unreadable]
+        self._suspects = [record.run_id for record in found if self._unreadable.get(record.run_id, now) <= now]
         return published
 
     async def _ended(self, run_ids: Collection[RunId]) -> Sequence[RunRecord]:
@@ -83,8 +88,9 @@ class OrphanedStreamReconciler:
                 [] if record.started_at is None else await self._streams.with_gap_event(record, _lost_after(record))
             )
             if record.final_checkpoint_id is not None and not any(event.event == "values" for event in missed):
-                # All waiters would receive an incomplete result. Another worker may have the run's graph.
-                self._unreadable.add(record.run_id)
+                # All waiters would receive an incomplete result. Another worker may have the run's graph, or this one
+                # may have lacked something else, such as file descriptors.
+                self._unreadable[record.run_id] = self._runtime.clock.monotonic() + _UNREADABLE_FOR
                 return False
             # Reading the values takes a while, in which another worker may publish the event, or an operator may retry
             # the dead letter.
