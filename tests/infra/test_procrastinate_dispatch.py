@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -100,6 +101,26 @@ async def test_job_lost_with_its_worker_is_recreated(cluster: Cluster) -> None:
     async with serving(cluster.dispatcher(), worker):
         await eventually(ManualClock(), worker.launched, 1)
     assert worker.launched == [run.run_id]
+
+
+async def test_run_is_released_while_another_transaction_returns_its_job_to_the_queue(cluster: Cluster) -> None:
+    """Both would leave a waiting job of the run. There is an index against that."""
+    run = await cluster.accept("t-1")
+    await cluster.do("UPDATE procrastinate_jobs SET status = 'doing'")
+    lease = await cluster.leases.claim(run.run_id, WorkerId("w"), TERM)
+    assert lease is not None
+    async with await psycopg.AsyncConnection.connect(cluster.schema.url) as other:
+        await other.execute(f"SET LOCAL search_path TO {cluster.schema.name}")
+        await other.execute("UPDATE procrastinate_jobs SET status = 'todo'")
+        releasing = asyncio.create_task(cluster.leases.release(lease))
+        while not await cluster.database.read(lambda c: c.execute(text(_WAITING)).scalar()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await other.commit()
+        await releasing
+    assert [run_id for run_id, _, _ in await cluster.queued()] == [run.run_id]
+
+
+_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%procrastinate%'"
 
 
 async def test_finished_jobs_are_deleted(cluster: Cluster) -> None:

@@ -53,6 +53,9 @@ _TROUBLES: Final[dict[str, Callable[[str, str], StorageError]]] = {
 }
 _AGAIN: Final = ("40001", "40P01")
 """The transaction collided with another one; if repeated, it may succeed."""
+_RACED: Final = "procrastinate_jobs_queueing_lock_idx"
+"""Prefix of the index that allows one waiting job for each run. A job is created only if there is none, and another
+transaction may have created one meanwhile, or have returned one to the queue."""
 
 
 def of_driver(error: BaseException) -> psycopg.Error | None:
@@ -64,6 +67,8 @@ def of_driver(error: BaseException) -> psycopg.Error | None:
 def is_collision(error: BaseException) -> bool:
     """Return whether repeating the same work may succeed."""
     origin = of_driver(error)
+    if isinstance(origin, psycopg.errors.UniqueViolation):
+        return (origin.diag.constraint_name or "").startswith(_RACED)
     return origin is not None and origin.sqlstate in _AGAIN
 
 
