@@ -22,6 +22,7 @@ from runstead.infra.encryption.keyring import Keyring
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.key_rotation.recoding import encrypted_checkpoint_tables, encrypted_tables
 from runstead.infra.key_rotation.rewriting import rewrite
+from runstead.infra.storage.encryption_keys import check_encryption_keys
 from runstead.settings import Settings, load_settings
 from tests.processes.client import eventually
 from tests.servers.postgres import a_schema
@@ -81,6 +82,21 @@ async def test_running_server_whose_data_was_encrypted_answers_503_and_no_cipher
     }
     # One line each, without a traceback.
     assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_ready_names_the_key_that_another_server_encrypts_with(tmp_path: Path) -> None:
+    data = current_data(tmp_path / "data")
+    async with (
+        served(data, encryption_keys=None, encryption_json_keys=[]) as url,
+        httpx.AsyncClient(base_url=url, timeout=60) as http,
+    ):
+        assert (await http.get("/ready")).status_code == 200
+        async with open_sqlite(data / "runstead.db") as database:
+            await check_encryption_keys(database, KEYS, "it")
+        answer = await http.get("/ready")
+    assert answer.status_code == 503
+    assert KEYS.key_id in answer.text
+    assert "encryption_keys" in answer.text
 
 
 KEY: Final = base64.b64encode(b"k" * 32).decode()

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -15,6 +17,7 @@ from runstead.graphs.registry import GraphRegistry
 from runstead.handlers.encryption import LangGraphEncryption
 from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.encryption.cipher import Cipher
+from runstead.infra.storage.encryption_keys import missing_key
 from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.replacements import SqlReplacements
 from runstead.resources.items import ActorScopedStore
@@ -58,6 +61,8 @@ class Parts:
     observers: Observers
     run_secrets: RunSecretStore | None
     """None where they would be in a Redis without encryption."""
+    missing_key: Callable[[], Awaitable[str | None]]
+    """Returns which encryption key of the data this process lacks."""
 
 
 async def _open_scaled(
@@ -143,4 +148,5 @@ async def open_parts(
         encrypts_values,
         observers,
         None if profile.is_shared and cipher is None else CachedRunSecrets(profile.cache),
+        partial(missing_key, database, cipher, has_handlers=handlers is not None),
     )

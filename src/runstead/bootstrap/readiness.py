@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -16,11 +16,20 @@ _LEAVING: Final = "Not ready: the server is about to stop"
 _SILENT: Final = "Not ready: the storage does not answer"
 
 
-class Readiness:
-    """Check of the databases and of the server's shutdown. A failed write counts until another write succeeds."""
+KeysProblem: TypeAlias = Callable[[], Awaitable[str | None]]
 
-    def __init__(self, databases: Sequence[ObservedDatabase], closing: Shutdown) -> None:
-        self._databases, self._closing = databases, closing
+
+class Readiness:
+    """Check of the databases, of their encryption keys, and of the server's shutdown.
+
+    A failed write counts until another write succeeds. ``keys_problem`` returns which key of the data this process
+    lacks: another server may have encrypted with a new one.
+    """
+
+    def __init__(
+        self, databases: Sequence[ObservedDatabase], closing: Shutdown, keys_problem: KeysProblem | None = None
+    ) -> None:
+        self._databases, self._closing, self._keys_problem = databases, closing, keys_problem
 
     async def reason(self) -> str | None:
         """Return the reason why no new work is accepted; None if it is."""
@@ -32,6 +41,8 @@ class Readiness:
                     # Without incoming work, no other write would detect that the fault has passed.
                     await database.write(_probe)
                 await database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+            if self._keys_problem is not None and (problem := await self._keys_problem()) is not None:
+                return f"Not ready: {problem}"
         except StorageFault as fault:
             return f"Not ready: {fault.public_message}"
         except Exception:

@@ -90,7 +90,7 @@ def build_services(
         feedback=SqlFeedbackStore(profile.database, profile.clock, on_feedback),
         channel_links=SqlChannelLinkStore(profile.database, profile.clock),
         clock=profile.clock,
-        ready=Readiness((profile.database, *profile.others), closing).reason,
+        ready=Readiness((profile.database, *profile.others), closing, parts.missing_key).reason,
         files=files,
         options=_gateway_options(parts, settings, configuration),
     )

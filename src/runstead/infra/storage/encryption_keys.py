@@ -37,6 +37,11 @@ async def check_encryption_keys(
         await database.write(lambda connection: _record(connection, new))
 
 
+async def missing_key(database: Database, cipher: Cipher | None, *, has_handlers: bool) -> str | None:
+    """Return which key of the data a running server lacks, and the way out; None if it has all. Raises StorageError."""
+    return keys_problem(await database.read(_all_recorded), cipher, "the database", has_handlers=has_handlers)
+
+
 def keys_problem(recorded: frozenset[str], cipher: Cipher | None, place: str, *, has_handlers: bool) -> str | None:
     """Return why a server must not start on a database with these records; None if it may."""
     if HANDLERS in recorded and not has_handlers:
