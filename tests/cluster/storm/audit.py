@@ -18,12 +18,16 @@ from ..laws import in_database
 from ..nodes import Cluster
 from .connection import Connection
 from .expectations import GONE, Ledger, Promise
-from .streams import Loss, streams_of
+from .fault_injection import Harmer
+from .streams import StreamEnds, streams_of
 
 _SETTLED_WITHIN: Final = 90.0
 _AT_ONCE: Final = 16
 _SETTLE_AFTER: Final = 20.0
-"""Seconds from the end of a run, or the return of a server, until its stream must have its terminal event."""
+"""Seconds with working servers from the end of a run until its stream must have its terminal event."""
+_AFTER_OUTAGE: Final = 3.0
+"""Seconds after an outage that count to it: processes connect again."""
+_RECONCILED_WITHIN: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -53,12 +57,12 @@ async def settled(cluster: Cluster) -> Mapping[str, int]:
         await asyncio.sleep(0.2)
 
 
-async def account(cluster: Cluster, at: Connection, ledger: Ledger, losses: Sequence[Loss]) -> Account:
+async def account(cluster: Cluster, at: Connection, ledger: Ledger, harmer: Harmer) -> Account:
     """Check all data: rows, checkpoints through the API, streams, trace events."""
     result = Account(accepted=len(ledger.promises))
     rows = await asyncio.to_thread(_rows, cluster)
     _check_rows(rows, ledger.promises, result)
-    _check_streams(cluster, rows, losses, result)
+    await _check_streams(cluster, rows, harmer, result)
     by_thread: dict[str, list[Promise]] = defaultdict(list)
     for promise in ledger.promises:
         if promise.thread_id is not None:
@@ -111,11 +115,25 @@ def _check_rows(rows: Mapping[str, _Row], promises: Sequence[Promise], result: A
     result.recovered = sum(row.attempt > 1 for row in rows.values())
 
 
-def _check_streams(cluster: Cluster, rows: Mapping[str, _Row], losses: Sequence[Loss], result: Account) -> None:
-    """Every stream has exactly one terminal event, as the last one: both existing streams and lost ones, as they
-    were when lost.
+async def _check_streams(cluster: Cluster, rows: Mapping[str, _Row], harmer: Harmer, result: Account) -> None:
+    """Every stream has exactly one terminal event, as the last one: both existing streams, after reconciliation, and
+    lost ones, as they were when lost.
     """
-    remaining = streams_of(cluster.valkey)
+    patience = time.monotonic() + _RECONCILED_WITHIN
+    while True:
+        found = Account()
+        _compare_streams(rows, await asyncio.to_thread(streams_of, cluster.valkey), harmer, found)
+        if not found.wrong or time.monotonic() > patience:
+            break
+        await asyncio.sleep(1)
+    result.terminals, result.without_end = found.terminals, found.without_end
+    result.wrong += found.wrong
+
+
+def _compare_streams(
+    rows: Mapping[str, _Row], remaining: Mapping[str, StreamEnds], harmer: Harmer, result: Account
+) -> None:
+    losses = harmer.losses
     for run_id in rows.keys() | remaining.keys():
         seen = [loss.streams[run_id] for loss in losses if run_id in loss.streams]
         seen += [remaining[run_id]] if run_id in remaining else []
@@ -123,17 +141,27 @@ def _check_streams(cluster: Cluster, rows: Mapping[str, _Row], losses: Sequence[
         row = rows.get(run_id)
         # A run that never started has published nothing; the reconciler has removed its empty stream.
         has_begun = row is not None and row.attempt > 0
-        if not with_end and (row is None or not (seen or has_begun) or _may_lack_end(row, losses)):
+        if not with_end and (row is None or not (seen or has_begun) or _may_lack_end(row, harmer)):
             result.without_end += row is not None
             continue
         result.terminals[max((stream.terminals for stream in with_end), default=0)] += 1
         if not with_end or not all(stream.is_right for stream in with_end):
-            result.wrong.append(f"the stream of {row or run_id} was seen as {seen}")
+            lost_at = [loss.since for loss in losses if run_id in loss.streams]
+            result.wrong.append(f"the stream of {row or run_id} was seen as {seen}, lost at {lost_at}")
 
 
-def _may_lack_end(row: _Row, losses: Sequence[Loss]) -> bool:
+def _may_lack_end(row: _Row, harmer: Harmer) -> bool:
     """True if the run ended around the time of a loss, so that its terminal event went to a server that lost it."""
-    return any(loss.since - _SETTLE_AFTER <= row.ended_at <= loss.back + _SETTLE_AFTER for loss in losses)
+    return any(
+        row.ended_at <= loss.back + _SETTLE_AFTER
+        and _working_seconds(row.ended_at, loss.since, harmer.outages) < _SETTLE_AFTER
+        for loss in harmer.losses
+    )
+
+
+def _working_seconds(since: float, until: float, outages: Sequence[tuple[float, float]]) -> float:
+    away = sum(max(0.0, min(end + _AFTER_OUTAGE, until) - max(begin, since)) for begin, end in outages)
+    return until - since - away
 
 
 # --- what is on the threads -----------------------------------------------------------------------------------------

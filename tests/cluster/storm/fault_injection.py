@@ -17,7 +17,7 @@ from tests.servers.disks import full
 
 from ..nodes import Cluster, freeze, thaw
 from .limits import frozen, no_descriptors, no_memory
-from .overlap_detector import Cut
+from .overlap_detector import Cut, Strain
 from .plan import Harm
 from .streams import Loss, streams_of
 
@@ -29,7 +29,8 @@ _GOES_WITHIN: Final = 40.0
 
 @dataclass(slots=True)
 class Harmer:
-    """``done``: number of faults by kind. ``losses``: each loss of all streams with their server."""
+    """``done``: number of faults by kind. ``losses``: each loss of all streams with their server. ``outages``: when
+    PostgreSQL or Valkey did not work, in epoch seconds."""
 
     cluster: Cluster
     cuts: list[Cut] = field(default_factory=list)
@@ -37,6 +38,8 @@ class Harmer:
     told: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    strains: list[Strain] = field(default_factory=list)
+    outages: list[tuple[float, float]] = field(default_factory=list)
 
     async def go_through(self, lane: Sequence[Harm], until: float) -> None:
         """Apply all faults of a lane in sequence, until that time (monotonic). Everything is repaired at the end."""
@@ -54,10 +57,10 @@ class Harmer:
             self._to_node(verb, self.cluster.workers[harm.target], harm)
         elif whom == "gateway":
             self._to_node(verb, self.cluster.gateways[harm.target], harm)
-        elif whom == "postgres":
-            self._to_postgres(verb, harm.lasts)
         else:
-            self._to_valkey(verb, harm.lasts)
+            since = time.time()
+            (self._to_postgres if whom == "postgres" else self._to_valkey)(verb, harm.lasts)
+            self.outages.append((since, time.time()))
 
     def _to_node(self, verb: str, node: ServerProcess, harm: Harm) -> None:
         pid, lasts = node.pid, harm.lasts
@@ -94,11 +97,12 @@ class Harmer:
 
     def _take_from(self, what: str, node: ServerProcess, lasts: float) -> None:
         """Leave the node without file descriptors, or memory, for a while. If it exits, restart it."""
-        pid = node.pid
+        pid, since = node.pid, time.monotonic()
         with (no_descriptors if what == "starve" else no_memory)(pid):
             until = time.monotonic() + lasts
             while time.monotonic() < until and node.is_alive():
                 time.sleep(0.02)
+        self.strains.append(Strain(pid, since, time.monotonic()))
         if not node.is_alive():
             self.cuts.append(Cut(pid, time.monotonic()))
             self.done["out of memory" if what == "squeeze" else "out of descriptors"] += 1

@@ -1,15 +1,17 @@
 """Steps by attempt and time, from the lines that the steps wrote, and a search for concurrent steps of one thread.
 
-A killed process wrote no end: its steps end with the kill. A frozen process does not notice the time: its steps
-count until the freeze, and steps of its attempts just after it continues are excused, since nothing can prevent
-side effects of a process that is not yet informed; its writes to Runstead are refused, and are checked elsewhere.
+A killed process wrote no end: its steps end with the kill. A process without memory or file descriptors may stall in
+the middle of a step, and finish it after another process has taken the run over; it may not begin another step. A
+frozen process does not notice the time: its steps count until the freeze, and steps of its attempts just after it
+continues are excused, since nothing can prevent side effects of a process that is not yet informed; its writes to
+Runstead are refused, and are checked elsewhere.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -27,8 +29,18 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Strain:
+    """A period in which a process had no memory, or no file descriptors, left."""
+
+    pid: int
+    since: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """One step of one attempt of a run. ``excused``: by an attempt that started before its process was frozen."""
+    """One step of one attempt of a run. ``excused``: by an attempt that started before its process was frozen.
+    ``stalled``: its process may have stalled in the middle of it."""
 
     thread_id: str
     run_id: str
@@ -37,12 +49,22 @@ class Step:
     begin: float
     end: float
     excused: bool = False
+    stalled: bool = False
 
 
-def steps_of(lines: Iterable[str], cuts: Iterable[Cut]) -> list[Step]:
+def steps_of(lines: Iterable[str], cuts: Iterable[Cut], strains: Sequence[Strain] = ()) -> list[Step]:
     """Return the steps, limited to the lifetime of their process. Raises ValueError for a step without a possible
     end.
     """
+    steps = _limited(lines, cuts)
+    return [replace(step, stalled=any(_is_hit(step, strain) for strain in strains)) for step in steps]
+
+
+def _is_hit(step: Step, strain: Strain) -> bool:
+    return step.pid == strain.pid and step.begin <= strain.until and step.end >= strain.since
+
+
+def _limited(lines: Iterable[str], cuts: Iterable[Cut]) -> list[Step]:
     of_pid: dict[int, list[Cut]] = defaultdict(list)
     for cut in cuts:
         of_pid[cut.pid].append(cut)
@@ -88,7 +110,7 @@ def at_once(steps: Iterable[Step]) -> list[tuple[Step, Step]]:
     for of_thread in by_thread.values():
         last = None
         for step in sorted(of_thread, key=lambda step: step.begin):
-            if last is not None and step.begin < last.end and _whose(step) != _whose(last):
+            if last is not None and step.begin < last.end and _whose(step) != _whose(last) and not last.stalled:
                 found.append((last, step))
             last = step if last is None or step.end > last.end else last
     return found

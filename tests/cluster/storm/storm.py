@@ -103,9 +103,9 @@ async def ride_out(storm: Storm, cluster: Cluster, witness: Path) -> Outcome:
         # The terminal event follows the end of the run.
         await asyncio.sleep(_PEACE)
         at = Connection(client, ledger, random.Random(storm.seed))
-        done = await account(cluster, at, ledger, harmer.losses)
+        done = await account(cluster, at, ledger, harmer)
         ledger.faults += harmer.faults
     lines = await asyncio.to_thread(witness.read_text)
-    steps = steps_of(lines.splitlines(), harmer.cuts)
+    steps = steps_of(lines.splitlines(), harmer.cuts, harmer.strains)
     moves = steps_by_others(steps)
     return Outcome(storm, ledger, done, harmer.done, harmer.told, at_once(steps), moves, len(steps), dict(left))

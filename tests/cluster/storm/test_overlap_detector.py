@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .overlap_detector import Cut, at_once, steps_by_others, steps_of
+from .overlap_detector import Cut, Strain, at_once, steps_by_others, steps_of
 from .plan import plan
 
 ONE, OTHER = "thread run-1 1", "thread run-1 2"
@@ -52,6 +52,15 @@ def test_frozen_process_is_excused_for_a_limited_time() -> None:
     assert at_once(steps_of([*lines, f"end 12 20 {OTHER}"], frozen)) == []
     late = [*lines, f"begin 11 10 {ONE}", f"end 11.5 10 {ONE}", f"end 12 20 {OTHER}"]
     assert len(at_once(steps_of(late, frozen))) == 1
+
+
+def test_process_without_memory_may_finish_a_step_and_begin_no_other() -> None:
+    strains = [Strain(10, 1.5, 6)]
+    lines = [f"begin 1 10 {ONE}", f"begin 5 20 {OTHER}", f"end 5.5 10 {ONE}", f"end 7 20 {OTHER}"]
+    assert at_once(steps_of(lines, [], strains)) == []
+    assert len(at_once(steps_of(lines, [], [Strain(20, 1.5, 6)]))) == 1
+    more = [*lines[:3], f"begin 5.6 10 {ONE}", f"end 5.7 10 {ONE}", lines[3]]
+    assert len(at_once(steps_of(more, [], strains))) == 1
 
 
 def test_seed_decides_the_plan() -> None:
