@@ -1,10 +1,11 @@
-"""Immediate operations of the SQLite engine: quick reads in the calling thread, and commits synced later."""
+"""Immediate operations of the SQLite engine: quick work in the calling thread, and commits synced later."""
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,104 @@ async def test_failed_single_write_leaves_nothing(database: SqliteDatabase) -> N
         await database.write(half)
     await database.write(lambda connection: _run(connection, _insert("whole")))
     assert await database.read(_keys) == ["whole"]
+
+
+def _insert_here(key: str) -> Callable[[Connection], int]:
+    def work(connection: Connection) -> int:
+        _run(connection, _insert(key))
+        return threading.get_ident()
+
+    return work
+
+
+async def test_quick_write_is_done_in_the_calling_thread_and_seen_by_all(database: SqliteDatabase) -> None:
+    assert await database.write(_insert_here("a"), durable=False, quick=True) == threading.get_ident()
+    assert await database.read(_keys) == await database.read(_keys, quick=True) == ["a"]
+
+
+async def test_quick_write_that_must_be_durable_waits_for_the_disk(database: SqliteDatabase) -> None:
+    await database.write(_level, durable=False, quick=True)
+    assert await database.write(_level, quick=True) == FULL
+
+
+async def test_quick_write_is_not_done_before_an_earlier_write(database: SqliteDatabase) -> None:
+    entered, opened = threading.Event(), threading.Event()
+
+    def holding(connection: Connection) -> None:
+        entered.set()
+        assert opened.wait(60)
+        _run(connection, _insert("first"))
+
+    first = asyncio.create_task(database.write(holding))
+    await asyncio.to_thread(entered.wait, 60)
+    quick = asyncio.create_task(database.write(lambda connection: _keys(connection), durable=False, quick=True))
+    # The loop is not held up by the write in progress.
+    await asyncio.sleep(0)
+    assert not quick.done()
+    opened.set()
+    assert await quick == ["first"]
+    await first
+
+
+async def test_failed_quick_write_leaves_nothing(database: SqliteDatabase) -> None:
+    def failing(connection: Connection) -> None:
+        _run(connection, _insert("a"))
+        raise LookupError("no")
+
+    with pytest.raises(LookupError):
+        await database.write(failing, durable=False, quick=True)
+    assert await database.read(_keys) == []
+    assert await database.write(_insert_here("a"), durable=False, quick=True) == threading.get_ident()
+
+
+async def test_quick_write_leaves_waiting_for_another_process_to_the_writer(
+    database: SqliteDatabase, tmp_path: Path
+) -> None:
+    other = sqlite3.connect(tmp_path / "a.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    quick = asyncio.create_task(database.write(_insert_here("a"), durable=False, quick=True))
+    await asyncio.sleep(0)
+    other.execute("ROLLBACK")
+    other.close()
+    assert await quick != threading.get_ident()
+
+
+async def test_quick_writes_do_not_move_the_log_to_the_file(database: SqliteDatabase) -> None:
+    def setting(connection: Connection) -> int:
+        pages: int = connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one()
+        return pages
+
+    before = await database.write(setting)
+    assert await database.write(setting, durable=False, quick=True) == 0
+    assert await database.write(setting) == before > 0
+
+
+async def test_quick_writes_may_come_from_many_threads_at_once(database: SqliteDatabase) -> None:
+    def write_ten(name: int) -> None:
+        async def all_of_them() -> None:
+            for number in range(10):
+                await database.write(_insert_here(f"{name}-{number}"), durable=number % 2 == 0, quick=True)
+
+        asyncio.run(all_of_them())
+
+    await asyncio.gather(*(asyncio.to_thread(write_ten, name) for name in range(4)))
+    assert len(await database.read(_keys)) == 40
+
+
+async def test_quick_write_calls_back_after_its_commit(database: SqliteDatabase) -> None:
+    seen: list[list[str]] = []
+
+    def committed(_: int) -> None:
+        reader = sqlite3.connect(database.path)
+        seen.append([row[0] for row in reader.execute("SELECT id FROM t")])
+        reader.close()
+
+    await database.write(_insert_here("a"), durable=False, quick=True, committed=committed)
+    assert seen == [["a"]]
+
+
+async def test_quick_write_to_a_closed_database_raises(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path / "b.sqlite") as database:
+        pass
+    with pytest.raises(StorageClosed):
+        await database.write(_keys, durable=False, quick=True)

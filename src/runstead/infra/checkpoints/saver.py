@@ -55,6 +55,9 @@ _LONGEST_ERROR: Final = 100_000
 PAGE: Final = 50
 """Number of checkpoints that `alist` reads at a time, so that a long history is never in memory completely."""
 
+_QUICK: Final = 64 * 1024
+"""Bytes of a value that are written as quickly as they are handed to another thread."""
+
 _PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
 """Seconds between attempts while the storage is unavailable; the last value repeats."""
 
@@ -83,9 +86,9 @@ _LATEST: Final = f"{_PUT_WRITES} {REPLACING_WRITE}"
 class SqlCheckpointSaver(BlockingSaver[str]):
     """BaseCheckpointSaver over a Database that has the tables.
 
-    ``near``: reads are so quick that an agent's event loop does them itself, without a thread. Without ``durable``,
-    writes are not yet on disk when they return (see RunCheckpointStore.sync). ``hold`` raises LeaseLost, in a
-    transaction, if the holder no longer holds the run's lease. ``field_cipher`` encrypts values and metadata, in
+    ``near``: reads and small writes are so quick that an agent's event loop does them itself, without a thread. Without
+    ``durable``, writes are not yet on disk when they return (see RunCheckpointStore.sync). ``hold`` raises LeaseLost,
+    in a transaction, if the holder no longer holds the run's lease. ``field_cipher`` encrypts values and metadata, in
     addition to what ``serde`` does.
     """
 
@@ -200,7 +203,7 @@ class SqlCheckpointSaver(BlockingSaver[str]):
             record_checkpoint(driver, ThreadId(thread_id), namespace, checkpoint_id)
             driver.execute(_PUT, row)
 
-        await self._write(work)
+        await self._write(work, size=len(value[1]))
         return {
             "configurable": {
                 "thread_id": place["thread_id"],
@@ -229,7 +232,7 @@ class SqlCheckpointSaver(BlockingSaver[str]):
             record_writes(driver, *key, [(task_id, index) for index, _, _ in indexed])
             driver.executemany(put, rows)
 
-        await self._write(work)
+        await self._write(work, size=sum(len(value) for _, value in values))
 
     def _dumped(self, channel: str, value: object) -> tuple[str, bytes]:
         if channel == _ERROR and isinstance(value, BaseException):
@@ -305,13 +308,14 @@ class SqlCheckpointSaver(BlockingSaver[str]):
         return f"{version + 1:032}.{random.random():016}"
 
     async def _read(self, work: Callable[[Driver], T]) -> T:
-        # An agent's loop reads by itself: it waits for the result anyway. The server's loop must not block.
-        here = self._near and asyncio.get_running_loop() is not self._loop
+        here = self._is_near()
         return await self._with_retries(
             lambda: self._database.read(lambda connection: work(driver_of(connection)), quick=here)
         )
 
-    async def _write(self, work: Callable[[Driver], T]) -> T:
+    async def _write(self, work: Callable[[Driver], T], *, size: int | None = None) -> T:
+        """Return the result of ``work``, which writes values of ``size`` bytes; None if that is not known."""
+
         def checked(connection: Connection) -> T:
             if self._hold is not None and self._holder is not None:
                 self._hold(connection, self._holder)
@@ -321,7 +325,12 @@ class SqlCheckpointSaver(BlockingSaver[str]):
                 self._check()
             return work(driver_of(connection))
 
-        return await self._with_retries(lambda: self._database.write(checked, durable=self._durable))
+        quick = size is not None and size <= _QUICK and self._is_near()
+        return await self._with_retries(lambda: self._database.write(checked, durable=self._durable, quick=quick))
+
+    def _is_near(self) -> bool:
+        # An agent's loop works by itself: it waits for the result anyway. The server's loop must not block.
+        return self._near and asyncio.get_running_loop() is not self._loop
 
     async def _with_retries(self, do: Callable[[], Coroutine[object, object, T]]) -> T:
         """Repeat ``do`` for an attempt of a run while the storage is unavailable: that must not fail the run.

@@ -38,13 +38,13 @@ class SqlCheckpoints:
         return self._saver
 
     async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:
-        return await self._write(lambda driver: rollback.begin_undo_log(driver, thread_id, run_id))
+        return await self._write(lambda driver: rollback.begin_undo_log(driver, thread_id, run_id), quick=True)
 
     async def undo(self, thread_id: ThreadId, run_id: RunId) -> None:
         await self._write(lambda driver: rollback.undo(driver, thread_id, run_id))
 
     async def forget_mark(self, thread_id: ThreadId, run_id: RunId) -> None:
-        await self._write(lambda driver: rollback.discard(driver, thread_id, run_id))
+        await self._write(lambda driver: rollback.discard(driver, thread_id, run_id), quick=True)
 
     async def delete_thread(self, thread_id: ThreadId) -> None:
         await self._write(lambda driver: maintenance.delete_thread(driver, thread_id))
@@ -70,8 +70,10 @@ class SqlCheckpoints:
         # Each write was durable when it returned.
         return
 
-    async def _write(self, work: Callable[[Driver], T]) -> T:
-        return await self._database.write(lambda connection: work(driver_of(connection)), durable=self._durable)
+    async def _write(self, work: Callable[[Driver], T], *, quick: bool = False) -> T:
+        return await self._database.write(
+            lambda connection: work(driver_of(connection)), durable=self._durable, quick=quick
+        )
 
 
 def keep_latest(driver: Driver, thread_id: ThreadId) -> bool:

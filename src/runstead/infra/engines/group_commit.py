@@ -3,6 +3,9 @@
 A durable commit costs one sync of the disk, regardless of the number of callers. So the thread takes all queued work,
 runs it in one transaction, with a savepoint for each unit, commits once, and then resolves all futures. No caller that
 asked for durability gets its result before the commit is on disk.
+
+Two switches between threads cost more than a small transaction that does not wait for the disk. While the thread has
+nothing to do, such work may run in the thread of its caller instead: see `try_now`.
 """
 
 from __future__ import annotations
@@ -10,16 +13,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from .work_item import WorkItem, resolve_all
+from .work_item import WorkDone, WorkItem, resolve_all
 
 _log = logging.getLogger(__name__)
 
+_PATIENCE: Final = ("busy_timeout", "wal_autocheckpoint")
+"""Options of a connection that let a transaction wait, for another process and for the disk. 0 switches each off."""
 MAX_BATCH = 512
 """Units of work per commit: enough to amortise the sync, few enough to keep the first caller's wait short."""
 
@@ -43,9 +49,17 @@ class GroupWriter:
         self._driver = driver
         self._translate = translate
         self._syncs = self._syncing = syncs
+        self._is_patient = True
+        self._patience = {name: driver.execute(f"PRAGMA {name}").fetchone()[0] for name in _PATIENCE}
         self._jobs: queue.SimpleQueue[WorkItem | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
+        self._unfinished = 0
+        """Units of work that are queued or running."""
+        self._is_shared = False
+        """True if the latest commit of the thread was for several units: together they cost less than each alone."""
+        self._turn = threading.Lock()
+        """Held while a transaction is open."""
         # A daemon thread: a process that forgot to close must still be able to exit. Acknowledged writes are on disk.
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
@@ -59,6 +73,7 @@ class GroupWriter:
         with self._gate:
             if self._closed:
                 return None
+            self._unfinished += 1
             self._jobs.put(job)
         return job.future
 
@@ -72,6 +87,49 @@ class GroupWriter:
         """True during a commit."""
         return bool(self._driver.in_transaction)
 
+    def try_now(self, work: Callable[[Connection], Any]) -> WorkDone | None:
+        """Run ``work`` in the calling thread, in a transaction of its own that need not be on disk at its end.
+
+        Return None, with nothing done, if that would not be quick: other work is queued or running, or came together in
+        the latest commit of the thread; another process has the file; or the writer is closed. Work is never done
+        before work that was submitted earlier. Moving the log to the file is left to the thread, since that waits for
+        the disk.
+        """
+        with self._gate:
+            if self._closed or self._unfinished or self._is_shared:
+                return None
+            # The thread opens a transaction only while it has unfinished work, so this does not wait.
+            self._turn.acquire()
+            self._unfinished += 1
+        try:
+            return self._commit_now(work)
+        finally:
+            self._turn.release()
+            self._finish(1)
+
+    def _commit_now(self, work: Callable[[Connection], Any]) -> WorkDone | None:
+        began = False
+        try:
+            self._wait_for_disk(False)
+            self._be_patient(False)
+            self._driver.execute("BEGIN IMMEDIATE")
+            began = True
+            done = WorkDone(work(self._connection))
+            self._driver.execute("COMMIT")
+        except BaseException as error:
+            self._roll_back()
+            if not began and isinstance(error, sqlite3.OperationalError):
+                # The thread tries it with more patience.
+                return None
+            if not isinstance(error, Exception):
+                raise
+            return WorkDone(failure=self._translate(error))
+        return done
+
+    def _finish(self, count: int) -> None:
+        with self._gate:
+            self._unfinished -= count
+
     def close(self) -> None:
         """Finish queued work, then end the thread and close its connection. Blocks; safe to call twice."""
         with self._gate:
@@ -83,12 +141,18 @@ class GroupWriter:
     def _serve(self) -> None:
         last = False
         while not last:
-            jobs, last = self._take()
+            taken, last = self._take()
             # Work whose caller was cancelled before it began is skipped: its result would have no owner.
-            jobs = [job for job in jobs if not job.future.cancelled()]
-            if jobs:
-                self._commit(jobs)
-        self._connection.close()
+            jobs = [job for job in taken if not job.future.cancelled()]
+            with self._turn:
+                if jobs:
+                    self._is_shared = len(jobs) > 1
+                    self._commit(jobs)
+            self._finish(len(taken))
+            # Only now: the callers may at once have other work that can be done without this thread.
+            resolve_all(jobs)
+        with self._turn:
+            self._connection.close()
 
     def _take(self) -> tuple[list[WorkItem], bool]:
         """Return all queued work, at least one unit, and whether it was the last."""
@@ -107,7 +171,8 @@ class GroupWriter:
     def _commit(self, jobs: Sequence[WorkItem]) -> None:
         began = False
         try:
-            self._sync(any(job.durable for job in jobs))
+            self._wait_for_disk(any(job.durable for job in jobs))
+            self._be_patient(True)
             self._driver.execute("BEGIN IMMEDIATE")
             began = True
             if len(jobs) == 1:
@@ -128,9 +193,15 @@ class GroupWriter:
             reason = error.__cause__ if isinstance(error, _TransactionLost) and error.__cause__ else error
             for job in jobs:
                 job.failure = self._translate(reason)
-        resolve_all(jobs)
 
-    def _sync(self, durable: bool) -> None:
+    def _be_patient(self, is_patient: bool) -> None:
+        """Set whether the next transaction may wait for another process, and for moving the log to the file."""
+        if is_patient is not self._is_patient:
+            for name, value in self._patience.items():
+                self._driver.execute(f"PRAGMA {name} = {value if is_patient else 0}")
+            self._is_patient = is_patient
+
+    def _wait_for_disk(self, durable: bool) -> None:
         """Set whether the next commit waits for the disk.
 
         A later commit that waits also brings earlier ones to disk.

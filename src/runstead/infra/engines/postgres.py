@@ -102,6 +102,7 @@ class PostgresDatabase:
         *,
         committed: Callable[[T], None] | None = None,
         durable: bool = True,
+        quick: bool = False,
     ) -> T:
         """Return the result of ``work`` after its commit. An exception of ``work`` rolls it back and is raised here.
 

@@ -35,7 +35,7 @@ from .figures import PoolFigures
 from .group_commit import GroupWriter
 from .slow_queries import TOO_MANY_SEARCHES, SlowQueryPool, TooManySlowQueries
 from .sqlite_time_limit import SLOWEST, within
-from .work_item import WorkItem, resolve_all
+from .work_item import WorkDone, WorkItem, notify, resolve_all
 
 T = TypeVar("T")
 Synchronous: TypeAlias = Literal["FULL", "NORMAL"]
@@ -122,6 +122,7 @@ class SqliteDatabase:
         *,
         committed: Callable[[T], None] | None = None,
         durable: bool = True,
+        quick: bool = False,
     ) -> T:
         """Return the result of ``work`` once it is on disk.
 
@@ -131,8 +132,11 @@ class SqliteDatabase:
         outside the connection. ``committed`` is called with the result on the caller's event loop, even if the caller
         was cancelled meanwhile: use it to notify others of the commit. Without ``durable`` the write is committed and
         visible to all, but a power cut (not a killed process) may lose it, until the next durable write: for data that
-        is worth nothing without a later write.
+        is worth nothing without a later write. ``quick`` work that is not durable writes a few small rows: it is done
+        at once, in the calling thread, if no other write is queued.
         """
+        if quick and not durable and (done := self._writer.try_now(work)) is not None:
+            return self._outcome(done, committed)
         writing = self._writer.submit(work, committed, durable=durable)
         if writing is None:
             raise StorageClosed(self.path)
@@ -149,6 +153,17 @@ class SqliteDatabase:
         idle = self._readers.qsize()
         waiting = self._pool._work_queue.qsize() + self._writer.waiting
         return PoolFigures(READERS + 1, READERS - idle + self._writer.is_busy, idle, waiting)
+
+    def _outcome(self, done: WorkDone, committed: Callable[[T], None] | None) -> T:
+        if done.failure is not None:
+            if isinstance(done.failure, StorageError):
+                self.fault = done.failure
+            raise done.failure
+        self.fault = None
+        result: T = done.result
+        if committed is not None:
+            notify(committed, result)
+        return result
 
     async def check(self) -> list[str]:
         """Read the whole file and return the problems found; an empty list if it is intact."""

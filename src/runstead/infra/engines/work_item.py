@@ -7,11 +7,21 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkDone:
+    """Result of work that was done in the thread of its caller, or the reason why it failed."""
+
+    result: Any = None
+    failure: BaseException | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -34,10 +44,7 @@ class WorkItem:
         The caller may have been cancelled; the commit stands all the same.
         """
         if self.failure is None and self.committed is not None:
-            try:
-                self.committed(self.result)
-            except Exception:
-                _log.exception("a callback after a commit failed")
+            notify(self.committed, self.result)
         if self.future.done():
             return
         if self.failure is None:
@@ -46,6 +53,14 @@ class WorkItem:
             self.future.set_exception(RuntimeError("work on the database raised StopIteration"))
         else:
             self.future.set_exception(self.failure)
+
+
+def notify(committed: Callable[[T], None], result: T) -> None:
+    """Call ``committed`` after a commit, which stands even if the call fails."""
+    try:
+        committed(result)
+    except Exception:
+        _log.exception("a callback after a commit failed")
 
 
 def resolve_all(jobs: Sequence[WorkItem]) -> None:

@@ -31,13 +31,15 @@ class Database(Protocol):
         *,
         committed: Callable[[T], None] | None = None,
         durable: bool = True,
+        quick: bool = False,
     ) -> T:
         """Return the result of ``work`` once it is durable; an exception of ``work`` rolls it back.
 
         Without ``durable`` it need not be on disk when this returns; the next durable write brings it there. It
         survives the death of the process in any case. ``work`` may run more than once, each time after the previous
         transaction was rolled back. ``committed`` is called with the result on the caller's event loop after the
-        commit, even if the caller was cancelled.
+        commit, even if the caller was cancelled. ``quick`` is a hint for work that need not be durable: it writes a few
+        small rows, so it may run in the calling thread.
         """
         ...
 

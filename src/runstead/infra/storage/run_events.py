@@ -40,6 +40,8 @@ _ADVANCE: Final = Prepared(
     update(run_event_threads).where(run_event_threads.c.thread_id == _THREAD).values(last_seq=bindparam("the_last"))
 )
 _INSERT: Final = Prepared(run_events.insert())
+_QUICK: Final = 16 * 1024
+"""Characters of a batch that is written as quickly as it is handed to another thread."""
 _RECORD: Final = (
     run_events.c.seq,
     run_events.c.run_id,
@@ -80,7 +82,8 @@ class SqlRunEventStore:
             return [StoredRunEvent(seq, event) for seq, event in enumerate(events, start=last + 1)]
 
         # The end of the run is durable before it is reported, and makes earlier writes durable too.
-        return await self._database.write(work, durable=False)
+        size = sum(len(row["content"]) + len(row["metadata"]) for row in rows)
+        return await self._database.write(work, durable=False, quick=size <= _QUICK)
 
     async def list_events(
         self,

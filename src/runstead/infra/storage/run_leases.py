@@ -157,7 +157,7 @@ class SqlRunLeaseStore:
             return Lease(run, worker, run.attempt, now + term)
 
         # A claim has no visible effect before `begin` makes it durable: if a power cut loses it, it never happened.
-        return await self._database.write(work, durable=False)
+        return await self._database.write(work, durable=False, quick=True)
 
     async def renew(self, lease: Lease, term: timedelta) -> Lease:
         def work(connection: Connection) -> Lease:
@@ -238,7 +238,8 @@ class SqlRunLeaseStore:
             row = _NEXT_DUE.first(connection, {"now": self._clock.now()})
             return None if row is None else row[0]
 
-        return await self._database.read(work)
+        # The first entry of an index.
+        return await self._database.read(work, quick=True)
 
     async def list_expired(self, limit: int = 100) -> Sequence[RunId]:
         return await self._database.read(lambda connection: expired(connection, self._clock.now(), limit))
