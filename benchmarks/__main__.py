@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import servers
+from . import gate, servers
 from .figures import Measurement, Row, rows, table, to_json
 from .scenarios import DURABLE, SCENARIOS, Scenario, warm_up
 from .servers import Server
@@ -19,6 +20,9 @@ OURS, FLOOR, FLOOR_DURABLE = "runstead", "floor", "floor-durable"
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["gate"]:
+        gate.main(sys.argv[2:])
+        return
     options = _options()
     chosen = {name: SCENARIOS[name] for name in SCENARIOS if not options.only or options.only in name}
     if not chosen:

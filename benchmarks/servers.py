@@ -18,7 +18,7 @@ from runstead.cli.servers.postgres import PostgresServer
 from runstead.cli.servers.valkey import ValkeyServer
 
 _HERE: Final = Path(__file__).parent
-_START_WITHIN: Final = 60.0
+_START_WITHIN: Final = 180.0
 
 
 @dataclass(frozen=True, slots=True)

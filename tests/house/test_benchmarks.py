@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.figures import Measurement, percentile, rows, table
+from benchmarks.gate import Compared, per_call
+from benchmarks.pure import TIMES
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +36,30 @@ def test_row_compares_what_was_measured_in_the_same_round() -> None:
 
 def test_figure_that_only_one_server_has_is_not_compared() -> None:
     assert rows([Measurement(0, "ours", "latency", "median_ms", 1.0)], "ours", "theirs") == []
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "fails"),
+    [
+        ([5.0, 5.0, 5.0], [5.4, 5.4, 5.4], False),
+        ([5.0, 5.0, 5.0], [5.6, 5.6, 5.6], True),
+        # Two disturbed rounds of three are no growth: the best rounds are the same.
+        ([5.0, 5.0, 5.0], [8.0, 5.0, 8.0], False),
+        # One lucky round of the base is none either: the rounds were mostly the same.
+        ([4.0, 5.0, 5.0], [5.0, 5.0, 5.0], False),
+    ],
+)
+def test_gate_fails_if_the_median_and_the_best_rounds_have_grown(
+    base: list[float], new: list[float], fails: bool
+) -> None:
+    assert Compared("runs", base, new).fails(1.10) == fails
+
+
+def test_gate_counts_what_a_part_needs_beyond_nothing() -> None:
+    report = (
+        f"==11== I   refs:      1,000\n==11== other\n==12== I   refs:      {1000 + 70 * TIMES:,}\n==10== I refs: 3\n"
+    )
+    assert per_call("11 nothing\n12 encode a token\n", report) == {"encode a token": 70.0}
 
 
 def test_benchmarks_run_and_write_only_what_they_are_asked_to(tmp_path: Path) -> None:
