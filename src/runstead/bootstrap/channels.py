@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
+from pydantic import SecretStr
+
 from runstead.auth.api_keys import AUTH_SOURCE
 from runstead.channels.contract import Channel
 from runstead.channels.hub import ChannelHub
@@ -47,6 +49,10 @@ def _load_channels(
     channels = [cast(Channel, load_adapter("channels", one, configuration, Channel)) for one in given]
     if settings.telegram_token is not None:
         channels.append(_with_extra("telegram", lambda: _telegram(settings)))
+    if settings.slack_bot_token is not None:
+        channels.append(_with_extra("slack", lambda: _slack(settings)))
+    if settings.feishu_app_id is not None:
+        channels.append(_with_extra("feishu", lambda: _feishu(settings)))
     names = [channel.provider for channel in channels]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UnsupportedConfiguration(f"channels: there are several channels named {', '.join(sorted(twice))}")
@@ -143,16 +149,41 @@ def _with_extra(name: str, create: Callable[[], T]) -> T:
         ) from error
 
 
+def _slack(settings: Settings) -> Channel:
+    from runstead.channels.slack import SlackChannel, SlackOptions
+
+    assert settings.slack_bot_token is not None
+    return SlackChannel(
+        SlackOptions(
+            bot_token=settings.slack_bot_token.get_secret_value(),
+            app_token=_secret(settings.slack_app_token),
+            signing_secret=_secret(settings.slack_signing_secret),
+            url=settings.slack_url,
+        )
+    )
+
+
+def _feishu(settings: Settings) -> Channel:
+    from runstead.channels.feishu import FeishuChannel, FeishuOptions
+
+    assert settings.feishu_app_id is not None
+    secret = _secret(settings.feishu_app_secret) or ""
+    return FeishuChannel(FeishuOptions(settings.feishu_app_id, secret, settings.feishu_url))
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
+
+
 def _telegram(settings: Settings) -> Channel:
     from runstead.channels.telegram import TelegramChannel, TelegramOptions
 
     assert settings.telegram_token is not None
-    secret = settings.telegram_webhook_secret
     return TelegramChannel(
         TelegramOptions(
             token=settings.telegram_token.get_secret_value(),
             url=settings.telegram_url,
             webhook_url=settings.telegram_webhook_url,
-            webhook_secret=None if secret is None else secret.get_secret_value(),
+            webhook_secret=_secret(settings.telegram_webhook_secret),
         )
     )

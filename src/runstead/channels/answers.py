@@ -26,7 +26,7 @@ from . import texts
 from .contract import Button, Channel
 from .ports import ChannelServices
 from .questions import Question, question_of
-from .reply import Pace, Reply
+from .reply import Pace, Reply, key_of
 from .speech import SEPARATOR, StreamedSpeech, foreign_messages, said_between
 
 _log = logging.getLogger(__name__)
@@ -61,8 +61,7 @@ class Answers:
         async def save(ids: Sequence[str]) -> None:
             await progress.set(parts=list(ids))
 
-        key = f"{message.conversation.provider}-{message.seq}"
-        reply = Reply(self._channel, chat_id, key, pace, progress.values.get("parts") or (), save)
+        reply = Reply(self._channel, chat_id, key_of(message), pace, progress.values.get("parts") or (), save)
         await reply.grow(texts.WORKING)
         final = await self._final(await self._followed(message.run_id, reply, pace))
         if final.text or not final.questions:
@@ -95,7 +94,7 @@ class Answers:
             return
 
         place = message.conversation
-        reply = Reply(self._channel, place.chat_id, f"{place.provider}-{message.seq}-{key}", pace, (), save)
+        reply = Reply(self._channel, place.chat_id, f"{key_of(message)}-{key}", pace, (), save)
         return await reply.finish(text, buttons)
 
     def _shown(self, question: Question) -> str:

@@ -27,6 +27,8 @@ class Command:
 
 def command_in(text: str) -> Command | None:
     """Return the command in a text. Unknown commands, and ``/start`` of Telegram, are requests for help."""
+    # Slack lets users send a slash only behind a blank.
+    text = text.strip()
     if not text.startswith("/") or text[1:2].isspace() or len(text) < 2:
         return None
     name, _, argument = text[1:].partition(" ")

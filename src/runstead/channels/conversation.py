@@ -21,7 +21,7 @@ from .answers import Answers
 from .contract import Channel, Undeliverable
 from .intake import Intake
 from .ports import ChannelServices
-from .reply import Pace
+from .reply import Pace, key_of
 from .runs import actor_of
 
 _log = logging.getLogger(__name__)
@@ -137,8 +137,7 @@ class ConversationServer:
 
     async def _say(self, message: ChannelMessage, text: str) -> None:
         place = self._conversation
-        key = f"{place.provider}-{message.seq}"
-        await self._pace_of(message).call(lambda: self._channel.send(place.chat_id, text, key=key))
+        await self._pace_of(message).call(lambda: self._channel.send(place.chat_id, text, key=key_of(message)))
 
     def _pace_of(self, message: ChannelMessage) -> Pace:
         if self._pace is None:

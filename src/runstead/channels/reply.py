@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from runstead.resources.channels import ChannelMessage
 from runstead.runtime.clock import Clock
 
 from .contract import Button, Channel, RetryLater, Undeliverable
 from .texts import split
 
 T = TypeVar("T")
+
+
+def key_of(message: ChannelMessage) -> str:
+    """Return the key of the answer to a message, for services that recognise repeated calls by it.
+
+    It does not depend on the row of the message: another database would have the same numbers.
+    """
+    place = message.conversation
+    return hashlib.sha256("\n".join((place.provider, place.workspace, message.message_id)).encode()).hexdigest()[:24]
 
 
 class Pace:

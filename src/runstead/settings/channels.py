@@ -30,6 +30,42 @@ class ChannelSettings(BaseModel):
     telegram_url: str = Field(
         default="https://api.telegram.org", description="Telegram's Bot API (URL), for a Bot API server of your own."
     )
+    slack_bot_token: SecretStr | None = Field(
+        default=None, description="Bot token of a Slack app (`xoxb-...`). Unset: no Slack."
+    )
+    slack_app_token: SecretStr | None = Field(
+        default=None,
+        description="App-level token of the Slack app (`xapp-...`), for socket mode, which needs no address.",
+    )
+    slack_signing_secret: SecretStr | None = Field(
+        default=None,
+        description="Signing secret of the Slack app, for requests of Slack to `/channels/slack/events`.",
+    )
+    slack_url: str = Field(
+        default="https://slack.com/api/", description="Slack's Web API (URL), such as that of a proxy."
+    )
+    feishu_app_id: str | None = Field(
+        default=None, description="App ID of a Feishu or Lark app (`cli_...`). Unset: no Feishu."
+    )
+    feishu_app_secret: SecretStr | None = Field(
+        default=None, description="App secret of the Feishu or Lark app. Required with feishu_app_id."
+    )
+    feishu_url: str = Field(
+        default="https://open.feishu.cn",
+        description="Open platform of the app (URL); `https://open.larksuite.com` for Lark.",
+    )
+
+    @model_validator(mode="after")
+    def _check_feishu(self) -> Self:
+        if self.feishu_app_id is not None and self.feishu_app_secret is None:
+            raise ValueError("feishu_app_id is set and feishu_app_secret is not; copy it from the developer console")
+        return self
+
+    @model_validator(mode="after")
+    def _check_slack(self) -> Self:
+        if self.slack_bot_token is not None and self.slack_app_token is None and self.slack_signing_secret is None:
+            raise ValueError("slack_bot_token is set; set slack_app_token (socket mode) or slack_signing_secret (HTTP)")
+        return self
 
     @model_validator(mode="after")
     def _check_telegram(self) -> Self:
