@@ -11,5 +11,11 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
     reportCompressedSize: false,
+    rolldownOptions: {
+      // Of LangChain's packages only the client for runs is used: their modules do nothing when they are loaded.
+      treeshake: {
+        moduleSideEffects: (id) => !id.includes("/@langchain/") && !/\/node_modules\/(zod|langsmith)\//.test(id),
+      },
+    },
   },
 });

@@ -15,7 +15,10 @@ export function connectionLost(probe: string): void {
   if (lostAt.value !== null) return;
   lostAt.value = new Date();
   const retry = async (): Promise<void> => {
-    const answers = await fetch(probe, { cache: "no-store" }).then((answer) => answer.ok, () => false);
+    const answers = await fetch(probe, { cache: "no-store" }).then(
+      (answer) => answer.ok,
+      () => false,
+    );
     if (!answers) {
       setTimeout(retry, RETRY_MS);
       return;

@@ -21,7 +21,8 @@ export function useResource<T>(key: string, load: () => Promise<T>, pollMs = 0):
       if (wanted.current === key) setState({ key, data, error: null });
     } catch (error) {
       const text = (error as Error).message;
-      if (wanted.current === key) setState((before) => ({ key, data: before.key === key ? before.data : null, error: text }));
+      if (wanted.current === key)
+        setState((before) => ({ key, data: before.key === key ? before.data : null, error: text }));
     }
   };
   const latest = useRef(reload);

@@ -49,7 +49,13 @@ function Menu() {
         <span aria-hidden="true" class="brand-mark" />
         Runstead
       </a>
-      <button type="button" class="menu-toggle" aria-expanded={isOpen} aria-controls="menu" onClick={() => setOpen(!isOpen)}>
+      <button
+        type="button"
+        class="menu-toggle"
+        aria-expanded={isOpen}
+        aria-controls="menu"
+        onClick={() => setOpen(!isOpen)}
+      >
         Menu
       </button>
       <nav id="menu" aria-label="Pages" class={isOpen ? "open" : ""}>

@@ -27,17 +27,20 @@ function frameOf(block: string): Frame | null {
 
 const RETRY_MS = 1_000;
 
-type Reading = {
+export type Reading = {
   /** Called with each batch of frames. */
   onFrames: (frames: Frame[]) => void;
   /** Called when the stream is cut and is continued after the last frame. */
   onCut?: () => void;
   signal: AbortSignal;
+  /** The id of the last frame that is known. */
+  after?: string;
 };
 
 /** Reads the stored and live frames of a run from its beginning, over cuts, until its end. */
-export async function readRun(threadId: string, runId: string, { onFrames, onCut, signal }: Reading): Promise<void> {
-  let last = "-1";
+export async function readRun(threadId: string, runId: string, reading: Reading): Promise<void> {
+  const { onFrames, onCut, signal } = reading;
+  let last = reading.after ?? "-1";
   for (;;) {
     try {
       const answer = await send(`/threads/${threadId}/runs/${runId}/stream`, {

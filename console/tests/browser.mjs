@@ -5,7 +5,7 @@ import { after, before } from "node:test";
 import { chromium } from "playwright-core";
 
 const { API_KEY, BROWSER_URL, SERVER_URL, SCREENSHOTS } = process.env;
-const WITHIN = 30_000;
+const WITHIN = 60_000;
 
 let browser;
 before(async () => {
@@ -14,21 +14,30 @@ before(async () => {
 after(() => browser.close());
 
 /** Opens the console in a browser of its own, logged in unless `key` is null. */
-export async function open(context, place = "", { width = 1440, scheme = "light", key = API_KEY } = {}) {
+export async function open(context, place = "", options = {}) {
+  return (await visitor(context, options))(place);
+}
+
+/** Opens tabs of one browser. */
+export async function visitor(context, { width = 1440, scheme = "light", key = API_KEY } = {}) {
   const visit = await browser.newContext({
     viewport: { width, height: 900 },
     colorScheme: scheme,
     permissions: ["clipboard-read", "clipboard-write"],
   });
   context.after(() => visit.close());
-  const page = await visit.newPage();
+  return async (place) => newTab(await visit.newPage(), place, key);
+}
+
+async function newTab(page, place, key) {
   const stored = JSON.stringify({ kind: "key", secret: key });
   if (key !== null) await page.addInitScript((text) => sessionStorage.setItem("runstead.credentials", text), stored);
   page.setDefaultTimeout(WITHIN);
   page.mistakes = [];
   page.on("pageerror", (error) => page.mistakes.push(String(error)));
   page.on("request", (request) => {
-    if (!/^(blob|data):/.test(request.url()) && !request.url().startsWith(SERVER_URL)) page.mistakes.push(request.url());
+    if (!/^(blob|data):/.test(request.url()) && !request.url().startsWith(SERVER_URL))
+      page.mistakes.push(request.url());
   });
   page.on("console", (message) => {
     if (/Content Security Policy/.test(message.text())) page.mistakes.push(message.text());
@@ -46,7 +55,10 @@ export async function isWell(page, name) {
   const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 200)).join(" ")}`);
   assert.deepEqual(found, []);
   assert.deepEqual(page.mistakes, []);
-  const [wide, seen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  const [wide, seen] = await page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    return [scrollWidth, clientWidth];
+  });
   assert.ok(wide <= seen, `the page is ${wide} px wide, and ${seen} are seen`);
   if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/${name}.png`, fullPage: true });
 }

@@ -2,16 +2,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { addressOf, api, human, isWell, newRun, open } from "./browser.mjs";
+import { addressOf, api, human, isWell, newRun, open, visitor } from "./browser.mjs";
 
 const ALL = ["values", "messages-tuple", "updates", "custom"];
 
 test("runs are listed live, and filtered by status, assistant, thread and metadata", async (context) => {
-  const failed = await newRun("fail", human("x"), { metadata: { suite: "list" } });
-  const page = await open(context, '#/runs?metadata={"suite":"list"}');
+  const suite = crypto.randomUUID();
+  const failed = await newRun("fail", human("x"), { metadata: { suite } });
+  const page = await open(context, `#/runs?metadata=${JSON.stringify({ suite })}`);
   await page.getByRole("row", { name: /error.*fail.*boom/ }).waitFor();
   // A run that begins afterwards appears by itself.
-  await newRun("story", human("go"), { metadata: { suite: "list" } });
+  await newRun("story", human("go"), { metadata: { suite } });
   await page.getByRole("row", { name: /success.*story/ }).waitFor();
   assert.equal(await page.getByRole("row").count(), 3);
   await isWell(page, "runs-light-1440");
@@ -60,7 +61,10 @@ test("the waterfall has rows for nodes, models and tools, and shows what went in
 
   // The raw events are those that the server stores.
   await inspector.getByRole("tab", { name: "Events" }).click();
-  const { data } = await api("GET", `/threads/${run.thread_id}/runs/${run.run_id}/events?types=tool_start&types=tool_end`);
+  const { data } = await api(
+    "GET",
+    `/threads/${run.thread_id}/runs/${run.run_id}/events?types=tool_start&types=tool_end`,
+  );
   for (const { seq } of data) await inspector.getByText(`seq: ${seq}`, { exact: true }).waitFor();
 
   // By keyboard alone: to the first row, and down.
@@ -110,6 +114,27 @@ test("the output of a run is shown while it goes on", async (context) => {
   await page.locator(".status-success").waitFor();
 });
 
+test("tabs of one run share a stream, which another tab continues when its reader is closed", async (context) => {
+  const run = await newRun("saga", human("go"), { wait: false, stream_mode: ALL });
+  const newTab = await visitor(context);
+  const tabs = [];
+  let streams = 0;
+  for (let number = 0; number < 3; number += 1) {
+    const tab = await newTab("#/nowhere");
+    tab.on("request", (request) => (streams += request.url().endsWith("/stream") ? 1 : 0));
+    await tab.evaluate((address) => (location.hash = address), addressOf(run));
+    await tab.getByRole("tab", { name: "Output" }).click();
+    await tab.locator(".bubble-ai").getByText("w20").waitFor();
+    tabs.push(tab);
+  }
+  assert.equal(streams, 1);
+  await tabs.shift().close();
+  await api("PUT", "/store/items", { namespace: ["gate"], key: run.thread_id, value: {} });
+  const words = Array.from({ length: 40 }, (_, place) => `w${place + 1}`).join(" ");
+  for (const tab of tabs) await tab.locator(".bubble-ai").getByText(`${words} end1`, { exact: true }).waitFor();
+  assert.equal(streams, 2);
+});
+
 test("a run is cancelled, and a waiting one says what it waits for", async (context) => {
   const run = await newRun("saga", human("go"), { wait: false, stream_mode: ALL });
   const body = { assistant_id: "story", input: human("later"), multitask_strategy: "enqueue" };
@@ -117,7 +142,10 @@ test("a run is cancelled, and a waiting one says what it waits for", async (cont
   const page = await open(context, addressOf(next));
   await page.getByText("It waits until the thread's run").waitFor();
   await isWell(page, "waiting-light-1440");
-  await page.getByRole("link", { name: run.run_id.slice(0, 8) }).last().click();
+  await page
+    .getByRole("link", { name: run.run_id.slice(0, 8) })
+    .last()
+    .click();
   await page.getByRole("button", { name: "Cancel" }).click();
   await page.locator(".status-interrupted").waitFor();
   const { status } = await api("GET", `/threads/${run.thread_id}/runs/${run.run_id}`);
@@ -146,7 +174,7 @@ test("a run is forked with another input and a changed state", async (context) =
 });
 
 test("the request is copied for a shell, Python and JavaScript", async (context) => {
-  const run = await newRun("story", human("it's \"true\""));
+  const run = await newRun("story", human('it\'s "true"'));
   const page = await open(context, addressOf(run));
   const copied = {};
   for (const kind of ["curl", "Python", "JavaScript"]) {

@@ -11,7 +11,8 @@ from tests.clients.node import CONSOLE, Node, NodeMissing, find_node
 
 
 def build(node: Node, out: Path) -> None:
-    """Check the types of the sources, and build them into the folder ``out``. Raises CalledProcessError."""
+    """Check the form and types of the sources, and build them into the folder ``out``. Raises CalledProcessError."""
+    _run(node, "prettier/bin/prettier.cjs", "--check", "--log-level=warn", ".")
     _run(node, "typescript/bin/tsc", "--noEmit")
     _run(node, "vite/bin/vite.js", "build", "--outDir", str(out), "--emptyOutDir", "--logLevel=warn")
 

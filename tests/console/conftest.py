@@ -22,6 +22,7 @@ from tests.servers.sqlite import current_data
 __all__ = ["browser_url", "suites"]
 
 GRAPHS = Path(__file__).parent / "langgraph.json"
+SETTINGS = {"auth": "keys", "admin_scope": "admin", "webhook_allow_loopback": True}
 PREFIX = "/agents"
 """The mount prefix in `GRAPHS`."""
 
@@ -50,7 +51,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """A server shared by all tests; each creates its own threads."""
     data, key = tmp_path_factory.mktemp("console") / "data", new_key()
     asyncio.run(_add_key(data, key))
-    process = ServerProcess(data, config=GRAPHS, settings={"auth": "keys", "admin_scope": "admin"})
+    process = ServerProcess(data, config=GRAPHS, settings=SETTINGS)
     process.start()
     yield Console(process, process.url + PREFIX, key)
     process.stop()

@@ -45,7 +45,9 @@ export async function startFork(fork: Fork): Promise<Run> {
     threadId = thread.thread_id;
   }
   if (fork.update !== null) {
-    const place = checkpointId ? { checkpoint: { checkpoint_id: checkpointId, checkpoint_ns: "" } } : { as_node: "__start__" };
+    const place = checkpointId
+      ? { checkpoint: { checkpoint_id: checkpointId, checkpoint_ns: "" } }
+      : { as_node: "__start__" };
     const changed = await call<{ checkpoint: Checkpoint }>("POST", `/threads/${threadId}/state`, {
       values: fork.update,
       ...place,

@@ -1,7 +1,8 @@
 // The frames of a run's stream, from the first that is stored, and the output that they contain.
 import { useEffect, useState } from "preact/hooks";
 
-import { type Frame, readRun } from "../sse";
+import { readShared } from "../shared-stream";
+import type { Frame } from "../sse";
 
 const SHOW_EVERY_MS = 100;
 
@@ -23,7 +24,7 @@ export function useFrames(threadId: string, runId: string, isWanted: boolean): R
     const showSoon = (): void => {
       timer ||= window.setTimeout(() => show(false), SHOW_EVERY_MS);
     };
-    readRun(threadId, runId, {
+    readShared(threadId, runId, {
       signal: stop.signal,
       onFrames: (batch) => {
         for (const frame of batch) frames.push({ ...frame, key: String(frames.length) });

@@ -43,7 +43,8 @@ class EventReader {
     for (;;) {
       let hasMore = false;
       try {
-        hasMore = await this.readPage(signal);
+        // A live run is followed while its page is seen.
+        if (!isLive || !document.hidden) hasMore = await this.readPage(signal);
       } catch (error) {
         if (!signal.aborted) show(this.state(false, (error as Error).message));
         return;

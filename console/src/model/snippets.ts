@@ -40,8 +40,9 @@ function pythonLogin(): string {
 function python(value: unknown): string {
   // The words that JSON and Python spell differently, outside of texts.
   const words = { true: "True", false: "False", null: "None" };
-  return JSON.stringify(value).replace(/"(?:[^"\\]|\\.)*"|\b(true|false|null)\b/g, (found, word?: keyof typeof words) =>
-    word === undefined ? found : words[word],
+  return JSON.stringify(value).replace(
+    /"(?:[^"\\]|\\.)*"|\b(true|false|null)\b/g,
+    (found, word?: keyof typeof words) => (word === undefined ? found : words[word]),
   );
 }
 

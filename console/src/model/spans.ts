@@ -19,10 +19,16 @@ export type Span = {
 };
 
 const ENDS: Record<string, Span["status"]> = {
-  run_end: "success", run_error: "error", run_stopped: "stopped",
-  llm_response: "success", llm_error: "error", llm_stopped: "stopped",
-  tool_end: "success", tool_error: "error", tool_stopped: "stopped",
-}; // prettier-ignore
+  run_end: "success",
+  run_error: "error",
+  run_stopped: "stopped",
+  llm_response: "success",
+  llm_error: "error",
+  llm_stopped: "stopped",
+  tool_end: "success",
+  tool_error: "error",
+  tool_stopped: "stopped",
+};
 
 /** Events arrive in order, a page at a time: spans grow with `add`. */
 export class SpanTree {

@@ -31,7 +31,15 @@ async function ofRun(threadId: string, runId: string): Promise<Fork> {
 async function ofCheckpoint(threadId: string, checkpointId: string): Promise<Fork> {
   const { metadata } = await get<Thread>(`/threads/${threadId}`);
   const { assistant_id, graph_id } = await get<Assistant>(`/assistants/${metadata.assistant_id ?? metadata.graph_id}`);
-  return { threadId, checkpointId, assistantId: assistant_id, graphId: graph_id, input: null, command: null, update: null };
+  return {
+    threadId,
+    checkpointId,
+    assistantId: assistant_id,
+    graphId: graph_id,
+    input: null,
+    command: null,
+    update: null,
+  };
 }
 
 function ForkForm({ fork }: { fork: Fork }) {
@@ -55,8 +63,8 @@ function ForkForm({ fork }: { fork: Fork }) {
           "The run was the first of its thread: the fork begins in a new thread."
         ) : (
           <>
-            A new run of the thread <Id value={fork.threadId} link={href(["thread", fork.threadId])} />, as a branch from
-            the checkpoint <Id value={fork.checkpointId} />.
+            A new run of the thread <Id value={fork.threadId} link={href(["thread", fork.threadId])} />, as a branch
+            from the checkpoint <Id value={fork.checkpointId} />.
           </>
         )}
       </p>

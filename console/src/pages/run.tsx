@@ -22,11 +22,19 @@ export default function RunPage() {
   const [, threadId = "", runId = ""] = route.value.path;
   const path = `/threads/${threadId}/runs/${runId}`;
   const [isOver, setOver] = useState(false);
-  const { data: run, error, reload } = useResource(path, async () => {
-    const found = await get<Run>(path);
-    setOver(found.ended_at !== null);
-    return found;
-  }, isOver ? 0 : POLL_MS);
+  const {
+    data: run,
+    error,
+    reload,
+  } = useResource(
+    path,
+    async () => {
+      const found = await get<Run>(path);
+      setOver(found.ended_at !== null);
+      return found;
+    },
+    isOver ? 0 : POLL_MS,
+  );
   if (run === null) return error === null ? <p aria-busy="true">Loading…</p> : <Problem text={error} />;
   return (
     <>

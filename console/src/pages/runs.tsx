@@ -9,6 +9,7 @@ import { useResource } from "../resource";
 import type { Run } from "../types";
 import { Button, Empty, Id, Pager, Problem, Status, Time } from "../ui/basics";
 import { Choice, TextField } from "../ui/fields";
+import { Table } from "../ui/table";
 import { SavedFilters } from "./saved-filters";
 
 const LIMIT = 50;
@@ -16,9 +17,18 @@ const POLL_MS = 2_000;
 const STATUSES = ["pending", "running", "success", "error", "timeout", "interrupted"];
 const FILTERS = ["status", "assistant_id", "thread_id", "metadata"] as const;
 const SHOWN = [
-  "run_id", "thread_id", "assistant_id", "created_at", "status", "attempt", "started_at", "ended_at", "error",
-  "dead_letter", "completion",
-]; // prettier-ignore
+  "run_id",
+  "thread_id",
+  "assistant_id",
+  "created_at",
+  "status",
+  "attempt",
+  "started_at",
+  "ended_at",
+  "error",
+  "dead_letter",
+  "completion",
+];
 
 export default function Runs() {
   const { query } = route.value;
@@ -37,7 +47,7 @@ export default function Runs() {
       <Filters where={where} isDead={isDead} />
       <Problem text={error} />
       {data?.items.length === 0 && <Empty>No run matches. Start one in the playground, or with a client.</Empty>}
-      {data !== null && data.items.length > 0 && <Table runs={data.items} names={names} />}
+      {data !== null && data.items.length > 0 && <RunTable runs={data.items} names={names} />}
       {data !== null && (
         <Pager offset={offset} limit={LIMIT} total={data.total} onMove={(to) => setQuery({ offset: String(to) })} />
       )}
@@ -60,7 +70,9 @@ function Filters({ where, isDead }: { where: Record<string, string>; isDead: boo
       <Choice
         label="Status"
         value={status}
-        onChange={(value) => setQuery({ status: value === "dead" ? "" : value, dead_letters: value === "dead" ? "true" : "", offset: "" })}
+        onChange={(value) =>
+          setQuery({ status: value === "dead" ? "" : value, dead_letters: value === "dead" ? "true" : "", offset: "" })
+        }
       >
         <option value="">any</option>
         {STATUSES.map((one) => (
@@ -68,7 +80,11 @@ function Filters({ where, isDead }: { where: Record<string, string>; isDead: boo
         ))}
         <option value="dead">dead letter</option>
       </Choice>
-      <Choice label="Graph or assistant" value={where.assistant_id ?? ""} onChange={(value) => set("assistant_id", value)}>
+      <Choice
+        label="Graph or assistant"
+        value={where.assistant_id ?? ""}
+        onChange={(value) => set("assistant_id", value)}
+      >
         <option value="">any</option>
         {assistants.map((one) => (
           <option key={one.assistant_id} value={one.assistant_id}>
@@ -90,56 +106,38 @@ function clear(...fields: ((value: string) => void)[]): void {
   setQuery({ status: "", assistant_id: "", thread_id: "", metadata: "", dead_letters: "", offset: "" });
 }
 
-function Table({ runs, names }: { runs: Run[]; names: Map<string, string> }) {
+function RunTable({ runs, names }: { runs: Run[]; names: Map<string, string> }) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Runs">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Status</th>
-            <th scope="col">Run</th>
-            <th scope="col">Assistant</th>
-            <th scope="col">Created</th>
-            <th scope="col" class="number">
-              Duration
-            </th>
-            <th scope="col" class="number">
-              Tokens
-            </th>
-            <th scope="col">Text</th>
-          </tr>
-        </thead>
-        <tbody>
-          {runs.map((run) => (
-            <Row key={run.run_id} run={run} name={names.get(run.assistant_id)} />
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table
+      label="Runs"
+      rows={runs}
+      keyOf={(run) => run.run_id}
+      columns={[
+        { title: "Status", of: (run) => <State run={run} /> },
+        { title: "Run", of: (run) => <Id value={run.run_id} link={href(["run", run.thread_id, run.run_id])} /> },
+        { title: "Assistant", of: ({ assistant_id }) => names.get(assistant_id) ?? <Id value={assistant_id} /> },
+        { title: "Created", of: (run) => <Time value={run.created_at} /> },
+        { title: "Duration", of: lasted, isNumber: true },
+        { title: "Tokens", of: ({ completion }) => (completion ? count(completion.total_tokens) : ""), isNumber: true },
+        { title: "Text", of: textOf, isText: true },
+      ]}
+    />
   );
 }
 
-function Row({ run, name }: { run: Run; name: string | undefined }) {
-  const text = run.error ?? run.completion?.last_ai_message ?? run.completion?.first_human_message ?? "";
+function State({ run }: { run: Run }) {
   return (
-    <tr>
-      <td>
-        <Status value={run.status} />
-        {run.attempt > 1 && <span class="note">attempt {run.attempt}</span>}
-        {run.dead_letter && <span class="note">dead letter</span>}
-      </td>
-      <td>
-        <Id value={run.run_id} link={href(["run", run.thread_id, run.run_id])} />
-      </td>
-      <td>{name ?? <Id value={run.assistant_id} />}</td>
-      <td>
-        <Time value={run.created_at} />
-      </td>
-      <td class="number">{lasted(run)}</td>
-      <td class="number">{run.completion ? count(run.completion.total_tokens) : ""}</td>
-      <td class={run.error ? "text invalid" : "text"}>{preview(text, 120)}</td>
-    </tr>
+    <>
+      <Status value={run.status} />
+      {run.attempt > 1 && <span class="note">attempt {run.attempt}</span>}
+      {run.dead_letter && <span class="note">dead letter</span>}
+    </>
   );
+}
+
+function textOf(run: Run) {
+  if (run.error !== null) return <span class="invalid">{preview(run.error, 120)}</span>;
+  return preview(run.completion?.last_ai_message ?? run.completion?.first_human_message ?? "", 120);
 }
 
 function lasted(run: Run): string {

@@ -60,7 +60,12 @@ export function Empty({ children }: { children: ComponentChildren }) {
   return <p class="empty">{children}</p>;
 }
 
-type ButtonProps = { children: ComponentChildren; onClick: () => unknown; kind?: "primary" | "danger"; disabled?: boolean };
+type ButtonProps = {
+  children: ComponentChildren;
+  onClick: () => unknown;
+  kind?: "primary" | "danger";
+  disabled?: boolean;
+};
 
 /** A button that is disabled while its action is under way. */
 export function Button({ children, onClick, kind, disabled = false }: ButtonProps) {

@@ -2,11 +2,21 @@
 import type { ComponentChildren } from "preact";
 import { useId } from "preact/hooks";
 
-type FieldProps = { label: string; value: string; onChange: (value: string) => void };
+type FieldProps = { label: string; value: string; onChange: (value: string) => void; hint?: string };
 
-type TextProps = FieldProps & { type?: "text" | "password"; placeholder?: string; autocomplete?: string };
+function Hint({ id, text }: { id: string; text: string | undefined }) {
+  return text ? <small id={`${id}-notes`}>{text}</small> : null;
+}
 
-export function TextField({ label, value, onChange, type = "text", placeholder, autocomplete = "off" }: TextProps) {
+type TextProps = FieldProps & {
+  type?: "text" | "password";
+  inputMode?: "text" | "decimal";
+  placeholder?: string;
+  autocomplete?: string;
+};
+
+export function TextField(props: TextProps) {
+  const { label, value, onChange, hint, type = "text", inputMode = "text", placeholder, autocomplete = "off" } = props;
   const id = useId();
   return (
     <div class="field">
@@ -15,16 +25,19 @@ export function TextField({ label, value, onChange, type = "text", placeholder, 
         id={id}
         type={type as "text"}
         value={value}
+        inputMode={inputMode}
         placeholder={placeholder}
+        aria-describedby={hint ? `${id}-notes` : undefined}
         autocomplete={autocomplete}
         spellcheck={false}
         onInput={(event) => onChange(event.currentTarget.value)}
       />
+      <Hint id={id} text={hint} />
     </div>
   );
 }
 
-type AreaProps = FieldProps & { rows?: number; hint?: string; problem?: string | null };
+type AreaProps = FieldProps & { rows?: number; problem?: string | null };
 
 export function TextArea({ label, value, onChange, rows = 6, hint, problem = null }: AreaProps) {
   const id = useId();
@@ -50,14 +63,20 @@ export function TextArea({ label, value, onChange, rows = 6, hint, problem = nul
   );
 }
 
-export function Choice({ label, value, onChange, children }: FieldProps & { children: ComponentChildren }) {
+export function Choice({ label, value, onChange, hint, children }: FieldProps & { children: ComponentChildren }) {
   const id = useId();
   return (
     <div class="field">
       <label for={id}>{label}</label>
-      <select id={id} value={value} onChange={(event) => onChange(event.currentTarget.value)}>
+      <select
+        id={id}
+        value={value}
+        aria-describedby={hint ? `${id}-notes` : undefined}
+        onChange={(event) => onChange(event.currentTarget.value)}
+      >
         {children}
       </select>
+      <Hint id={id} text={hint} />
     </div>
   );
 }

@@ -52,7 +52,8 @@ function Branch({ value, depth, name }: { value: object; depth: number; name?: s
         <span class="json-size">{size}</span>
         {!isOpen && <span class="json-preview"> {preview(value, 80)}</span>}
       </summary>
-      {isOpen && entries.slice(0, shown).map(([key, one]) => <Value key={key} name={key} value={one} depth={depth - 1} />)}
+      {isOpen &&
+        entries.slice(0, shown).map(([key, one]) => <Value key={key} name={key} value={one} depth={depth - 1} />)}
       {isOpen && entries.length > shown && (
         <button type="button" onClick={() => setShown(shown + SHOWN_AT_ONCE)}>
           Show more of {count(entries.length)}

@@ -3,7 +3,12 @@ import { pretty } from "../format";
 
 const ROLES: Record<string, string> = { human: "You", ai: "Agent", tool: "Tool", system: "System" };
 
-type BubbleProps = { type: string; name: string | null; text: string; calls: (string | { name: string; args: unknown })[] };
+type BubbleProps = {
+  type: string;
+  name: string | null;
+  text: string;
+  calls: (string | { name: string; args: unknown })[];
+};
 
 export function Bubble({ type, name, text, calls }: BubbleProps) {
   return (

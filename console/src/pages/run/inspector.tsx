@@ -37,7 +37,9 @@ export function Inspector({ span, events, runId }: InspectorProps) {
       <Tabs label="Parts of the step" names={TABS} chosen={tab} onChoose={setTab}>
         {tab === "Input" && <JsonView value={inputOf(span, events)} depth={4} />}
         {tab === "Output" && <Output span={span} />}
-        {tab === "Events" && <JsonView value={{ run_id: runId, events: [span.first, span.last].filter(Boolean) }} depth={4} />}
+        {tab === "Events" && (
+          <JsonView value={{ run_id: runId, events: [span.first, span.last].filter(Boolean) }} depth={4} />
+        )}
       </Tabs>
     </aside>
   );

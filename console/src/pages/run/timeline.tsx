@@ -31,8 +31,8 @@ export function Timeline({ run, recorded }: { run: Run; recorded: RunEvents }) {
           {folded > 0 && `, ${duration(folded)} of waiting folded`}
         </span>
         <label>
-          <input type="checkbox" checked={isFolding} onChange={(event) => setFolding(event.currentTarget.checked)} /> Fold waits
-          over 5 s
+          <input type="checkbox" checked={isFolding} onChange={(event) => setFolding(event.currentTarget.checked)} />{" "}
+          Fold waits over 5 s
         </label>
       </div>
       <Problem text={recorded.error} />
@@ -59,7 +59,19 @@ export function Timeline({ run, recorded }: { run: Run; recorded: RunEvents }) {
 function withQueue(run: Run, spans: Span[]): Span[] {
   const [from, to] = [Date.parse(run.created_at), run.started_at ? Date.parse(run.started_at) : null];
   const none = { caller: null, tokens: null, first: null, last: null };
-  return [{ key: "queue", kind: "queue", name: "waited in the queue", depth: 0, start: from, end: to, status: "waiting", ...none }, ...spans];
+  return [
+    {
+      key: "queue",
+      kind: "queue",
+      name: "waited in the queue",
+      depth: 0,
+      start: from,
+      end: to,
+      status: "waiting",
+      ...none,
+    },
+    ...spans,
+  ];
 }
 
 function Row({ span, scale, end }: { span: Span; scale: TimeScale; end: number }) {
@@ -79,7 +91,14 @@ function Row({ span, scale, end }: { span: Span; scale: TimeScale; end: number }
           style={{ insetInlineStart: `${left * 100}%`, width: `max(3px, ${width * 100}%)` }}
         />
         {scale.folds.map((fold) => (
-          <span key={fold.from} class="fold" style={{ insetInlineStart: `${scale.at(fold.from) * 100}%`, width: `${(scale.at(fold.to) - scale.at(fold.from)) * 100}%` }} />
+          <span
+            key={fold.from}
+            class="fold"
+            style={{
+              insetInlineStart: `${scale.at(fold.from) * 100}%`,
+              width: `${(scale.at(fold.to) - scale.at(fold.from)) * 100}%`,
+            }}
+          />
         ))}
       </span>
       <span class="span-took">

@@ -1,0 +1,108 @@
+// The pages of threads, and the playground, in a real browser over a real server.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { api, human, isWell, newRun, open } from "./browser.mjs";
+
+test("threads are listed live, and filtered", async (context) => {
+  const suite = crypto.randomUUID();
+  const page = await open(context, `#/threads?metadata=${JSON.stringify({ suite })}`);
+  await page.getByText("No thread matches").waitFor();
+  const { thread_id } = await api("POST", "/threads", { metadata: { suite, title: "A new one" } });
+  await page.getByRole("row", { name: /idle.*A new one/ }).waitFor();
+  await isWell(page, "threads-light-1440");
+  await page.getByLabel("Status").selectOption("busy");
+  await page.getByText("No thread matches").waitFor();
+  await page.getByLabel("Status").selectOption("idle");
+  await page.getByRole("link", { name: thread_id.slice(0, 8) }).click();
+  await page.getByRole("heading", { name: "A new one" }).waitFor();
+  page.on("dialog", (dialog) => dialog.accept());
+  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("heading", { name: "Threads" }).waitFor();
+});
+
+test("a thread is a chat, with tokens as they are written, and is stopped", async (context) => {
+  const { thread_id } = await newRun("story", human("go"));
+  const page = await open(context, `#/thread/${thread_id}`);
+  await page.getByRole("log").getByText("w40 end1").waitFor();
+  await page.getByRole("textbox", { name: "Message" }).fill("and on");
+  await page.keyboard.press("Enter");
+  await page.getByRole("log").getByText("w40 end2").waitFor();
+  const said = await page.getByRole("log").getByRole("article").locator("p").allTextContents();
+  assert.equal(said.filter((text) => text.includes("end")).length, 2, "each answer is shown once");
+  await isWell(page, "chat-light-1440");
+});
+
+test("a chat goes on after a reload in mid-run, and is stopped", async (context) => {
+  const { thread_id } = await newRun("saga", human("go"), { wait: false, stream_mode: ["messages-tuple", "values"] });
+  const page = await open(context, `#/thread/${thread_id}`);
+  await page.getByRole("log").getByText("w20").waitFor();
+  await page.reload();
+  await page.getByRole("log").getByText("w20").waitFor();
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByText("The agent works").waitFor({ state: "detached" });
+  const [{ status }] = await api("GET", `/threads/${thread_id}/runs`);
+  assert.equal(status, "interrupted");
+});
+
+test("a question is answered in the chat", async (context) => {
+  const { thread_id } = await newRun("payments", human("pay invoice 2042"));
+  const page = await open(context, `#/thread/${thread_id}`);
+  await page.getByRole("button", { name: "Approve", exact: true }).click();
+  await page.getByRole("log").getByText("96.00 EUR were paid").waitFor();
+});
+
+test("two checkpoints are compared, and one is forked", async (context) => {
+  const { thread_id } = await newRun("story", human("go"));
+  const page = await open(context, `#/thread/${thread_id}`);
+  await page.getByRole("tab", { name: "History" }).click();
+  const boxes = page.getByRole("checkbox");
+  await boxes.last().check();
+  await page.getByRole("heading", { name: "Values" }).waitFor();
+  await boxes.first().check();
+  await page.getByText("messages.1").waitFor();
+  await isWell(page, "history-light-1440");
+  const history = await api("GET", `/threads/${thread_id}/history`);
+  assert.equal(await boxes.count(), history.length);
+  await page
+    .getByRole("link", { name: /Fork from/ })
+    .first()
+    .click();
+  await page.getByLabel("Input (JSON)").fill(JSON.stringify(human("a branch")));
+  await page.getByRole("button", { name: "Start the fork" }).click();
+  await page.locator(".status-success").waitFor();
+  const { values } = await api("GET", `/threads/${thread_id}/state`);
+  assert.equal(values.messages.filter(({ type }) => type === "human").length, 2);
+});
+
+test("the playground runs any graph, and shows its events on the wire", async (context) => {
+  const page = await open(context, "#/playground");
+  await page.getByLabel("Graph or assistant").selectOption("payments");
+  await page.getByRole("textbox", { name: "Message" }).fill("pay invoice 2042");
+  await page.getByRole("button", { name: "Send" }).click();
+  await page.getByRole("button", { name: "Approve", exact: true }).waitFor();
+  const wire = page.getByRole("complementary", { name: "Wire" });
+  await wire
+    .getByRole("option", { name: /metadata/ })
+    .first()
+    .waitFor({ state: "attached" });
+  await wire.getByRole("option").last().click();
+  await wire.locator(".json").waitFor();
+  await isWell(page, "playground-light-1440");
+  // A graph without messages has the fields of its input.
+  await page.getByLabel("Graph or assistant").selectOption("ticking");
+  await page.getByLabel("Count").fill("3");
+  await page.getByRole("button", { name: "Run" }).click();
+  await wire
+    .getByRole("option", { name: /values/ })
+    .first()
+    .waitFor();
+  await page.getByText("count: ").first().waitFor();
+});
+
+test("a chat for narrow and dark screens", async (context) => {
+  const { thread_id } = await newRun("payments", human("pay invoice 2042"));
+  const page = await open(context, `#/thread/${thread_id}`, { width: 360, scheme: "dark" });
+  await page.getByRole("button", { name: "Reject" }).waitFor();
+  await isWell(page, "chat-dark-360");
+});
