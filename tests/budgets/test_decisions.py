@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
+from runstead.infra.prices.genai import GenaiPrices
+from runstead.infra.storage.run_budgets import Budgets
 from runstead.runtime.actor_context import SERVER_ACTOR, ActorContext
 from runstead.runtime.runs.budgets import (
     Budget,
@@ -21,7 +23,7 @@ from runstead.runtime.runs.budgets import (
     raise_of,
 )
 from runstead.runtime.runs.callbacks.budgets import estimate
-from runstead.runtime.runs.types import RunId, ThreadId
+from runstead.runtime.runs.types import ModelUsage, RunId, ThreadId
 
 DAILY = Budget(("user", "day"), "tokens", Decimal(1000))
 PLACE = BudgetPlace("acme", "alice", "agent", date(2026, 3, 4), ThreadId("t"), RunId("r"))
@@ -107,6 +109,16 @@ def test_answer_raises_by_an_amount_or_stops(answer: Any, expected: Any) -> None
 def test_other_answers_are_refused_with_the_way_out(answer: Any) -> None:
     with pytest.raises(BudgetAnswerRefused, match="answer with"):
         raise_of(answer)
+
+
+def test_model_without_a_price_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    unpriced = ModelUsage("scripted", None, "all", 1, 10, 10, 20)
+    budgets = Budgets([Budget(("run",), "usd", Decimal(1))], GenaiPrices())
+    assert [budgets.price(unpriced) for _ in range(2)] == [0, 0]
+    assert budgets.price(ModelUsage("gpt-4o", "openai", "all", 1, 1000, 10, 1010)) > 0
+    assert [record.getMessage() for record in caplog.records] == [
+        "model scripted has no price: budgets in US dollars do not count it; bound its tokens"
+    ]
 
 
 def test_estimate_counts_prompt_tools_and_the_limit_of_the_answer() -> None:

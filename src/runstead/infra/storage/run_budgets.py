@@ -5,6 +5,7 @@ Transactions that count together take turns, on PostgreSQL by locks of their cou
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -32,6 +33,8 @@ from .run_predicates import lock_attempt
 from .run_usage import write_usage
 from .schema import budget_raises, budget_reservations, run_usage, runs
 
+_log = logging.getLogger(__name__)
+
 _SUMS: Final = tuple(cast(func.sum(run_usage.c[name]), BigInteger) for name in USAGE_COUNTS)
 _LIVE: Final = (
     select(runs.c.run_id)
@@ -49,6 +52,8 @@ class Budgets:
 
     def __init__(self, budgets: Sequence[Budget], prices: PriceList) -> None:
         self.all, self._prices = tuple(budgets), prices
+        self._unpriced: set[str] = set()
+        self._has_costs = any(budget.unit == "usd" for budget in self.all)
 
     def levels(self, connection: Connection, place: BudgetPlace, budgets: Iterable[Budget]) -> list[BudgetLevel]:
         """Return the levels of ``budgets`` at a place."""
@@ -67,8 +72,14 @@ class Budgets:
                     raise BudgetExceeded(level, now)
 
     def price(self, usage: ModelUsage) -> Decimal:
-        """Return the cost in US dollars; zero without a price."""
-        return self._prices.cost(usage) or Decimal()
+        """Return the cost in US dollars; zero without a price, which is logged once."""
+        if not self._has_costs:
+            return Decimal()
+        cost = self._prices.cost(usage)
+        if cost is None and usage.model not in self._unpriced:
+            self._unpriced.add(usage.model)
+            _log.warning("model %s has no price: budgets in US dollars do not count it; bound its tokens", usage.model)
+        return cost or Decimal()
 
     def _level(self, connection: Connection, budget: Budget, place: BudgetPlace) -> BudgetLevel:
         in_tokens = budget.unit == "tokens"
