@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self, overload
 
@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from runstead.channels.contract import Channel
 from runstead.gateway.api import ApiEnvironment, Noun, create_api
 from runstead.gateway.auth.policy import METRICS, OPEN_PATHS
+from runstead.gateway.request_log import RequestSpan, no_trace
 from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration, configuration_of_graphs, read_configuration
 from runstead.runtime.actor_context import ActorContext
@@ -112,6 +113,7 @@ class Application:
                 access_check_seconds=settings.access_check_seconds,
                 memory=byte_budget(settings),
                 count_request=self._count_request,
+                trace_request=self._trace_request,
                 open_paths=OPEN_PATHS | {METRICS} if settings.metrics_scope == "*" else OPEN_PATHS,
                 has_console=settings.console,
             ),
@@ -138,6 +140,9 @@ class Application:
     def _count_request(self, method: str, route: str | None, status: int, seconds: float) -> None:
         if self._parts is not None:
             self._parts.telemetry.metrics.request(method, route, status, seconds)
+
+    def _trace_request(self, method: str, headers: Mapping[str, str]) -> AbstractContextManager[RequestSpan]:
+        return (self._parts.telemetry.trace_request if self._parts is not None else no_trace)(method, headers)
 
     @property
     def _running(self) -> Assembly:

@@ -135,7 +135,7 @@ async def _assembled(
         scheduler = await _scheduler(parts, settings, configuration, code, user_loop)
         access = RunAccessCheck(SqlApiKeyStore(profile.database), profile.clock)
         files = _files(profile, settings)
-        telemetry = open_telemetry(profile, configuration)
+        telemetry = open_telemetry(stack, profile, settings, configuration)
         runtime = replace(_runtime(parts, settings, configuration, scheduler, access, files), telemetry=telemetry.runs)
         await _end_earlier_work(parts, runtime, after_reload)
         runs = RunsFacade.assemble(runtime)

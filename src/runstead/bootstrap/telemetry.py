@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from runstead.gateway.request_log import TraceRequest, no_trace
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.infra.engines.figures import PoolFigures
 from runstead.infra.storage.queue_figures import SqlQueueFigures
@@ -16,8 +18,10 @@ from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.telemetry import CompositeTelemetry, RunTelemetry
 from runstead.runtime.stream_bridge.figures import MeasuredBridge, StreamFigures
 from runstead.runtime.user_code.watchdog import BlockCount
+from runstead.settings import Settings
 
 from .profile import Profile
+from .unsupported import UnsupportedConfiguration
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class Telemetry:
 
     metrics: RunMetrics
     runs: RunTelemetry
+    trace_request: TraceRequest = no_trace
 
     def exposition(self, profile: Profile, runs: RunsFacade, blocks: BlockCount, most_runs: int) -> MetricsExposition:
         """Return the metrics of this process. ``most_runs``: the runs that it executes at once."""
@@ -54,7 +59,23 @@ class Telemetry:
         )
 
 
-def open_telemetry(profile: Profile, configuration: GraphConfiguration) -> Telemetry:
-    """Return the telemetry of a server with this profile."""
+def open_telemetry(
+    stack: AsyncExitStack, profile: Profile, settings: Settings, configuration: GraphConfiguration
+) -> Telemetry:
+    """Return the telemetry of a server with this profile, open until the end of ``stack``.
+
+    Raises UnsupportedConfiguration if packages for traces are missing.
+    """
     metrics = RunMetrics(profile.clock, [source.graph_id for source in configuration.graphs])
-    return Telemetry(metrics, CompositeTelemetry([RunLog(), metrics]))
+    if not settings.traces:
+        return Telemetry(metrics, CompositeTelemetry([RunLog(), metrics]))
+    try:
+        # Imported here: without traces, nothing of the SDK is.
+        from runstead.infra.telemetry.tracing import tracing
+    except ImportError as error:
+        raise UnsupportedConfiguration(
+            f"traces needs packages that are not installed ({error.name}); pip install 'runstead[otel]'"
+        ) from error
+    traced = stack.enter_context(tracing(profile.clock, contents=settings.trace_contents))
+    # Traces first: log lines are written inside the span.
+    return Telemetry(metrics, CompositeTelemetry([traced, RunLog(), metrics]), traced.around_request)

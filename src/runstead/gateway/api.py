@@ -3,8 +3,9 @@
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from inspect import signature
 from types import ModuleType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -33,7 +34,7 @@ from .middleware import LoggedHeaders, MountPrefix
 from .openapi.document import describe, joined, secured
 from .page_guard import PageGuard, PagePolicy
 from .remark_headers import RemarkHeaders
-from .request_log import CountRequest, RequestLog
+from .request_log import CountRequest, RequestLog, TraceRequest, no_trace
 from .route_declaration import permissions_of
 from .routes import (
     assistants,
@@ -83,6 +84,12 @@ _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
 )
 """Route modules, each with the resources that must be enabled for it."""
 
+_WITHOUT_OWN_SPANS: Final[JsonMapping] = (
+    {"telemetry": {"tracing": False, "metrics": False, "logs": False}}
+    if "telemetry" in signature(FastAPI.__init__).parameters
+    else {}
+)
+"""Options against the spans that newer versions of FastAPI write, beside those of `request_log`."""
 EXPOSED_HEADERS = ("content-location", "location", "x-pagination-total", "x-pagination-next", REMARKS)
 """Response headers that browser clients need to find their run again; browsers hide all others."""
 
@@ -114,8 +121,8 @@ class ApiEnvironment:
     for the API documentation; ``logged_headers`` decides which headers appear in log lines; ``pages`` decides which web
     pages may call, None disables that check; ``access_check_seconds`` is the interval at which callers are
     authenticated again during a request; ``memory`` limits the bytes of request and response bodies;
-    ``count_request`` is called for each answered request; ``open_paths`` need no authentication; ``has_console``: the
-    pages of the console are served.
+    ``count_request`` is called for each answered request, and ``trace_request`` around each; ``open_paths`` need no
+    authentication; ``has_console``: the pages of the console are served.
     """
 
     mount_prefix: str | None = None
@@ -126,6 +133,7 @@ class ApiEnvironment:
     access_check_seconds: float = CHECK_SECONDS
     memory: ByteBudget = field(default_factory=ByteBudget)
     count_request: CountRequest = _count_nothing
+    trace_request: TraceRequest = no_trace
     open_paths: Collection[str] = OPEN_PATHS
     has_console: bool = False
 
@@ -153,6 +161,7 @@ def create_api(
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json" if has_meta else None,
+        **_WITHOUT_OWN_SPANS,
         middleware=_middleware(source, authenticator, cors or Cors(), around),
     )
     app.state.source = source
@@ -180,7 +189,7 @@ def _middleware(
     seconds, open_paths = around.access_check_seconds, around.open_paths
     authenticator = RecordedLogins(authenticator, lambda: source.services.audit)
     return [
-        Middleware(RequestLog, count=around.count_request),
+        Middleware(RequestLog, count=around.count_request, trace=around.trace_request),
         *([Middleware(LoggedHeaders, chosen=around.logged_headers)] if around.logged_headers else []),
         _cors(cors, around.custom),
         *_page_guard(around),

@@ -1,4 +1,4 @@
-"""Request ids, one log line for each request, and the count of requests.
+"""Request ids, one log line for each request, and the count and the traces of requests.
 
 The id of a request is in all log lines that it causes, in its response, and in the runs that it creates.
 """
@@ -9,9 +9,11 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Protocol
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -31,6 +33,37 @@ CountRequest = Callable[[str, str | None, int, float], None]
 """Called with method, route, status and seconds of an answered request. Routes are templates; None: none matched."""
 
 
+class RequestSpan(Protocol):
+    """Span of a request that is being answered."""
+
+    @property
+    def origin(self) -> Mapping[str, str]:
+        """The trace context, under the keys of a run's configurable."""
+        ...
+
+    def answered(self, method: str, route: str | None, status: int) -> None:
+        """Record the answer, before the span ends."""
+        ...
+
+
+class _NoSpan:
+    """RequestSpan of a server without traces."""
+
+    origin: Mapping[str, str] = MappingProxyType({})
+
+    def answered(self, method: str, route: str | None, status: int) -> None:
+        return
+
+
+TraceRequest = Callable[[str, Mapping[str, str]], AbstractContextManager[RequestSpan]]
+"""Called with method and headers of a request; traces it for the duration of a block."""
+
+
+def no_trace(method: str, headers: Mapping[str, str]) -> AbstractContextManager[RequestSpan]:
+    """Trace nothing."""
+    return nullcontext(_NoSpan())
+
+
 @dataclass(slots=True)
 class RequestRecord:
     """Facts about a request. Components inside fill in ``route`` and ``user``."""
@@ -41,6 +74,8 @@ class RequestRecord:
     status: int | None = None
     answered_after: float | None = None
     """Seconds until the answer began; set for event streams only."""
+    origin: Mapping[str, str] = field(default_factory=dict)
+    """The trace context of the request, under the keys of a run's configurable."""
 
 
 def record_of(scope: Scope) -> RequestRecord | None:
@@ -52,8 +87,14 @@ def record_of(scope: Scope) -> RequestRecord | None:
 class RequestLog:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, count: CountRequest, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._app, self._count, self._monotonic = app, count, monotonic
+    def __init__(
+        self,
+        app: ASGIApp,
+        count: CountRequest,
+        trace: TraceRequest = no_trace,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app, self._count, self._trace, self._monotonic = app, count, trace, monotonic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -75,16 +116,20 @@ class RequestLog:
                 record.status = 403
             await send(message)
 
-        with bound_contextvars(request_id=record.request_id):
+        method = _method(scope)
+        trace = no_trace if scope["path"].endswith(_QUIET) else self._trace
+        with bound_contextvars(request_id=record.request_id), trace(method, Headers(scope=scope)) as span:
+            record.origin = span.origin
             try:
                 await self._app({**scope, REQUEST: record}, receive, watched)
             finally:
-                self._ended(scope, record, self._monotonic() - began)
+                # Without an answer the client has disconnected first.
+                status = 499 if record.status is None else record.status
+                span.answered(method, record.route, status)
+                self._ended(scope, record, status, self._monotonic() - began)
 
-    def _ended(self, scope: Scope, record: RequestRecord, seconds: float) -> None:
-        method = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
-        # Without an answer the client has disconnected first.
-        status = 499 if record.status is None else record.status
+    def _ended(self, scope: Scope, record: RequestRecord, status: int, seconds: float) -> None:
+        method = _method(scope)
         self._count(method, record.route, status, seconds if record.answered_after is None else record.answered_after)
         level = _level(scope["path"], status)
         if not _log.isEnabledFor(level):
@@ -93,6 +138,11 @@ class RequestLog:
         if record.user is not None:
             fields["user"] = record.user
         _log.log(level, "request answered", extra=fields)
+
+
+def _method(scope: Scope) -> str:
+    method: str = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
+    return method
 
 
 def _level(path: str, status: int) -> int:

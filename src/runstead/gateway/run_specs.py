@@ -13,7 +13,7 @@ from runstead.resources.assistant_lookup import AssistantNotFound
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.exceptions import ThreadNotFound
-from runstead.runtime.runs.redaction import REQUEST_ID, identity_keys
+from runstead.runtime.runs.redaction import CONTINUED, ORIGIN, REQUEST_ID, TRACEPARENT, identity_keys
 from runstead.runtime.runs.secrets import SECRETS_KEY
 from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, ThreadId
 from runstead.wire.configs import Continued
@@ -90,14 +90,21 @@ async def _run_spec_of(
     await services.assistant_lookup.check_context(spec.graph_id, spec.context)
     if spec.checkpoint and spec.thread_id:
         await services.states.check_checkpoint(spec.thread_id, spec.checkpoint)
-    return await _with_secrets(_with_origin(spec, request), body, services)
+    return await _with_secrets(_with_origin(spec, request, continued), body, services)
 
 
-def _with_origin(spec: RunSpec, request: HTTPConnection) -> RunSpec:
-    """Return the run with the id of its request, which is in the log lines of both."""
+def _with_origin(spec: RunSpec, request: HTTPConnection, continued: RunRecord | None) -> RunSpec:
+    """Return the run with the id of its request, which is in the log lines of both, and with its trace.
+
+    The trace of the run that it continues is linked.
+    """
     if (record := record_of(request.scope)) is None:
         return spec
-    configurable = {**spec.config.get("configurable", {}), REQUEST_ID: record.request_id}
+    given = {name: value for name, value in spec.config.get("configurable", {}).items() if name not in ORIGIN}
+    configurable = {**given, REQUEST_ID: record.request_id, **record.origin}
+    if record.origin and continued is not None:
+        earlier = continued.spec.config.get("configurable", {}).get(TRACEPARENT)
+        configurable |= {} if earlier is None else {CONTINUED: earlier}
     return replace(spec, config={**spec.config, "configurable": configurable})
 
 

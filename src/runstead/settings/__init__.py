@@ -86,6 +86,15 @@ class Settings(
         description="Scope or permission required to read `/metrics` of a server with authentication, which operators "
         "may read too. `*`: it is open to all callers, without credentials.",
     )
+    traces: bool = Field(
+        default=False,
+        description="Send traces by OpenTelemetry; needs `pip install 'runstead[otel]'`. The OTEL_* variables say "
+        "where to, such as OTEL_EXPORTER_OTLP_ENDPOINT.",
+    )
+    trace_contents: bool = Field(
+        default=False,
+        description="Put the texts of messages, and the arguments and results of tools, into these traces.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Minimum level of log lines."
     )

@@ -25,8 +25,10 @@ REQUEST_ID: Final = "langgraph_request_id"
 """The key of ``configurable`` with the id of the request that created the run, as in the reference server."""
 TRACEPARENT, TRACESTATE = "__otel_traceparent__", "__otel_tracestate__"
 """Its keys with the trace that the run belongs to, as W3C texts."""
-ORIGIN: Final = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE))
-"""Facts about the request that created a run, which the server adds: clients neither send nor get them."""
+CONTINUED: Final = "__runstead_continued__"
+"""Its key with the ``traceparent`` of the run that it continues."""
+ORIGIN: Final = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE, CONTINUED))
+"""Keys that the server adds to a run about the request that created it; clients do not get them."""
 _PREFIXES: Final = ("__", "langgraph_auth_", REQUEST_ID, ACTOR_KEY)
 
 
