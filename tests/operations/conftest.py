@@ -13,6 +13,8 @@ from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
 from runstead import Application
+from runstead.infra.engines.postgres import PostgresDatabase
+from tests.servers.postgres import PostgresSchema
 from tests.servers.sqlite import current_data
 
 
@@ -50,3 +52,9 @@ async def execute(http: httpx.AsyncClient, kind: str, **request: Any) -> str:
     body = {"assistant_id": "agent", "input": {"kind": kind}}
     assert (await http.post(f"/threads/{thread}/runs/wait", json=body, **request)).status_code == 200
     return thread
+
+
+@pytest.fixture
+async def postgres_database(postgres_schema: PostgresSchema) -> PostgresDatabase:
+    """An empty PostgreSQL database with all tables."""
+    return await postgres_schema.emptied()

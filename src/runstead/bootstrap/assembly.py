@@ -63,6 +63,7 @@ from .opening import Parts, open_parts
 from .options import run_limits, thread_sweeps, thread_ttl
 from .priorities import reserved_slots, run_scheduler
 from .profile import Profile
+from .retention import retain_regularly
 from .run_access import RunAccessCheck
 from .sdk_cache import prepare_sdk, sdk_cache
 from .services import audit_log, build_services
@@ -226,6 +227,9 @@ async def _start_sweeping(
         files,
     )
     await stack.enter_async_context(expire_regularly(expiry, thread_sweeps(configuration), profile.clock))
+    files_of_sqlite = (profile.database, *profile.others)
+    retaining = retain_regularly(settings, profile.database, files_of_sqlite[-1], files_of_sqlite, profile.clock)
+    await stack.enter_async_context(retaining)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from . import (
     encryption,
     init,
     keys,
+    retention,
     run_commands,
     runs,
     server_commands,
@@ -61,6 +62,7 @@ app.command()(storage.restore)
 app.command("export")(storage.export_)
 app.command("import")(storage.import_)
 app.command()(storage.doctor)
+app.command()(retention.retention)
 app.add_typer(runs.app, name="runs")
 app.add_typer(threads.app, name="threads")
 app.add_typer(approvals.app, name="approvals")

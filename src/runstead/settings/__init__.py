@@ -27,6 +27,7 @@ from .cluster import ClusterSettings
 from .execution import ExecutionSettings
 from .features import FeatureSettings
 from .limits import LimitSettings
+from .retention import RetentionSetting
 from .streams import StreamSettings
 
 SETTINGS_FILE: Final = "runstead.toml"
@@ -66,6 +67,11 @@ class Settings(
         gt=0,
         description="Time after which events of runs are deleted (days), also of threads that are still used. "
         "Unset: they are kept as long as their thread.",
+    )
+    retention: tuple[RetentionSetting, ...] = Field(
+        default=(),
+        description="Rules for what is deleted while its thread stays (a JSON list; the first rule that fits a thread "
+        "counts): docs/operations.md. Empty: nothing.",
     )
     show_errors: bool | None = Field(
         default=None,
@@ -220,9 +226,10 @@ def _explain(error: ValidationError, flags: JsonMapping, from_file: JsonMapping,
             source = f"{file}: {name}"
         else:
             source = f"environment variable {ENV_PREFIX}{name.upper()}"
-        if problem["type"] == "extra_forbidden":
+        if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
             guess = did_you_mean(name, Settings.model_fields)
             lines.append(f"{source}: there is no such setting{guess or '; docs/settings.md lists them'}")
         else:
-            lines.append(f"{source}: {problem_of(problem)}, got {problem['input']!r}")
+            inside = "".join(f"{part}: " for part in problem["loc"][1:])
+            lines.append(f"{source}: {inside}{problem_of(problem)}, got {problem['input']!r}")
     return "\n".join(lines)

@@ -277,6 +277,8 @@ def _open(
 
 
 def _set_up(connection: sqlite3.Connection, path: Path, synchronous: Synchronous) -> None:
+    # Only a new file takes this: its free pages can be given back.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise StorageUnusable(f"{path} cannot use write-ahead logging (it is {mode}); use a --data-dir on a local disk")
