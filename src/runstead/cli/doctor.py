@@ -31,6 +31,7 @@ from .preflight import (
     refuse_unprotected,
 )
 from .request import ServeRequest
+from .stored_data_checks import check_stored_data
 
 if TYPE_CHECKING:
     from runstead.graphs.configuration import GraphConfiguration
@@ -80,6 +81,7 @@ def run_checks(request: ServeRequest) -> Iterator[HealthCheck]:
         yield from check_cluster(settings)
     else:
         yield from check_data_dir(settings.data_dir)
+    yield from check_stored_data(settings)
     try:
         configuration = request.configuration(settings)
     except CommandError as error:

@@ -128,3 +128,28 @@ def doctor(
     with output.handle_errors():
         request = ServeRequest.for_graphs(flags, targets, settings, assign)
         raise typer.Exit(examine(request, output))
+
+
+def support_bundle(
+    file: Annotated[Path, typer.Argument(help="The file to write, such as bundle.zip.")],
+    targets: Targets = None,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    settings: SettingsFile = None,
+    assign: Assign = None,
+    log: Annotated[Path | None, typer.Option("--log", help="Log file whose last 2,000 lines are added.")] = None,
+    json: Json = False,
+) -> None:
+    """Write versions, settings, doctor's findings, metrics and log lines into one file, without secrets."""
+    from .request import ServeRequest
+    from .support_bundle import make_bundle
+
+    output = Output(as_json=json)
+    flags: JsonObject = {"config": config, "host": host, "port": port, "data_dir": data_dir}
+    with output.handle_errors():
+        request = ServeRequest(
+            flags=flags, assigned=tuple(assign or ()), settings_file=settings, targets=tuple(targets or ())
+        )
+        make_bundle(request, output, file=file, log=log)
