@@ -104,19 +104,23 @@ class Application:
             lifespan=self.lifespan,
             cors=cors_options(settings, configuration),
             disabled=_disabled(configuration),
-            surroundings=ApiEnvironment(
-                mount_prefix=configuration.http.mount_prefix,
-                custom=lambda: self._parts.custom if self._parts else None,
-                security=_security(configuration),
-                logged_headers=logged_headers(configuration),
-                pages=page_policy(settings, configuration),
-                access_check_seconds=settings.access_check_seconds,
-                memory=byte_budget(settings),
-                count_request=self._count_request,
-                trace_request=self._trace_request,
-                open_paths=OPEN_PATHS | {METRICS} if settings.metrics_scope == "*" else OPEN_PATHS,
-                has_console=settings.console,
-            ),
+            surroundings=self._surroundings(),
+        )
+
+    def _surroundings(self) -> ApiEnvironment:
+        settings, configuration = self.settings, self.configuration
+        return ApiEnvironment(
+            mount_prefix=configuration.http.mount_prefix,
+            custom=lambda: self._parts.custom if self._parts else None,
+            security=_security(configuration),
+            logged_headers=logged_headers(configuration),
+            pages=page_policy(settings, configuration),
+            access_check_seconds=settings.access_check_seconds,
+            memory=byte_budget(settings),
+            count_request=self._count_request,
+            trace_request=self._trace_request,
+            open_paths=OPEN_PATHS | {METRICS} if settings.metrics_scope == "*" else OPEN_PATHS,
+            has_console=settings.console,
         )
 
     @classmethod

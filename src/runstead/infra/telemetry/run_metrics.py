@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -31,64 +32,26 @@ class RunMetrics:
         self._clock, self._graph_ids = clock, frozenset(graph_ids)
         self._last_end: OrderedDict[ThreadId, datetime] = OrderedDict()
         self.registry = registry = CollectorRegistry(auto_describe=True)
-        Gauge("runstead_info", "Version of the server, as a label; always 1.", ["version"], registry=registry).labels(
-            __version__
-        ).set(1)
-        self._created = Counter(
-            "runstead_runs_created", "Runs that this process accepted.", ["graph"], registry=registry
-        )
-        self._attempts = Counter(
-            "runstead_run_attempts", "Attempts of runs that began in this process.", ["graph"], registry=registry
-        )
-        self._ended = Counter(
-            "runstead_runs_ended",
-            "Runs that this process ended: success, waiting (for input), error, timeout, interrupted, dead_letter.",
-            ["graph", "status"],
-            registry=registry,
-        )
-        self._lost = Counter(
-            "runstead_attempts_lost",
-            "Attempts of other processes that this process found lost: their worker is gone.",
-            ["graph"],
-            registry=registry,
-        )
-        self._wait = Histogram(
-            "runstead_run_wait_seconds",
-            "Time from a run's due time to its first attempt, waiting for earlier runs of its thread included.",
-            ["graph"],
-            buckets=_WAITS,
-            registry=registry,
-        )
-        self._pickup = Histogram(
-            "runstead_run_pickup_seconds",
-            "The part of it in which the run waited for a worker only.",
-            ["graph"],
-            buckets=_WAITS,
-            registry=registry,
-        )
-        self._duration = Histogram(
-            "runstead_run_duration_seconds",
-            "Time from a run's first attempt to its end.",
-            ["graph"],
-            buckets=_RUNS,
-            registry=registry,
-        )
-        self._tokens = Counter(
-            "runstead_tokens", "Tokens of ended runs: input, output.", ["graph", "kind"], registry=registry
-        )
-        self._gaps = Counter(
-            "runstead_stream_gaps", "Gaps that readers of streams got instead of events.", registry=registry
-        )
-        self._requests = Counter(
-            "runstead_http_requests", "Answered requests.", ["method", "route", "status"], registry=registry
-        )
-        self._latency = Histogram(
-            "runstead_http_request_seconds",
-            "Time until the end of an answer; of event streams, until its beginning.",
-            ["method", "route"],
-            buckets=_REQUESTS,
-            registry=registry,
-        )
+        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
+        info = Gauge("runstead_info", "Version of the server, as a label; always 1.", ["version"], registry=registry)
+        info.labels(__version__).set(1)
+        self._created = counter("runstead_runs_created", "Runs that this process accepted.", ["graph"])
+        self._attempts = counter("runstead_run_attempts", "Attempts of runs that began in this process.", ["graph"])
+        states = "success, waiting (for input), error, timeout, interrupted, dead_letter"
+        self._ended = counter("runstead_runs_ended", f"Runs that this process ended: {states}.", ["graph", "status"])
+        lost = "Attempts of other processes that this process found lost: their worker is gone."
+        self._lost = counter("runstead_attempts_lost", lost, ["graph"])
+        wait = "Time from a run's due time to its first attempt, waiting for earlier runs of its thread included."
+        self._wait = histogram("runstead_run_wait_seconds", wait, ["graph"], buckets=_WAITS)
+        pickup = "The part of it in which the run waited for a worker only."
+        self._pickup = histogram("runstead_run_pickup_seconds", pickup, ["graph"], buckets=_WAITS)
+        duration = "Time from a run's first attempt to its end."
+        self._duration = histogram("runstead_run_duration_seconds", duration, ["graph"], buckets=_RUNS)
+        self._tokens = counter("runstead_tokens", "Tokens of ended runs: input, output.", ["graph", "kind"])
+        self._gaps = counter("runstead_stream_gaps", "Gaps that readers of streams got instead of events.")
+        self._requests = counter("runstead_http_requests", "Answered requests.", ["method", "route", "status"])
+        latency = "Time until the end of an answer; of event streams, until its beginning."
+        self._latency = histogram("runstead_http_request_seconds", latency, ["method", "route"], buckets=_REQUESTS)
 
     def run_created(self, run: RunRecord) -> None:
         self._created.labels(self._graph(run)).inc()
