@@ -107,6 +107,7 @@ async def build_application(
     ``replace_process`` ends and restarts this process, if the server owns it. ``after_reload``: the previous process
     was ended to load new code, and lost no run. Raises StorageError, GraphLoadError, UnsupportedConfiguration.
     """
+    execute = execute and settings.max_concurrent_runs > 0
     # Opened before all user code, and closed after it.
     async with (
         UserLoop.running() as user_loop,
@@ -125,7 +126,6 @@ async def _assembled(
     after_reload: bool,
     adapters: Adapters,
 ) -> AsyncIterator[Assembly]:
-    execute = execute and settings.max_concurrent_runs > 0
     # User code first: a graph that cannot be loaded is reported before any file is touched.
     code = await _prepared(settings, configuration)
     handlers = None if code.encryption is None else LangGraphEncryption(code.encryption, user_loop)
@@ -156,12 +156,8 @@ async def _assembled(
             run_secrets=parts.run_secrets,
             metrics=telemetry.exposition(profile, runs, blocks, settings.max_concurrent_runs if execute else 0),
         )
-        channels = await load_channels(adapters.channels, settings, configuration)
-        hub = channel_hub(channels, services, profile, access, settings, configuration)
-        if hub is not None:
-            access.services = services = replace(services, channels=hub)
-            if not profile.is_shared:
-                await channel_leases(profile).release_all()
+        hub = await _open_channels(adapters, services, profile, access, settings, configuration)
+        access.services = services = services if hub is None else replace(services, channels=hub)
         await services.assistants.register_graphs(code.graphs.descriptions, code.graphs.names)
         await _start_sweeping(stack, profile, settings, configuration, files)
         executing = partial(
@@ -191,6 +187,22 @@ async def _scheduler(
     if scheduler is not None:
         await group_by_user(database)
     return scheduler
+
+
+async def _open_channels(
+    adapters: Adapters,
+    services: Services,
+    profile: Profile,
+    access: RunAccessCheck,
+    settings: Settings,
+    configuration: GraphConfiguration,
+) -> ChannelHub | None:
+    """Return the hub of the configured channels; None without any."""
+    channels = await load_channels(adapters.channels, settings, configuration)
+    hub = channel_hub(channels, services, profile, access, settings, configuration)
+    if hub is not None and not profile.is_shared:
+        await channel_leases(profile).release_all()
+    return hub
 
 
 async def _end_earlier_work(parts: Parts, runtime: RunsRuntime, after_reload: bool) -> None:
