@@ -120,6 +120,10 @@ def test_ordinary_text_stays(text: str) -> None:
     assert SecretsRemoval(["abc"]).text(text) == text
 
 
+def test_words_that_are_no_secrets_stay_although_a_variable_has_them() -> None:
+    assert SecretsRemoval(["true", "None", "abc"]).text("is_on=true abc None") == "is_on=true abc None"
+
+
 def test_values_under_secret_names_are_removed_at_any_depth() -> None:
     value: Any = {"a": [{"api_key": "x" * 9, "n": 3}], "max_tokens": 5}
     assert SecretsRemoval([]).value(value) == {"a": [{"api_key": "(removed)", "n": 3}], "max_tokens": 5}

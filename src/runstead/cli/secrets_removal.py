@@ -14,6 +14,8 @@ from runstead.settings import Settings
 REMOVED: Final = "(removed)"
 _SHORTEST: Final = 4
 """Characters of the shortest value that is looked for: shorter ones would remove parts of ordinary words."""
+_WORDS: Final = frozenset(("true", "false", "none", "null"))
+"""Values of variables that are no secrets, whatever their names are."""
 _NAMES: Final = re.compile(
     r"(secret|token|passw|passwd|pwd|credential|api_?-?key|access_?key|aes|private|authorization|cookie|dsn"
     r"|_key|_keys|-key)",
@@ -39,7 +41,9 @@ class SecretsRemoval:
 
     def __init__(self, known: Iterable[str]) -> None:
         # The longest first: one may be a part of another.
-        words = {part for value in known for part in _parts(value) if len(part) >= _SHORTEST}
+        words = {
+            part for value in known for part in _parts(value) if len(part) >= _SHORTEST and part.lower() not in _WORDS
+        }
         self._known = re.compile("|".join(map(re.escape, sorted(words, key=len, reverse=True)))) if words else None
 
     def text(self, text: str) -> str:

@@ -42,9 +42,12 @@ def make_bundle(request: ServeRequest, output: Output, *, file: Path, log: Path 
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, content in _contents(request, settings, log):
-            text = content if isinstance(content, str) else json.dumps(removal.value(content), indent=1, default=str)
-            # Once more as text: a secret may be a part of a value.
-            bundle.writestr(name, removal.text(text) + "\n")
+            if isinstance(content, str):
+                text = removal.text(content)
+            else:
+                # Before it becomes text, so that it stays JSON.
+                text = json.dumps(removal.value(content), indent=1, default=str)
+            bundle.writestr(name, text + "\n")
     write_private(file, packed.getvalue())
     output.line("support_bundle", file=str(file), bytes=file.stat().st_size)
     output.say(f"Wrote {file} without secrets; look into it before you send it", style="bold")
