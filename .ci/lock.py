@@ -33,7 +33,9 @@ TOOL: Final = ROOT / ".venv-uv"
 EXPORTS: Final[dict[str, tuple[str, ...]]] = {
     "core": (),
     "scaled": tuple(
-        word for extra in ("postgres", "redis", "encryption", "oidc", "limits", "otel") for word in ("--extra", extra)
+        word
+        for extra in ("postgres", "redis", "encryption", "oidc", "limits", "otel", "s3")
+        for word in ("--extra", extra)
     ),
     "dev": ("--extra", "dev"),
     "test": ("--extra", "test"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any, TypedDict
 
@@ -32,3 +33,27 @@ def work(state: State) -> dict[str, Any]:
 
 
 worker = StateGraph(State).add_node("work", work).add_edge(START, "work").compile()
+
+
+class Steps(TypedDict, total=False):
+    done: bool
+
+
+def first(state: Steps) -> dict[str, Any]:
+    (current_workspace().outputs / "first").write_bytes(b"1")
+    return {"done": True}
+
+
+async def second(state: Steps) -> dict[str, Any]:
+    await asyncio.Event().wait()
+    return {}
+
+
+steps = (
+    StateGraph(Steps)
+    .add_node("first", first)
+    .add_node("second", second)
+    .add_edge(START, "first")
+    .add_edge("first", "second")
+    .compile()
+)

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from runstead.infra.files.disk import DiskFiles, FileLimits
+from runstead.infra.files.disk import DiskFiles
+from runstead.infra.files.limits import FileLimits
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.types import ThreadId
 from runstead.workspace import (
     FileNotFound,
     FilePathConflict,
-    FileTooLarge,
     InvalidFilePath,
     QuotaExceeded,
     parts_of,
 )
 
-ALICE, BOB, ALICE_ELSEWHERE = ActorContext("alice"), ActorContext("bob"), ActorContext("alice", "other")
+ALICE = ActorContext("alice")
 
 
 async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
@@ -66,28 +66,12 @@ def test_unsafe_path_is_refused(path: str) -> None:
         parts_of(path)
 
 
-async def test_file_belongs_to_one_thread_of_one_owner(files: DiskFiles) -> None:
-    await files.write(ALICE, ThreadId("t-1"), "uploads/a/b \u2713.txt", chunks(b"on", b"e"))
-    await files.write(ALICE, ThreadId("t-1"), "uploads/a/b \u2713.txt", chunks(b"two"))
-    assert await content(files, ALICE, "t-1", "uploads/a/b \u2713.txt") == b"two"
-    assert [entry.path for entry in await files.list(ALICE, ThreadId("t-1"))] == ["uploads/a/b \u2713.txt"]
-    for owner, thread_id in ((BOB, "t-1"), (ALICE_ELSEWHERE, "t-1"), (ALICE, "t-2")):
-        assert await files.list(owner, ThreadId(thread_id)) == []
-        assert not await files.delete(owner, ThreadId(thread_id), "uploads/a/b \u2713.txt")
-        with pytest.raises(FileNotFound):
-            await files.open(owner, ThreadId(thread_id), "uploads/a/b \u2713.txt")
-    await files.delete_thread(ThreadId("t-1"), BOB)
-    assert await files.delete(ALICE, ThreadId("t-1"), "uploads/a/b \u2713.txt")
-    await files.write(ALICE, ThreadId("t-1"), "outputs/x", chunks(b"1"))
-    await files.delete_thread(ThreadId("t-1"))
-    assert await files.list(ALICE, ThreadId("t-1")) == []
-
-
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
 async def test_symbolic_link_leads_nowhere(files: DiskFiles, tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "key").write_text("secret")
-    workspace = files.workspace_of(ALICE, ThreadId("t-1"))
+    async with files.working(ALICE, ThreadId("t-1")) as working:
+        workspace = working.workspace
     (workspace.outputs / "folder").symlink_to(tmp_path / "secret")
     (workspace.outputs / "file").symlink_to(tmp_path / "secret" / "key")
     os.mkfifo(workspace.outputs / "pipe")
@@ -108,24 +92,12 @@ async def test_symbolic_link_leads_nowhere(files: DiskFiles, tmp_path: Path) -> 
     assert (tmp_path / "secret" / "key").read_text() == "secret"
 
 
-async def test_refused_file_changes_nothing(files: DiskFiles, tmp_path: Path) -> None:
-    await files.write(ALICE, ThreadId("t-1"), "uploads/a", chunks(b"12345678"))
-    with pytest.raises(FileTooLarge):
-        await files.write(ALICE, ThreadId("t-1"), "uploads/a", chunks(b"123456", b"78901"))
-    await files.write(ALICE, ThreadId("t-2"), "uploads/b", chunks(b"1234567890"))
-    with pytest.raises(QuotaExceeded, match="files_user_bytes"):
-        await files.write(ALICE, ThreadId("t-1"), "uploads/c", chunks(b"1234567890"))
-    # A file that is replaced does not count twice; what an agent writes counts.
-    await files.write(ALICE, ThreadId("t-1"), "uploads/a", chunks(b"1234567890"))
-    (files.workspace_of(ALICE, ThreadId("t-1")).memory / "notes").write_bytes(b"")
+async def test_what_an_agent_writes_counts_and_a_refused_file_leaves_nothing(files: DiskFiles, tmp_path: Path) -> None:
+    async with files.working(ALICE, ThreadId("t-1")) as working:
+        for number in range(3):
+            (working.workspace.memory / f"{number}").write_bytes(b"")
     with pytest.raises(QuotaExceeded, match="3 files"):
         await files.write(ALICE, ThreadId("t-1"), "uploads/d", chunks(b""))
-    await files.write(BOB, ThreadId("t-3"), "uploads/c", chunks(b"1234567890"))
-    with pytest.raises(FilePathConflict):
-        await files.write(BOB, ThreadId("t-3"), "uploads/c/d", chunks(b"1"))
-    with pytest.raises(InvalidFilePath, match="has to name a file in one of"):
-        await files.write(BOB, ThreadId("t-3"), "elsewhere/c", chunks(b"1"))
-    assert await content(files, ALICE, "t-1", "uploads/a") == b"1234567890"
     assert list((tmp_path / "files" / ".incoming").iterdir()) == []
 
 
@@ -134,11 +106,3 @@ async def test_files_are_readable_by_their_owner_only(files: DiskFiles, tmp_path
     await files.write(ALICE, ThreadId("t-1"), "uploads/a/b", chunks(b"1"))
     for path in (tmp_path / "files").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
-
-
-async def test_open_file_stays_the_same_when_it_is_replaced(files: DiskFiles) -> None:
-    await files.write(ALICE, ThreadId("t-1"), "uploads/a", chunks(b"old"))
-    opened = await files.open(ALICE, ThreadId("t-1"), "uploads/a")
-    await files.write(ALICE, ThreadId("t-1"), "uploads/a", chunks(b"new"))
-    assert await opened.read(1, 10) == b"ld"
-    await opened.close()

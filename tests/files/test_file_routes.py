@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import zipfile
 from collections.abc import AsyncIterator
@@ -11,19 +12,30 @@ import httpx
 import pytest
 
 from runstead.bootstrap.application import Application
+from tests.servers.s3 import CREDENTIALS, new_bucket
 from tests.servers.sqlite import current_data
 
 CONFIGURATION = Path(__file__).parent / "langgraph.json"
 
 
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+@pytest.fixture(params=["disk", "s3"])
+async def client(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A server with files in its data directory, or in a bucket."""
+    files_url = None
+    if request.param == "s3":
+        endpoint = request.getfixturevalue("s3_url")
+        for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint}.items():
+            monkeypatch.setenv(name, value)
+        files_url = f"s3://{new_bucket(endpoint)}/a/prefix"
     application = Application.from_file(
         CONFIGURATION,
         data_dir=current_data(tmp_path / "data"),
         port=0,
         shutdown_grace_seconds=0.1,
         files_max_file_bytes=10_000,
+        files_url=files_url,
     )
     transport = httpx.ASGITransport(application.asgi)
     async with application.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -107,7 +119,7 @@ async def test_upload_that_makes_no_sense_is_refused(client: httpx.AsyncClient, 
     assert (await client.get(place)).json() == []
 
 
-async def test_run_works_with_the_files_of_its_thread(client: httpx.AsyncClient, place: str, tmp_path: Path) -> None:
+async def test_run_works_with_the_files_of_its_thread(client: httpx.AsyncClient, place: str) -> None:
     await client.post(place, files={"file": ("a.txt", b"hello")})
     thread = place.removesuffix("/files")
     found = (await client.post(f"{thread}/runs/wait", json={"assistant_id": "worker", "input": {}})).json()
@@ -118,6 +130,43 @@ async def test_run_works_with_the_files_of_its_thread(client: httpx.AsyncClient,
     assert (other["uploaded"], other["note"]) == ("", "xx")
     # Deleted with the thread; the user's memory stays.
     await client.delete(thread)
-    left = [path for path in (tmp_path / "data" / "files").rglob("*") if thread.rpartition("/")[2] in str(path)]
-    assert left == []
-    assert len(list((tmp_path / "data" / "files").rglob("memory/notes.txt"))) == 1
+    again = await client.post("/threads", json={"thread_id": thread.rpartition("/")[2]})
+    assert again.status_code == 200
+    assert (await client.get(place)).json() == []
+    assert (await client.get("/memory/files/content", params={"path": "memory/notes.txt"})).content == b"xx"
+
+
+async def test_what_a_node_wrote_is_stored_before_the_node_counts_as_done(
+    client: httpx.AsyncClient, place: str
+) -> None:
+    thread = place.removesuffix("/files")
+    run = (await client.post(f"{thread}/runs", json={"assistant_id": "steps", "input": {}})).json()
+    path = {"path": "outputs/first"}
+    async with asyncio.timeout(60):
+        while not (await client.get(f"{thread}/state")).json()["values"].get("done"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    # The second node still runs.
+    assert (await client.get(f"{place}/content", params=path)).content == b"1"
+    await client.post(place, files={"file": ("go", b"")}, params={"folder": "workspace"})
+    await client.post(f"{thread}/runs/{run['run_id']}/cancel?wait=true&action=interrupt")
+    assert (await client.get(f"{place}/content", params=path)).content == b"1"
+
+
+async def test_memory_of_a_user_is_uploaded_listed_downloaded_and_deleted(client: httpx.AsyncClient) -> None:
+    place = "/memory/files"
+    sent = {"file": ("notes.txt", b"0123456789")}
+    (stored,) = (await client.post(place, files=sent)).json()
+    (deeper,) = (await client.post(place, files=sent, params={"folder": "memory/skills"})).json()
+    assert (stored["path"], deeper["path"]) == ("memory/notes.txt", "memory/skills/notes.txt")
+    assert (await client.get(place)).json() == [stored, deeper]
+    part = await client.get(f"{place}/content", params={"path": "memory/notes.txt"}, headers={"range": "bytes=2-4"})
+    assert (part.status_code, part.content) == (206, b"234")
+    archive = zipfile.ZipFile(io.BytesIO((await client.get(f"{place}/archive")).content))
+    assert archive.namelist() == ["memory/notes.txt", "memory/skills/notes.txt"]
+    for path in ("uploads/x", "memory/../x", "elsewhere"):
+        refused = await client.post(place, files=sent, params={"folder": path})
+        assert (refused.status_code, list(refused.json())) == (422, ["detail"])
+        assert (await client.get(f"{place}/content", params={"path": path})).status_code in (404, 422)
+    assert (await client.delete(place, params={"path": "memory/notes.txt"})).status_code == 204
+    assert (await client.delete(place, params={"path": "memory/notes.txt"})).status_code == 404
+    assert (await client.get(place)).json() == [deeper]

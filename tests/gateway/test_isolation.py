@@ -53,6 +53,7 @@ async def test_resources_of_another_user_are_not_found(door: httpx.AsyncClient) 
     place, of_run = f"/threads/{thread_id}", f"/threads/{thread_id}/runs/{run['run_id']}"
     await door.post(f"{place}/files", files={"file": ("a.txt", b"1")}, headers=ALICE)
     await door.put(f"{of_run}/feedback", json={"score": 1}, headers=ALICE)
+    await door.post("/memory/files", files={"file": ("a.txt", b"1")}, headers=ALICE)
     item = {"namespace": ["a"], "key": "k", "value": {"x": 1}}
     await door.put("/store/items", json=item, headers=ALICE)
     asked = [
@@ -74,6 +75,8 @@ async def test_resources_of_another_user_are_not_found(door: httpx.AsyncClient) 
         ("GET", f"{place}/files/archive", None),
         ("POST", f"{place}/files", None),
         ("DELETE", f"{place}/files?path=uploads/a.txt", None),
+        ("GET", "/memory/files/content?path=memory/a.txt", None),
+        ("DELETE", "/memory/files?path=memory/a.txt", None),
         ("GET", f"{place}/runs", None),
         ("POST", f"{place}/runs", body),
         ("POST", f"{place}/runs/stream", body),
@@ -103,6 +106,8 @@ async def test_resources_of_another_user_are_not_found(door: httpx.AsyncClient) 
     assert (await door.post("/threads/count", json={}, headers=BOB)).json() == 0
     assert (await door.get("/runs", headers=BOB)).json() == []
     assert (await door.post("/feedback/search", json={}, headers=BOB)).json() == []
+    assert (await door.get("/memory/files", headers=BOB)).json() == []
+    assert b"a.txt" not in (await door.get("/memory/files/archive", headers=BOB)).content
     assert (await door.get("/store/items?namespace=a&key=k", headers=BOB)).json() is None
     assert (await door.post("/store/items/search", json={"namespace_prefix": []}, headers=BOB)).json() == {"items": []}
     assert (await door.post("/store/namespaces", json={}, headers=BOB)).json() == {"namespaces": []}
@@ -115,6 +120,7 @@ async def test_resources_of_another_user_are_not_found(door: httpx.AsyncClient) 
     # Alice's data is unchanged.
     assert (await door.get(of_run, headers=ALICE)).json()["status"] == "success"
     assert len((await door.get(f"{place}/files", headers=ALICE)).json()) == 1
+    assert len((await door.get("/memory/files", headers=ALICE)).json()) == 1
     assert (await door.get(f"{of_run}/feedback", headers=ALICE)).json()[0]["score"] == 1
     assert (await door.get("/store/items?namespace=a&key=k", headers=ALICE)).json()["value"] == {"x": 1}
 

@@ -140,7 +140,8 @@ async def test_expired_thread_is_deleted_completely(house: House) -> None:
     for thread_id in ("t-1", "t-2"):
         await house.thread(thread_id)
         await house.events.append([an_event(thread_id)])
-        (house.files.workspace_of(ALICE, ThreadId(thread_id)).outputs / "report.txt").write_text(thread_id)
+        async with house.files.working(ALICE, ThreadId(thread_id)) as working:
+            (working.workspace.outputs / "report.txt").write_text(thread_id)
     await house.clock.advance(HOUR / 2)
     await house.threads.update(ThreadId("t-2"), metadata={})
     await house.clock.advance(HOUR / 2)

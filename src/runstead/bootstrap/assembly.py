@@ -20,7 +20,6 @@ from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
 from runstead.handlers.encryption import LangGraphEncryption
 from runstead.handlers.encryption_context import EncryptionContextAuthentication
-from runstead.infra.files.disk import DiskFiles, FileLimits
 from runstead.infra.frame_archive.sql import SqlFrameArchive
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.fair_queue import group_by_user
@@ -58,6 +57,7 @@ from .budgets import configured_budgets, raising_scopes
 from .channels import channel_hub, channel_leases, load_channels
 from .client_limits import run_quota
 from .extensions import open_auth, with_roles
+from .files import file_store
 from .loop_failover import LoopFailover
 from .opening import Parts, open_parts
 from .options import run_limits, thread_sweeps, thread_ttl
@@ -324,9 +324,6 @@ def _runtime(
 
 
 def _files(profile: Profile, settings: Settings) -> ThreadFiles | None:
-    """Return the files of threads; None in a cluster without a folder that all its nodes share."""
-    folder = settings.files_dir or (None if settings.is_cluster else settings.data_dir / "files")
-    if folder is None:
-        return None
-    limits = FileLimits(settings.files_max_file_bytes, settings.files_user_bytes)
-    return ThreadFiles(SqlThreadOwnerStore(profile.database), DiskFiles(folder, limits))
+    """Return the files of threads; None in a cluster without a store that all its nodes share."""
+    store = file_store(settings)
+    return None if store is None else ThreadFiles(SqlThreadOwnerStore(profile.database), store)

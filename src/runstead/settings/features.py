@@ -14,6 +14,12 @@ class FeatureSettings(BaseModel):
         description="Folder for the files of threads; in a cluster, one that all servers and workers share. Unset: "
         "files in the data directory, and none in a cluster.",
     )
+    files_url: str | None = Field(
+        default=None,
+        description="Bucket for the files of threads, in place of a folder: s3://bucket/prefix, of any S3-compatible "
+        "store. Credentials, region and endpoint are read from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION "
+        "and AWS_ENDPOINT_URL, or from the machine's role.",
+    )
     files_max_file_bytes: int = Field(
         default=100 * 1024 * 1024, ge=1, description="Maximum size of a file, and of all files in one upload (bytes)."
     )

@@ -49,7 +49,7 @@ from runstead.runtime.runs.exceptions import (
 )
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge.exceptions import BridgeClosed, BridgeUnavailable, CapacityExceeded, StreamNotFound
-from runstead.workspace import FileNotFound, FilePathConflict, FileTooLarge, InvalidFilePath, QuotaExceeded
+from runstead.workspace import FileChanged, FileNotFound, FilePathConflict, FileTooLarge, InvalidFilePath, QuotaExceeded
 
 UNEXPECTED: Final = 500
 """Status of an unexpected error."""
@@ -211,6 +211,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     FeedbackFull: (409, str),
     FileNotFound: (404, str),
     FilePathConflict: (409, str),
+    FileChanged: (409, str),
     FileTooLarge: (413, str),
     QuotaExceeded: (413, str),
     InvalidFilePath: (422, str),

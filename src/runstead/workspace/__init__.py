@@ -3,30 +3,43 @@
 from .current import Workspace, WorkspaceRequired, bound_workspace, current_workspace, workspace_backend
 from .files import (
     FOLDERS,
+    MEMORY,
+    FileChanged,
     FileEntry,
     FileNotFound,
     FilePathConflict,
     FileStore,
     FileTooLarge,
+    FileVault,
     OpenFile,
     QuotaExceeded,
+    StoredFile,
+    WorkingFiles,
+    folders_of,
 )
-from .paths import InvalidFilePath, parts_of
+from .paths import InvalidFilePath, parts_in, parts_of
 
 __all__ = [
     "FOLDERS",
+    "MEMORY",
+    "FileChanged",
     "FileEntry",
     "FileNotFound",
     "FilePathConflict",
     "FileStore",
     "FileTooLarge",
+    "FileVault",
     "InvalidFilePath",
     "OpenFile",
     "QuotaExceeded",
+    "StoredFile",
+    "WorkingFiles",
     "Workspace",
     "WorkspaceRequired",
     "bound_workspace",
     "current_workspace",
+    "folders_of",
+    "parts_in",
     "parts_of",
     "workspace_backend",
 ]

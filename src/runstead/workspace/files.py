@@ -1,8 +1,9 @@
-"""Port for the files of threads, under an explicit owner."""
+"""Port for the files of threads and the memories of users, under an explicit owner."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -13,14 +14,28 @@ from runstead.runtime.runs.types import ThreadId
 from .current import Workspace
 
 FOLDERS: Final = ("uploads", "workspace", "outputs")
-"""Folders of a thread into which clients can write."""
+"""Folders of a thread."""
+MEMORY: Final = "memory"
+"""Folder of a user."""
+
+
+def folders_of(thread_id: ThreadId | None) -> tuple[str, ...]:
+    """Return the folders in which a thread has files; None stands for the user's memory."""
+    return (MEMORY,) if thread_id is None else FOLDERS
 
 
 class FileNotFound(Exception):
-    """The thread has no such file."""
+    """There is no such file."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"There is no file {path[:200]!r} on this thread")
+        super().__init__(f"There is no file {path[:200]!r} here")
+
+
+class FileChanged(Exception):
+    """A file was replaced or deleted while it was read."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"The file {path[:200]!r} was changed while it was read; read it again")
 
 
 class FilePathConflict(Exception):
@@ -46,19 +61,26 @@ class QuotaExceeded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """File of a thread. ``path`` is relative to the thread, with slashes."""
+    """File of a thread or a memory. ``path`` is relative to it, with slashes, and begins with a folder's name.
+
+    ``version`` changes with the content, if the store has such a value.
+    """
 
     path: str
     size: int
     modified_at: datetime
+    version: str | None = None
 
     @property
     def etag(self) -> str:
+        if self.version is not None:
+            return self.version
         return f'"{self.size:x}-{int(self.modified_at.timestamp() * 1_000_000):x}"'
 
 
 class OpenFile(Protocol):
-    """Open file. It stays readable, and the same, if the file is replaced or deleted meanwhile."""
+    """Open file. If the file is replaced or deleted meanwhile, it stays readable and the same, or `read` raises
+    FileChanged."""
 
     @property
     def entry(self) -> FileEntry: ...
@@ -70,21 +92,35 @@ class OpenFile(Protocol):
     async def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class WorkingFiles:
+    """The files of a thread and of its owner's memory as local paths, while a run executes.
+
+    ``save`` stores what the run has written so far; it is None if the paths are the store itself.
+    """
+
+    workspace: Workspace
+    save: Callable[[], Awaitable[None]] | None = None
+
+
 class FileStore(Protocol):
-    """Files of threads. Not scoped by the bound actor: callers pass the owner of the thread, and check access before.
+    """Files of threads, and memories of users. Not scoped by the bound actor: callers pass the owner, and check access
+    before. A ``thread_id`` of None stands for the owner's memory.
 
     Symbolic links, and everything but regular files, look missing. Raises InvalidFilePath for every path that
     `parts_of` refuses.
     """
 
-    def workspace_of(self, owner: ActorContext, thread_id: ThreadId) -> Workspace: ...
+    def working(self, owner: ActorContext, thread_id: ThreadId) -> AbstractAsyncContextManager[WorkingFiles]:
+        """Provide the files as local paths for the duration of a block. What was not saved may be lost at its end."""
+        ...
 
-    async def list(self, owner: ActorContext, thread_id: ThreadId) -> Sequence[FileEntry]:
-        """Return all files of a thread, sorted by path."""
+    async def list(self, owner: ActorContext, thread_id: ThreadId | None) -> Sequence[FileEntry]:
+        """Return all files, sorted by path."""
         ...
 
     async def write(
-        self, owner: ActorContext, thread_id: ThreadId, path: str, chunks: AsyncIterator[bytes]
+        self, owner: ActorContext, thread_id: ThreadId | None, path: str, chunks: AsyncIterator[bytes]
     ) -> FileEntry:
         """Write a file and its folders, in place of an existing file. Readers see the old file or the whole new one.
 
@@ -92,18 +128,43 @@ class FileStore(Protocol):
         """
         ...
 
-    async def open(self, owner: ActorContext, thread_id: ThreadId, path: str) -> OpenFile:
+    async def open(self, owner: ActorContext, thread_id: ThreadId | None, path: str) -> OpenFile:
         """Open a file. Raises FileNotFound."""
         ...
 
-    async def archive(self, owner: ActorContext, thread_id: ThreadId) -> OpenFile:
-        """Return a new zip archive of all files of a thread."""
+    async def archive(self, owner: ActorContext, thread_id: ThreadId | None) -> OpenFile:
+        """Return a new zip archive of all files."""
         ...
 
-    async def delete(self, owner: ActorContext, thread_id: ThreadId, path: str) -> bool:
+    async def delete(self, owner: ActorContext, thread_id: ThreadId | None, path: str) -> bool:
         """Delete a file; return False if there is none."""
         ...
 
     async def delete_thread(self, thread_id: ThreadId, owner: ActorContext | None = None) -> None:
         """Delete all files of a thread; without an owner, those of any owner. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """File of any owner. ``key`` is ``{tenant}/{user}/threads/{thread}/{path}`` or ``{tenant}/{user}/{path}``, with ids
+    as names that are safe on every file system."""
+
+    key: str
+    size: int
+
+
+class FileVault(Protocol):
+    """The files of all owners, to be moved to another store."""
+
+    def stored_files(self) -> AsyncIterator[StoredFile]:
+        """Yield all files, sorted by key."""
+        ...
+
+    async def open_stored(self, key: str) -> OpenFile:
+        """Open a file. Raises FileNotFound."""
+        ...
+
+    async def restore(self, key: str, chunks: AsyncIterator[bytes]) -> None:
+        """Write a file without regard to quotas. Raises InvalidFilePath for a key that no file can have."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 MAX_PATH: Final = 1_000
@@ -21,6 +22,14 @@ class InvalidFilePath(Exception):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"The path {path[:100]!r} {reason}")
+
+
+def parts_in(path: str, folders: Collection[str]) -> tuple[str, ...]:
+    """Return the names in the path of a file in one of ``folders``. Raises InvalidFilePath."""
+    parts = parts_of(path)
+    if parts[0] not in folders or len(parts) == 1:
+        raise InvalidFilePath(path, f"has to name a file in {' or '.join(folders)}")
+    return parts
 
 
 def parts_of(path: str) -> tuple[str, ...]:

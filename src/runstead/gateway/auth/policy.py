@@ -182,6 +182,9 @@ _PRUNED: Final = ("thread_ids", "strategy")
 THREAD_READ: Final = Permission("threads", "read", "thread", _named)
 THREAD_UPDATE: Final = Permission("threads", "update", "thread", _named)
 FILE_WRITE: Final = replace(THREAD_UPDATE, has_json_body=False)
+# The memory is the caller's own, whatever filter a handler returns.
+MEMORY_READ: Final = Permission("threads", "search", "search", _named)
+MEMORY_WRITE: Final = Permission("threads", "update", "search", _named, has_json_body=False)
 THREAD_DELETE: Final = Permission("threads", "delete", "thread", _named)
 NEW_RUN: Final = Permission("threads", "create_run", "new run", _new_run)
 THREAD_SEARCH: Final = Permission(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -32,8 +32,11 @@ from .store import (
 from .telemetry import NoTelemetry, RunTelemetry
 from .types import RunRecord
 
-Surroundings: TypeAlias = Callable[[RunRecord], AbstractAsyncContextManager[None]]
-"""Factory of the context in which agent code of a run executes, such as context variables."""
+SaveWork: TypeAlias = Callable[[], Awaitable[None]]
+"""Stores what agent code has done outside of its state so far, such as written files."""
+Surroundings: TypeAlias = Callable[[RunRecord], AbstractAsyncContextManager[SaveWork | None]]
+"""Factory of the context in which agent code of a run executes, such as context variables. It yields what is called
+before each checkpoint, and before the run is settled; None for nothing."""
 
 
 def no_surroundings(run: RunRecord) -> AbstractAsyncContextManager[None]:

@@ -22,7 +22,7 @@ from runstead.runtime.runs.callbacks.builder import RunCallbacks
 from runstead.runtime.runs.callbacks.step_gate import StepGate
 from runstead.runtime.runs.exceptions import LeaseLost, RunError
 from runstead.runtime.runs.observer import RunLifecycleEventType
-from runstead.runtime.runs.runtime import RunsRuntime
+from runstead.runtime.runs.runtime import RunsRuntime, SaveWork
 from runstead.runtime.runs.secrets import bound_secrets, secret_names
 from runstead.runtime.runs.types import Lease, StopReason
 from runstead.runtime.serialization import encode
@@ -89,6 +89,7 @@ class RunExecution:
         self._budgets = budget_gate(runtime, handle, self._trace, self._publisher, self._callbacks.events.note)
         self._guard = LeaseGuard(handle, runtime)
         self._gate = WriteGate(self._guard, handle.lease)
+        self._save: SaveWork | None = None
         self._hand_back = HandBack(handle, runtime, self._guard, self._trace, on_missing_key)
         self._question = EarlierQuestion(runtime)
         self._settlement = Settlement(
@@ -129,8 +130,12 @@ class RunExecution:
             plan = await self._start()
             if self._handle.stop_reason is not None:
                 return AttemptEnd(stopped=True)
-            async with self._runtime.surroundings(self._lease.run):
-                return await self._stream(plan)
+            async with self._runtime.surroundings(self._lease.run) as self._save:
+                end = await self._stream(plan)
+                if self._save is not None:
+                    await self._guard.require()
+                    await self._save()
+                return end
         except LeaseLost:
             raise
         except Exception as error:
@@ -247,6 +252,7 @@ class RunExecution:
             self._lease.holder,
             frozenset(self._lease.run.spec.context_only),
             sleep=self._runtime.clock.sleep,
+            save=self._save,
         )
 
     async def _publish_all(self, queue: CrossLoopQueue[EncodedEvent]) -> None:

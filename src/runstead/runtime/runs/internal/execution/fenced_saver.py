@@ -92,7 +92,8 @@ class FencedSaver(BlockingSaver[Any]):
     from any thread, and returns False if only the guard can decide. Without a check, every write goes through the
     guard. ``stamp`` is added to the metadata of every checkpoint. ``holder`` identifies the lease holder to a shared
     database. ``hidden`` are keys of the configurable that are kept out of all metadata. A write that finds the disk
-    full is retried until there is space, with ``sleep`` between the tries.
+    full is retried until there is space, with ``sleep`` between the tries. ``save`` runs on the home loop before each
+    write: what a step has done elsewhere, such as written files, is stored before the step counts as done.
     """
 
     def __init__(
@@ -107,12 +108,13 @@ class FencedSaver(BlockingSaver[Any]):
         writes: PendingWrites | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         removals: MessageRemovals | None = None,
+        save: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         # Not through the parent's constructor: it would check again, and slowly, that this serializer is one.
         self.serde = inner.serde
         self._inner, self._home, self._guard, self._stamp, self._check = inner, home, guard, stamp, check
         self._holder, self._hidden, self._writes = holder, hidden, writes or PendingWrites()
-        self._sleep, self._removals = sleep, removals or MessageRemovals()
+        self._sleep, self._removals, self._save = sleep, removals or MessageRemovals(), save
         fenced = getattr(inner, "fenced", None)
         self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass, holder) if fenced is not None else None
 
@@ -126,7 +128,7 @@ class FencedSaver(BlockingSaver[Any]):
     def with_allowlist(self, *args: Any, **kwargs: Any) -> FencedSaver:
         inner = self._inner.with_allowlist(*args, **kwargs)
         options = (self._home, self._guard, self._stamp, self._check, self._holder, self._hidden, self._writes)
-        return FencedSaver(inner, *options, self._sleep, self._removals)
+        return FencedSaver(inner, *options, self._sleep, self._removals, self._save)
 
     async def writes_ended(self) -> None:
         """Wait until no write is in progress. LangGraph stores in the background, and a graph that is stopped while it
@@ -212,11 +214,19 @@ class FencedSaver(BlockingSaver[Any]):
         _log.warning("run %s waits for disk space to store its state: %s", self._stamp.get("run_id"), error)
 
     async def _written(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[object, object, T]]) -> T:
+        if self._save is not None:
+            await self._on_server_loop(self._saved)
         if self._direct is None or self._check is None:
             return await self._on_server_loop(lambda: self._guarded(write))
         if not self._check():
             await self._on_server_loop(self._guard)
         return await write(self._direct)
+
+    async def _saved(self) -> None:
+        if self._save is not None:
+            # A late worker stores nothing elsewhere either.
+            await self._guard()
+            await self._save()
 
     async def _guarded(self, write: Callable[[BaseCheckpointSaver[Any]], Coroutine[object, object, T]]) -> T:
         await self._guard()
