@@ -17,14 +17,19 @@ from runstead.infra.transfer.archive import Archive
 from runstead.infra.transfer.backup import Backup as Backup
 from runstead.infra.transfer.backup import back_up, copy_databases, restore
 from runstead.infra.transfer.endpoints import Place, data_dir_place, postgres_place
+from runstead.infra.transfer.exceptions import FileUnusable
 from runstead.infra.transfer.exceptions import TransferError as TransferError
 from runstead.infra.transfer.export import export
+from runstead.infra.transfer.file_members import FileTotals as FileTotals
+from runstead.infra.transfer.file_members import add_files, check_files, import_files, verify_files
 from runstead.infra.transfer.import_ import Imported, import_all, verify
 from runstead.infra.transfer.manifest import Manifest as Manifest
 from runstead.infra.transfer.verify import Comparison
 from runstead.resources.storage_errors import DataDirInUse
 from runstead.runtime.clock import SystemClock
 from runstead.settings import Settings
+
+from .files import file_store
 
 _DAY: Final = 86_400.0
 """Seconds. A table of many GB is read in one transaction, whose locks block no other process."""
@@ -34,18 +39,37 @@ _GONE: Final = 30.0
 @dataclass(frozen=True, slots=True)
 class ImportResult:
     """Result of an import. ``place`` names the destination for people; ``restored`` is the number of threads whose
-    pending runs workers will find."""
+    pending runs workers will find. ``files``: totals of the written files of users; None without a store of files."""
 
     place: str
     manifest: Manifest
     imported: Imported
     restored: int
+    files: FileTotals | None = None
 
 
-async def export_file(settings: Settings, path: Path) -> tuple[str, Manifest]:
-    """Export everything to ``path``; return the source and the file's manifest. Raises TransferError, StorageError."""
+async def export_file(
+    settings: Settings, path: Path, *, with_files: bool = True
+) -> tuple[str, Manifest, FileTotals | None]:
+    """Export everything to ``path``; return the source, the manifest, and the totals of users' files, if included.
+
+    Raises TransferError, StorageError.
+    """
+    store = file_store(settings) if with_files else None
     async with _place_or_copy(settings) as place:
-        return place.name, await export(place, path)
+        if store is None:
+            return place.name, await export(place, path), None
+        if await asyncio.to_thread(path.exists):
+            raise FileUnusable(path, "is there already; give another name, or move it away")
+        # Renamed when it is complete.
+        rows = path.with_name(f"{path.name}.rows")
+        try:
+            manifest = await export(place, rows)
+            totals = await add_files(rows, store)
+            await asyncio.to_thread(rows.replace, path)
+        finally:
+            await asyncio.to_thread(rows.unlink, missing_ok=True)
+        return place.name, manifest, totals
 
 
 async def import_file(
@@ -55,11 +79,15 @@ async def import_file(
 
     ``blocked``: see `blocked_names`; None accepts everything.
     """
+    store = file_store(settings)
     with Archive.opened(path) as archive:
         async with _place(settings, making=True) as place:
+            if store is not None:
+                await check_files(path, store)
             imported = await import_all(archive, place, on_progress=progress, blocked=blocked)
             restored = await _restore_jobs(settings, place) if place.is_shared else 0
-            return ImportResult(place.name, archive.manifest, imported, restored)
+            files = None if store is None else await import_files(path, store)
+            return ImportResult(place.name, archive.manifest, imported, restored, files)
 
 
 def blocked_names(configuration: GraphConfiguration | None) -> BlockedNames | None:
@@ -74,17 +102,25 @@ def blocked_names(configuration: GraphConfiguration | None) -> BlockedNames | No
     return BlockedNames(frozenset(of_json | {tuple(path) for path in msgpack or ()}), serde.pickle_fallback)
 
 
-def back_up_file(settings: Settings, path: Path) -> tuple[str, Backup]:
-    """Back up the data directory to ``path``, while its server may run. Raises TransferError, StorageError."""
+def back_up_file(settings: Settings, path: Path, *, with_files: bool = True) -> tuple[str, Backup]:
+    """Back up the data directory to ``path``, while its server may run. Raises TransferError, StorageError.
+
+    ``with_files``: include users' files, unless they are in a bucket.
+    """
     _refuse_shared(settings, "back it up with pg_dump, or with `runstead export`")
-    return str(settings.data_dir), back_up(settings.data_dir, path)
+    files = _files_folder(settings) if with_files else None
+    return str(settings.data_dir), back_up(settings.data_dir, path, files=files)
+
+
+def _files_folder(settings: Settings) -> Path | None:
+    return None if settings.files_url is not None else settings.files_dir or settings.data_dir / "files"
 
 
 def restore_file(settings: Settings, path: Path) -> tuple[str, Backup]:
     """Restore the data directory from ``path``. No server may use it. Raises TransferError, StorageError."""
     _refuse_shared(settings, "restore it with pg_restore, or with `runstead import`")
     with own_data_dir(settings.data_dir) as data_dir:
-        return str(data_dir), restore(path, data_dir)
+        return str(data_dir), restore(path, data_dir, _files_folder(settings))
 
 
 def _refuse_shared(settings: Settings, way_out: str) -> None:
@@ -98,7 +134,10 @@ async def verify_file(settings: Settings, path: Path) -> tuple[str, Comparison]:
     """
     with Archive.opened(path) as archive:
         async with _place(settings, making=False) as place:
-            return place.name, await verify(archive, place)
+            found = await verify(archive, place)
+            if (store := file_store(settings)) is not None:
+                await verify_files(path, store)
+            return place.name, found
 
 
 @asynccontextmanager

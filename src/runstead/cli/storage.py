@@ -30,11 +30,15 @@ def migrate(
     return migrate_now(output, request.settings(), check=check)
 
 
+WithoutFiles = Annotated[bool, typer.Option("--without-files", help="Leave out the files of users.")]
+
+
 @storage_command
 def backup(
     output: Output,
     request: "ServeRequest",
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write. It must not exist yet.")],
+    without_files: WithoutFiles = False,
 ) -> None:
     """Copy the data directory to a file, in the state of one moment.
 
@@ -42,7 +46,7 @@ def backup(
     """
     from .transfer import back_up
 
-    back_up(output, request.settings(), file)
+    back_up(output, request.settings(), file, with_files=not without_files)
 
 
 @storage_command
@@ -65,6 +69,7 @@ def export_(
     output: Output,
     request: "ServeRequest",
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; it must not exist yet.")],
+    without_files: WithoutFiles = False,
 ) -> None:
     """Export all data into a file.
 
@@ -73,7 +78,7 @@ def export_(
     """
     from .transfer import export
 
-    export(output, request.settings(), file)
+    export(output, request.settings(), file, with_files=not without_files)
 
 
 @storage_command

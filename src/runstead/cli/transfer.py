@@ -9,6 +9,7 @@ from typing import TypeVar
 from runstead.bootstrap.key_check import HANDLERS, keys_problem, needs_of
 from runstead.bootstrap.transfer import (
     Backup,
+    FileTotals,
     Manifest,
     TransferError,
     back_up_file,
@@ -31,12 +32,13 @@ from .storage_command import run_on_storage
 T = TypeVar("T")
 
 
-def export(output: Output, settings: Settings, file: Path) -> None:
+def export(output: Output, settings: Settings, file: Path, *, with_files: bool = True) -> None:
     """Export all data of the configured storage to ``file``."""
-    place, manifest = _done(export_file(settings, file))
-    output.line("exported", place=place, file=str(file), **_shown(manifest))
+    place, manifest, files = _done(export_file(settings, file, with_files=with_files))
+    output.line("exported", place=place, file=str(file), files=_counted(files), **_shown(manifest))
     output.say(f"{place} is in {file}:")
     _say_rows(output, manifest)
+    _say_files(output, files)
     if manifest.nul:
         output.say(f"PostgreSQL does not accept text with a NUL character: {', '.join(manifest.nul)}", style="yellow")
     output.say("The file contains the data of all users: protect it like the database itself.", style="dim")
@@ -75,6 +77,7 @@ def import_(
         more=imported.more,
         went_on=imported.resumed,
         restored=result.restored,
+        files=_counted(result.files),
         **_shown(result.manifest),
     )
     went_on = ", continuing an interrupted import" if imported.resumed else ""
@@ -83,13 +86,14 @@ def import_(
         f"hashes are those of the file.{_and_more(imported.more)}"
     )
     _say_rows(output, result.manifest)
+    _say_files(output, result.files)
     if result.restored:
         output.say(f"Runs wait on {result.restored} threads; the next worker takes them.")
 
 
-def back_up(output: Output, settings: Settings, file: Path) -> None:
+def back_up(output: Output, settings: Settings, file: Path, *, with_files: bool = True) -> None:
     """Back up the data directory to ``file``, while its server may run."""
-    place, backup = _with_command_errors(lambda: back_up_file(settings, file))
+    place, backup = _with_command_errors(lambda: back_up_file(settings, file, with_files=with_files))
     output.line("backed up", place=place, file=str(file), **_described(backup))
     output.say(f"{place} is in {file}, in the state of one moment. `runstead restore` restores it.")
     if (needs := needs_of(backup.keys)) is not None:
@@ -149,6 +153,15 @@ def _say_rows(output: Output, manifest: Manifest) -> None:
     for name, found in manifest.tables.items():
         if found.rows:
             output.say(f"  {found.rows:>9} {name}")
+
+
+def _counted(files: FileTotals | None) -> JsonObject | None:
+    return None if files is None else {"count": files.files, "bytes": files.bytes}
+
+
+def _say_files(output: Output, files: FileTotals | None) -> None:
+    if files is not None and files.files:
+        output.say(f"  {files.files:>9} files of users, {files.bytes} bytes")
 
 
 def _and_more(more: int) -> str:

@@ -12,12 +12,13 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Final, cast
+from typing import IO, Final, cast
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from runstead.infra.engines.data_dir import CHECKPOINTS_FILE, RUNS_FILE
@@ -26,6 +27,7 @@ from runstead.private_files import make_directory, open_new
 from runstead.runtime.json_types import JsonObject
 
 from .archive import ZIP_DAMAGE
+from .backup_files import FILES, files_in, is_file, refuse_existing
 from .exceptions import FileUnusable, TransferError
 
 _FORMAT: Final = "runstead-backup"
@@ -52,10 +54,11 @@ class Backup:
     keys: frozenset[str] = frozenset()
 
 
-def back_up(data_dir: Path, file: Path, *, with_events: bool = True) -> Backup:
+def back_up(data_dir: Path, file: Path, *, with_events: bool = True, files: Path | None = None) -> Backup:
     """Copy the data of the server of ``data_dir`` to ``file`` while the server runs.
 
-    ``with_events``: include event files, if there are any. Raises TransferError, StorageError, OSError.
+    ``with_events``: include event files, if there are any. ``files``: folder of users' files to include, as they are
+    after the databases were copied. Raises TransferError, StorageError, OSError.
     """
     if file.exists():
         raise TransferError(f"{file} is there already; choose another name, or move it away")
@@ -67,12 +70,17 @@ def back_up(data_dir: Path, file: Path, *, with_events: bool = True) -> Backup:
         # Events are only ever appended: those after the last copied run do no harm.
         found = sorted((data_dir / _EVENTS).rglob("*")) if with_events else ()
         events = [path for path in found if path.is_file() and not path.is_symlink()]
-        members = [(copy.name, copy) for copy in copies]
-        members += [(path.relative_to(data_dir).as_posix(), path) for path in events]
+        members: list[tuple[str, Callable[[], IO[bytes]]]] = [(copy.name, partial(_read, copy)) for copy in copies]
+        members += [(path.relative_to(data_dir).as_posix(), partial(_read, path)) for path in events]
+        members += [] if files is None else files_in(files)
         backup = replace(_write(part, members), keys=_recorded_keys(Path(scratch) / RUNS_FILE))
         os.replace(part, file)
         _sync_folder(file.resolve().parent)
         return backup
+
+
+def _read(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def copy_databases(data_dir: Path, target: Path) -> Sequence[Path]:
@@ -85,10 +93,11 @@ def copy_databases(data_dir: Path, target: Path) -> Sequence[Path]:
         return [_copied(reader, file, target / file.name) for reader, file in zip(readers, files, strict=True)]
 
 
-def restore(file: Path, data_dir: Path) -> Backup:
+def restore(file: Path, data_dir: Path, files: Path | None = None) -> Backup:
     """Restore ``file`` into a directory that the caller owns and that has no database.
 
-    Encrypted data is restored without its keys. Raises TransferError, StorageError, OSError.
+    ``files``: empty or missing folder for the files of users; None if they are elsewhere. Encrypted data is restored
+    without its keys. Raises TransferError, StorageError, OSError.
     """
     if found := [name for name in DATABASES if (data_dir / name).exists()]:
         raise TransferError(f"{data_dir} holds {', '.join(found)} already; move it away, or choose another --data-dir")
@@ -96,9 +105,10 @@ def restore(file: Path, data_dir: Path) -> Backup:
         with ZipFile(file) as archive:
             manifest = _manifest(archive, file)
             sizes: dict[str, int] = manifest["sizes"]
+            refuse_existing(sizes, files)
             with tempfile.TemporaryDirectory(dir=data_dir, prefix=".restoring-") as scratch:
                 for name in sizes:
-                    _extract(archive, name, Path(scratch) / name, manifest["sha256"][name], file)
+                    _extract(archive, name, Path(scratch) / name, manifest["sha256"][name], sizes[name], file)
                 for name in DATABASES:
                     if name in sizes:
                         _check(Path(scratch) / name, file)
@@ -106,6 +116,10 @@ def restore(file: Path, data_dir: Path) -> Backup:
                 if _EVENTS in {PurePosixPath(name).parts[0] for name in sizes}:
                     shutil.rmtree(data_dir / _EVENTS, ignore_errors=True)
                     os.replace(Path(scratch) / _EVENTS, data_dir / _EVENTS)
+                if files is not None and (Path(scratch) / FILES).exists():
+                    make_directory(files)
+                    for path in (Path(scratch) / FILES).iterdir():
+                        shutil.move(path, files / path.name)
                 for name in DATABASES:
                     if name in sizes:
                         os.replace(Path(scratch) / name, data_dir / name)
@@ -155,15 +169,20 @@ def _copied(reader: sqlite3.Connection, file: Path, target: Path) -> Path:
     return target
 
 
-def _write(part: Path, members: Sequence[tuple[str, Path]]) -> Backup:
+def _write(part: Path, members: Sequence[tuple[str, Callable[[], IO[bytes]]]]) -> Backup:
     sizes: dict[str, int] = {}
     hashes: dict[str, str] = {}
     created_at = datetime.now(UTC).isoformat()
     with os.fdopen(open_new(part), "w+b") as raw:
         with ZipFile(raw, "w", ZIP_DEFLATED, compresslevel=1) as archive:
-            for name, path in members:
+            for name, opened in members:
                 digest, size = hashlib.sha256(), 0
-                with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
+                try:
+                    found = opened()
+                except FileNotFoundError:
+                    # Deleted since the list was made.
+                    continue
+                with found as source, archive.open(name, "w", force_zip64=True) as target:
                     while block := source.read(_BLOCK):
                         digest.update(block)
                         size += len(block)
@@ -191,18 +210,22 @@ def _manifest(archive: ZipFile, file: Path) -> JsonObject:
         raise FileUnusable(file, f"is of version {manifest['version']}, which this version does not know")
     for name in manifest["sizes"]:
         parts = PurePosixPath(name).parts
-        if name not in DATABASES and (parts[:1] != (_EVENTS,) or len(parts) < 2 or ".." in parts or "\\" in name):
+        is_event = parts[:1] == (_EVENTS,) and len(parts) > 1 and ".." not in parts and "\\" not in name
+        if name not in DATABASES and not is_event and not is_file(name):
             raise FileUnusable(file, f"holds {name!r}, which is no part of a backup")
     if RUNS_FILE not in manifest["sizes"]:
         raise FileUnusable(file, "holds no database of runs")
     return cast("JsonObject", manifest)
 
 
-def _extract(archive: ZipFile, name: str, target: Path, expected: str, file: Path) -> None:
+def _extract(archive: ZipFile, name: str, target: Path, expected: str, size: int, file: Path) -> None:
     make_directory(target.parent)
-    digest = hashlib.sha256()
+    digest, left = hashlib.sha256(), size
     with archive.open(name) as source, os.fdopen(open_new(target), "wb") as written:
         while block := source.read(_BLOCK):
+            left -= len(block)
+            if left < 0:
+                raise FileUnusable(file, f"is damaged: {name} has more than {size} bytes")
             digest.update(block)
             written.write(block)
         written.flush()
