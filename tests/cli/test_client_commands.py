@@ -287,3 +287,11 @@ def test_times_are_relative_and_short() -> None:
 def test_hints_name_the_server_but_no_credentials() -> None:
     server = ServerClient(Output(), "http://h:1", api_key="secret", headers=(("authorization", "secret"),))
     assert server.url_option == " --url http://h:1"
+
+
+def test_codes_and_links_of_chat_users(url: str, invoke: Run) -> None:
+    made = invoke("channels", "link", "--url", url)
+    assert (made.exit_code, "\n  /link " in made.out) == (0, True)
+    assert invoke("channels", "ls", "--url", url).out == "no chat user is linked\n"
+    missing = invoke("channels", "unlink", "telegram", "7", "--url", url)
+    assert (missing.exit_code, "is linked to your account" in missing.err) == (1, True)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from runstead.resources.channels import ChannelMessage, Conversation
@@ -23,6 +24,7 @@ from .intake import Intake
 from .ports import ChannelServices
 from .reply import Pace, key_of
 from .runs import actor_of
+from .texts import split
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +139,9 @@ class ConversationServer:
 
     async def _say(self, message: ChannelMessage, text: str) -> None:
         place = self._conversation
-        await self._pace_of(message).call(lambda: self._channel.send(place.chat_id, text, key=key_of(message)))
+        for number, part in enumerate(split(text, self._channel.capabilities.max_text)):
+            key = f"{key_of(message)}-{number}"
+            await self._pace_of(message).call(partial(self._channel.send, place.chat_id, part, key=key))
 
     def _pace_of(self, message: ChannelMessage) -> Pace:
         if self._pace is None:
