@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+
+_RETRY: Final = 0.05
+"""Seconds before a result that could not be delivered is delivered again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,9 @@ class WorkItem:
 
         The caller may have been cancelled; the commit stands all the same.
         """
-        if self.failure is None and self.committed is not None:
-            notify(self.committed, self.result)
+        committed, self.committed = self.committed, None
+        if self.failure is None and committed is not None:
+            notify(committed, self.result)
         if self.future.done():
             return
         if self.failure is None:
@@ -64,7 +69,18 @@ def notify(committed: Callable[[T], None], result: T) -> None:
 
 
 def resolve_all(jobs: Sequence[WorkItem]) -> None:
-    """Deliver the results to all callers, waking each of their loops once."""
+    """Deliver the results to all callers, waking each of their loops once. Tries again while there is no memory for it:
+    a caller without an answer would wait for ever."""
+    while True:
+        try:
+            _resolve_all(jobs)
+        except MemoryError:
+            time.sleep(_RETRY)
+        else:
+            return
+
+
+def _resolve_all(jobs: Sequence[WorkItem]) -> None:
     by_loop: defaultdict[asyncio.AbstractEventLoop, list[WorkItem]] = defaultdict(list)
     for job in jobs:
         by_loop[job.loop].append(job)
