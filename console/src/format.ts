@@ -20,6 +20,11 @@ export function count(number: number): string {
   return number.toLocaleString("en-US");
 }
 
+/** A number with its noun: 1 item, 2 items. */
+export function counted(number: number, noun: string): string {
+  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 export function bytes(size: number): string {
   const units = ["B", "KB", "MB", "GB"];
   let [value, unit] = [size, 0];

@@ -76,8 +76,19 @@ test("two checkpoints are compared, and one is forked", async (context) => {
 });
 
 test("the playground runs any graph, and shows its events on the wire", async (context) => {
-  const page = await open(context, "#/playground");
+  const page = await open(context, "#/runs");
+  let late = null;
+  await page.route(/[/]threads$/, (route) => (late === null ? (late = route) : route.continue()));
+  await page.evaluate(() => (location.hash = "#/playground"));
+  while (late === null) await page.waitForTimeout(20);
   await page.getByLabel("Graph or assistant").selectOption("payments");
+  const thread = page.locator(".filters code");
+  const shown = await thread.textContent();
+  // The thread of the first choice comes after that of the second, and is not shown.
+  const answered = page.waitForResponse(/[/]threads$/);
+  await late.continue();
+  await answered;
+  assert.equal(await thread.textContent(), shown);
   await page.getByRole("textbox", { name: "Message" }).fill("pay invoice 2042");
   await page.getByRole("button", { name: "Send" }).click();
   await page.getByRole("button", { name: "Approve", exact: true }).waitFor();

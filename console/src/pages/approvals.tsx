@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 
 import { search } from "../api";
+import { counted } from "../format";
 import { AnsweredAlready, respond, reviewOf } from "../model/answers";
 import { href, route, setQuery } from "../router";
 import { useResource } from "../resource";
@@ -31,7 +32,7 @@ export default function Approvals() {
     <>
       <div class="title">
         <h1>Approvals</h1>
-        {data !== null && <span class="muted">{data.length} threads wait</span>}
+        {data !== null && <span class="muted">{counted(data.length, "thread")} waiting</span>}
         {only !== "" && <Button onClick={() => setQuery({ thread: "" })}>Show all threads</Button>}
       </div>
       <Problem text={error} />

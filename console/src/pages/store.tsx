@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 
 import { call } from "../api";
-import { count } from "../format";
+import { counted } from "../format";
 import { route, setQuery } from "../router";
 import { useResource } from "../resource";
 import { Empty, Problem } from "../ui/basics";
@@ -41,7 +41,7 @@ export default function Store() {
           <Namespaces names={names.data?.namespaces ?? []} chosen={namespace} />
         </nav>
         <div>
-          <p class="muted">{count(items.length)} items</p>
+          <p class="muted">{counted(items.length, "item")}</p>
           {found.data !== null && items.length === 0 && <Empty>There is no item here.</Empty>}
           <ul class="list">
             {items.map((one) => (

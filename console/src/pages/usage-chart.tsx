@@ -23,7 +23,7 @@ export function UsageChart({ from, to, rows }: { from: string; to: string; rows:
   return <div class="chart" ref={box} role="img" aria-label="Tokens by day; the table by day has the numbers" />;
 }
 
-/** Every day of the period, also those without usage; input below, output on top of it. */
+/** Every day of the period, also those without usage; the input in front of all tokens. */
 function dataOf(from: string, to: string, rows: UsageRow[]): UPlot.AlignedData {
   const byDay = new Map(rows.map((row) => [row.day, row]));
   const days: number[] = [];
@@ -35,18 +35,31 @@ function dataOf(from: string, to: string, rows: UsageRow[]): UPlot.AlignedData {
 function optionsOf(place: HTMLElement): UPlot.Options {
   const style = getComputedStyle(place);
   const bars = UPlot.paths.bars!({ size: [0.7, 40] });
-  const axis = { stroke: style.color, grid: { stroke: style.borderColor }, ticks: { stroke: style.borderColor } };
+  const axis = {
+    stroke: style.color,
+    grid: { stroke: style.borderColor, width: 1 },
+    ticks: { stroke: style.borderColor },
+  };
   return {
     width: place.clientWidth,
     height: HEIGHT,
     tzDate: (seconds) => UPlot.tzDate(new Date(seconds * 1_000), "UTC"),
     cursor: { drag: { x: false, y: false } },
     axes: [axis, { ...axis, size: 70 }],
-    scales: { y: { range: (_, __, max) => [0, Math.max(max, 10)] } },
+    scales: {
+      x: { range: (_, min, max) => [min - DAY_SECONDS / 2, max + DAY_SECONDS / 2] },
+      y: { range: (_, __, max) => [0, Math.max(max, 10)] },
+    },
     series: [
       {},
-      { label: "output", paths: bars, fill: style.accentColor, stroke: style.accentColor, points: { show: false } },
-      { label: "input", paths: bars, fill: style.outlineColor, stroke: style.outlineColor, points: { show: false } },
+      { label: "all tokens", paths: bars, fill: style.accentColor, stroke: style.accentColor, points: { show: false } },
+      {
+        label: "of them input",
+        paths: bars,
+        fill: style.outlineColor,
+        stroke: style.outlineColor,
+        points: { show: false },
+      },
     ],
   };
 }

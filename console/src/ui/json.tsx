@@ -1,7 +1,7 @@
 // Any JSON value as a tree; what is closed is not in the document.
 import { useState } from "preact/hooks";
 
-import { count, preview } from "../format";
+import { count, counted, preview } from "../format";
 
 const SHOWN_AT_ONCE = 100;
 const LONGEST_TEXT = 2_000;
@@ -44,7 +44,7 @@ function Branch({ value, depth, name }: { value: object; depth: number; name?: s
   const [shown, setShown] = useState(SHOWN_AT_ONCE);
   const entries = Object.entries(value);
   if (entries.length === 0) return <Leafless value={value} name={name} />;
-  const size = Array.isArray(value) ? `${count(entries.length)} in a list` : `${count(entries.length)} fields`;
+  const size = Array.isArray(value) ? `${count(entries.length)} in a list` : counted(entries.length, "field");
   return (
     <details open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>
