@@ -95,8 +95,8 @@ def test_operator_permission_allows_only_its_range() -> None:
 @given(st.ip_addresses())
 def test_non_public_addresses_are_never_called(address: IpAddress) -> None:
     if why_blocked(address) is None:
-        mapped = getattr(address, "ipv4_mapped", None)
-        assert (mapped or address).is_global or int(address) >> 32 == 0x64FF9B << 64 or int(address) >> 32 == 0
+        inside = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address
+        assert inside.is_global or int(address) >> 32 == 0x64FF9B << 64 or int(address) >> 32 == 0
         assert not address.is_loopback
         assert not address.is_link_local
 
@@ -106,6 +106,7 @@ def test_embedded_address_is_checked_too(address: ipaddress.IPv4Address) -> None
     inside = int(address)
     for carrier in (0xFFFF << 32, 0x64FF9B << 96):
         assert why_blocked(ipaddress.IPv6Address(carrier | inside)) == why_blocked(address)
+    assert why_blocked(ipaddress.IPv6Address(0x2002 << 112 | inside << 80)) == why_blocked(address)
 
 
 class Names:
