@@ -32,15 +32,18 @@ test("an action is changed before it is approved, and another one is rejected", 
     await page.getByRole("button", { name: "Approve", exact: true }).isDisabled(),
     "what was changed is not approved as it was",
   );
+  const address = page.url();
   await page.getByRole("button", { name: "Approve with changes" }).click();
-  await page.getByText("Answered.").waitFor();
+  await page.getByRole("link", { name: "See the run that continues" }).click();
+  await page.locator(".status-success").waitFor();
   assert.match(await lastMessage(changed), /1.00 EUR were paid/);
 
   const rejected = await newRun("payments", human("pay invoice 2041"));
-  await page.goto(page.url().replace(changed.thread_id, rejected.thread_id));
+  await page.goto(address.replace(changed.thread_id, rejected.thread_id));
   await page.getByLabel("Reason or answer").fill("not yet");
   await page.getByRole("button", { name: "Reject" }).click();
-  await page.getByText("Answered.").waitFor();
+  await page.getByRole("link", { name: "See the run that continues" }).click();
+  await page.locator(".status-success").waitFor();
   assert.match(await lastMessage(rejected), /the payment was refused/);
 });
 

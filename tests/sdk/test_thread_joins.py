@@ -251,7 +251,8 @@ async def test_reader_comes_back_after_a_restart(tmp_path: Path) -> None:
     config.write_text(json.dumps({"graphs": {"agent": f"{GRAPHS.parent / 'recorded.py'}:agent"}}))
 
     def application() -> Application:
-        return Application.from_file(config, data_dir=tmp_path / "data", port=0, shutdown_grace_seconds=0.1)
+        settings: dict[str, Any] = {"port": 0, "shutdown_grace_seconds": 0.1, "stream_archive": False}
+        return Application.from_file(config, data_dir=tmp_path / "data", **settings)
 
     async with serving(application()) as url:
         client = client_of("async", url)

@@ -388,7 +388,7 @@ def run_of(events: list[Any]) -> str:
 
 
 async def test_reader_of_permanently_lost_events_gets_a_gap(tmp_path: Path, thread_id: str) -> None:
-    async with server(tmp_path) as http, following(http, thread_id) as before:
+    async with server(tmp_path, stream_archive=False) as http, following(http, thread_id) as before:
         await start(http, thread_id, "agent")
         await before.run_ended()
     async with server(tmp_path) as http:

@@ -13,7 +13,7 @@ from runstead.resources.assistant_lookup import AssistantNotFound
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.exceptions import ThreadNotFound
-from runstead.runtime.runs.redaction import CONTINUED, ORIGIN, REQUEST_ID, TRACEPARENT, identity_keys
+from runstead.runtime.runs.redaction import CONTINUED, REQUEST_ID, TRACEPARENT, identity_keys, without_origin
 from runstead.runtime.runs.secrets import SECRETS_KEY
 from runstead.runtime.runs.types import RunId, RunRecord, RunSpec, ThreadId
 from runstead.wire.configs import Continued
@@ -100,7 +100,7 @@ def _with_origin(spec: RunSpec, request: HTTPConnection, continued: RunRecord | 
     """
     if (record := record_of(request.scope)) is None:
         return spec
-    given = {name: value for name, value in spec.config.get("configurable", {}).items() if name not in ORIGIN}
+    given = without_origin(spec.config.get("configurable", {}))
     configurable = {**given, REQUEST_ID: record.request_id, **record.origin}
     if record.origin and continued is not None:
         earlier = continued.spec.config.get("configurable", {}).get(TRACEPARENT)

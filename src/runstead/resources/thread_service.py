@@ -12,6 +12,7 @@ from runstead.runtime.actor_context import thread_access
 from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadBusy, ThreadNotFound
 from runstead.runtime.runs.facade import RunsFacade
+from runstead.runtime.runs.redaction import without_origin
 from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore
 from runstead.runtime.runs.types import RunFailure, RunFilter, RunId, RunRecord, ThreadId, ThreadOutcome
 from runstead.runtime.stream_bridge.contract import StreamBridge
@@ -118,7 +119,7 @@ class ThreadCopies:
         await self._checkpoints.copy_thread(thread_id, target)
         await self._checkpoints.sync()
         # The runs are not copied, and with them the config from which a factory builds the graph would be lost.
-        configurable = (await self._configs.config_of(thread)).get("configurable")
+        configurable = without_origin((await self._configs.config_of(thread)).get("configurable") or {})
         config = {"configurable": configurable} if configurable else {}
         made = await self._threads.create(target, metadata=metadata, config=config, ttl=ttl)
         with thread_access(target):

@@ -75,7 +75,8 @@ _BEGIN: Final = Prepared(
     .returning(
         *PROGRESS,
         runs.c.lease_until,
-        select(threads.c.resting).where(threads.c.thread_id == runs.c.thread_id).scalar_subquery(),
+        # By a parameter: SQLAlchemy names columns of `runs` in RETURNING without their table, which `threads` has too.
+        select(threads.c.resting).where(threads.c.thread_id == bindparam("the_thread")).scalar_subquery(),
     )
 )
 _SETTLE: Final = Prepared(
@@ -169,7 +170,8 @@ class SqlRunLeaseStore:
 
     async def begin(self, lease: Lease, base_checkpoint_id: str | None) -> Lease:
         def work(connection: Connection) -> Lease:
-            values = {**_holder(lease), "base": base_checkpoint_id, "now": self._clock.now()}
+            values = {**_holder(lease), "base": base_checkpoint_id, "the_thread": lease.thread_id}
+            values["now"] = self._clock.now()
             row = _BEGIN.first(connection, values)
             begun = _again(lease, row and row[:-1])
             return dataclasses.replace(begun, follows_question=row is not None and row[-1] == "interrupted")

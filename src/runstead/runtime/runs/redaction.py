@@ -32,6 +32,11 @@ ORIGIN: Final = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE, CONTINUED))
 _PREFIXES: Final = ("__", "langgraph_auth_", REQUEST_ID, ACTOR_KEY)
 
 
+def without_origin(configurable: JsonMapping) -> JsonObject:
+    """Return ``configurable`` without what the server added about the request that created a run."""
+    return {name: value for name, value in configurable.items() if name not in ORIGIN}
+
+
 def is_private(name: object) -> bool:
     """Return whether the value under ``name`` is hidden from readers."""
     return isinstance(name, str) and (name.startswith(_PREFIXES) or name.lower() in CREDENTIALS)

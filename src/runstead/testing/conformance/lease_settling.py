@@ -149,6 +149,14 @@ class LeaseSettling:
         assert stopped is not None
         assert stopped.thread_status == (await storage.thread()).status == "interrupted"
 
+    async def test_begun_run_follows_a_question_of_its_own_thread_only(self, storage: RunStorage) -> None:
+        threads = [ThreadId(f"t-{number}") for number in range(1, 4)]
+        asked = Outcome(RunStatus.SUCCESS, ThreadOutcome("interrupted"))
+        for number, thread_id in enumerate(threads):
+            await storage.ended(await storage.accept(thread_id), asked if number == 1 else DONE)
+        begun = [await storage.begun(await storage.accept(thread_id)) for thread_id in threads]
+        assert [lease.follows_question for lease in begun] == [False, True, False]
+
     async def test_thread_with_a_delayed_run_is_busy(self, storage: RunStorage) -> None:
         first = await storage.accept()
         delayed = await storage.accept(after_seconds=60)
