@@ -202,7 +202,8 @@ async def test_reconnecting_client_continues_at_its_sequence(url: str, thread_id
 
 
 async def test_client_reconnecting_too_late_is_refused(tmp_path: Path, thread_id: str) -> None:
-    flags = {"data_dir": current_data(tmp_path / "data"), "port": 0, "shutdown_grace_seconds": 0.1}
+    place = {"data_dir": current_data(tmp_path / "data"), "port": 0}
+    flags = {**place, "shutdown_grace_seconds": 0.1, "stream_archive": False}
     settings = load_settings(flags, project=tmp_path)
     async with (
         serving(Application(settings, read_configuration(GRAPHS))) as url,

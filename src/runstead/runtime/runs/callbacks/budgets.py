@@ -2,7 +2,8 @@
 
 LangChain calls asynchronous handlers for asynchronous calls, and synchronous ones for both. A synchronous handler may
 block only the thread of a synchronous call, so there are two: the first decides about asynchronous calls, and the
-second about all others. Only the second raises, since it comes last.
+second about all others. Only the second raises, since it comes last: for an asynchronous call in a thread, together with
+the other handlers that are not inline, which LangChain would otherwise never await.
 """
 
 from __future__ import annotations
@@ -67,12 +68,13 @@ class AsyncBudgetCallback(AsyncCallbackHandler):
         # For a synchronous call, LangChain runs this after the other handler has decided.
         if call_id not in self.decided:
             self.decided[call_id] = await self._gate.admit(call_id, estimate(prompt, start), _current.get())
+            if self.decided[call_id] is None:
+                _current.set(call_id)
 
 
 class BudgetCallback(BaseCallbackHandler):
     """Decides about synchronous calls, and raises what was decided about any."""
 
-    run_inline = True
     raise_error = True
 
     def __init__(self, gate: CallGate, first: AsyncBudgetCallback) -> None:
