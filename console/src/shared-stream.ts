@@ -3,6 +3,9 @@
 import { credentials } from "./session";
 import { type Frame, type Reading, readRun } from "./sse";
 
+/** Milliseconds in which a note reaches the other tabs. */
+const OVER_MS = 500;
+
 type Note = { kind: "hello" } | { kind: "frames"; from: number; frames: Frame[] } | { kind: "over" };
 
 /** Like `readRun`, over the stream of another tab if there is one. */
@@ -68,7 +71,10 @@ class SharedStream {
         this.send({ kind: "frames", from, frames });
       },
     });
-    if (!this.reading.signal.aborted) this.send({ kind: "over" });
+    if (this.reading.signal.aborted) return;
+    this.send({ kind: "over" });
+    // The note and the lock reach other tabs in any order: with the lock first, they would read the stream again.
+    await new Promise((resolve) => setTimeout(resolve, OVER_MS));
   }
 
   private heard(note: Note): void {

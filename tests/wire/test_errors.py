@@ -18,6 +18,7 @@ from runstead.runtime.runs.exceptions import (
     RunError,
     RunNotFound,
     RunNotRetriable,
+    StateLost,
     ThreadBusy,
     ThreadNotFound,
 )
@@ -62,7 +63,7 @@ def test_each_error_has_its_status_and_text(error: Exception, problem: Problem) 
 
 def test_every_error_a_caller_can_get_has_a_status() -> None:
     """Every error declared by the kernel and the resources has a mapping, or is internal."""
-    internal = {RunError, LeaseLost, IllegalTransition, RollbackRequested, CronMoved}
+    internal = {RunError, LeaseLost, IllegalTransition, RollbackRequested, CronMoved, StateLost}
     declared = {
         kind
         for module in (exceptions, graph_access, assistant_lookup, states, threads)
