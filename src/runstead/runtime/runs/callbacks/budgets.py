@@ -2,8 +2,8 @@
 
 LangChain calls asynchronous handlers for asynchronous calls, and synchronous ones for both. A synchronous handler may
 block only the thread of a synchronous call, so there are two: the first decides about asynchronous calls, and the
-second about all others. Only the second raises, since it comes last: for an asynchronous call in a thread, together with
-the other handlers that are not inline, which LangChain would otherwise never await.
+second about all others. Only the second raises, since it comes last. For an asynchronous call it runs in a thread,
+together with the other handlers that are not inline: LangChain would never await them if it raised before.
 """
 
 from __future__ import annotations
