@@ -7,7 +7,7 @@ from typing import Any
 from runstead.resources.channels import ChannelLink, ChannelMessage, digest_of
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.runs.exceptions import RunNotFound
-from runstead.runtime.runs.types import RunFilter, RunRecord, ThreadId
+from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
 
 from . import texts
 from .commands import Command, Commands, command_in
@@ -98,7 +98,7 @@ class Intake:
         found = await self._asked(message, data)
         if found is None:
             return texts.ANSWERED
-        asking, question, answer, sent = found
+        asking, run_id, question, answer, sent = found
         if link is None or asking.conversation.user_id != message.conversation.user_id:
             await self._refuse(message, asking, link)
             return texts.NOT_YOURS
@@ -108,7 +108,7 @@ class Intake:
             if (run := await self._runs.existing(message)) is not None:
                 return run
             try:
-                asked = await self._services.runs.get_run(asking.run_id)  # type: ignore[arg-type]
+                asked = await self._services.runs.get_run(run_id)
             except RunNotFound:
                 # The chat user has been linked to another account since.
                 await self._refuse(message, asking, link)
@@ -120,8 +120,11 @@ class Intake:
         await self._show_decision(message, sent, question, answer)
         return run
 
-    async def _asked(self, message: ChannelMessage, data: str) -> tuple[ChannelMessage, Question, Any, str] | None:
-        """Return the message whose answer has the button, its question, the button's answer, and the id in the chat."""
+    async def _asked(
+        self, message: ChannelMessage, data: str
+    ) -> tuple[ChannelMessage, RunId, Question, Any, str] | None:
+        """Return the message whose answer has the button, its run and question, the button's answer, and the id in the
+        chat."""
         kind, *numbers = data.split(":")
         if kind != "a" or len(numbers) != 3 or not all(one.isascii() and one.isdigit() for one in numbers):
             return None
@@ -137,7 +140,7 @@ class Intake:
         if number >= len(questions) or place >= len(questions[number]["choices"]):
             return None
         question = Question.from_json(questions[number])
-        return asking, question, question.choices[place].answer, questions[number]["message_id"]
+        return asking, asking.run_id, question, question.choices[place].answer, questions[number]["message_id"]
 
     async def _refuse(self, message: ChannelMessage, asking: ChannelMessage, link: ChannelLink | None) -> None:
         provider, user_id = message.conversation.provider, message.conversation.user_id

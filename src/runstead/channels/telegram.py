@@ -129,9 +129,14 @@ class TelegramChannel:
 
     async def edit(self, chat_id: str, message_id: str, text: str, buttons: Sequence[Button] = ()) -> None:
         chat, _ = _chat_of(chat_id)
-        await _called(
-            self._bot.edit_message_text(text, chat_id=chat, message_id=int(message_id), reply_markup=_keyboard(buttons))
+        editing = self._bot.edit_message_text(
+            text, chat_id=chat, message_id=int(message_id), reply_markup=_keyboard(buttons)
         )
+        try:
+            await _called(editing)
+        except Undeliverable as error:
+            if _UNCHANGED not in str(error).lower():
+                raise
 
     async def delete(self, chat_id: str, message_id: str) -> None:
         chat, _ = _chat_of(chat_id)
@@ -211,10 +216,5 @@ async def _called(call: Awaitable[T]) -> T:
     except RetryAfter as error:
         pause: Any = error.retry_after
         raise RetryLater(pause.total_seconds() if isinstance(pause, timedelta) else float(pause)) from error
-    except Forbidden as error:
-        raise Undeliverable(str(error)) from error
-    except BadRequest as error:
-        if _UNCHANGED in str(error).lower():
-            # Returned by edits only, whose result is not used.
-            return None  # type: ignore[return-value]
+    except (Forbidden, BadRequest) as error:
         raise Undeliverable(str(error)) from error
