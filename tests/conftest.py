@@ -20,6 +20,7 @@ pytest_plugins = [
     "tests.slow_files",
     "tests.servers.postgres",
     "tests.servers.profiles",
+    "tests.servers.stores",
     "tests.simulation.fixtures",
 ]
 

@@ -111,7 +111,7 @@ async def test_no_kind_of_user_without_access_reaches_an_object(matrix: Matrix) 
     wrong: list[Any] = []
     for method, path in with_ids:
         for kind, body in BODIES.items():
-            for user in ("expired", "revoked", "nobody"):
+            for user in ("expired", "revoked", "unauthenticated"):
                 told = await matrix.ask(user, method, path, body)
                 if told.status_code != 401:
                     wrong.append((user, method, path, kind, told.status_code))
@@ -165,7 +165,7 @@ async def test_no_kind_of_user_without_access_reaches_an_object_by_a_command(mat
     source = inspect.getsource(thread_commands) + inspect.getsource(thread_socket)
     # A new command has to be added here.
     assert set(re.findall(r'"((?:[a-z]+)\.[a-zA-Z]+)":? ?', source)) == COMMANDS.keys()
-    for user in ("expired", "revoked", "nobody"):
+    for user in ("expired", "revoked", "unauthenticated"):
         async with matrix.open_socket(user) as socket:
             with pytest.raises(ConnectionClosed) as closed:
                 await socket.recv()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,12 +14,14 @@ from typing import Any, Final
 from aiohttp import WSMsgType, web
 from lark_oapi.ws.pb.pbbp2_pb2 import Frame
 
+from .watched import Watched
+
 APP_ID, APP_SECRET, TENANT = "cli_app", "app-secret", "tenant-1"
 _DATA: Final = 1
 
 
 @dataclass
-class Feishu:
+class Feishu(Watched):
     """One tenant with one bot."""
 
     url: str = ""
@@ -76,12 +78,8 @@ class Feishu:
         await self.until(lambda: delivery in self.confirmations)
         assert self.confirmations[delivery] == 200
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        try:
-            async with asyncio.timeout(90), self.changed:
-                await self.changed.wait_for(lambda: bool(condition()))
-        except TimeoutError:
-            raise AssertionError(f"messages: {self.messages}, confirmations: {self.confirmations}") from None
+    def happened(self) -> str:
+        return f"messages: {self.messages}, confirmations: {self.confirmations}"
 
     async def shows(self, text: str) -> str:
         """Return the id of the message with this text, when it is shown."""

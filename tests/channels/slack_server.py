@@ -10,19 +10,21 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiohttp import web
 
+from .watched import Watched
+
 BOT_TOKEN, APP_TOKEN, SECRET = "xoxb-bot", "xapp-app", "signing-secret"
 TEAM: Final = "T1"
 
 
 @dataclass
-class Slack:
+class Slack(Watched):
     """One workspace with one app."""
 
     url: str = ""
@@ -78,12 +80,8 @@ class Slack:
         )
         await self.until(lambda: envelope in self.confirmed)
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        try:
-            async with asyncio.timeout(90), self.changed:
-                await self.changed.wait_for(lambda: bool(condition()))
-        except TimeoutError:
-            raise AssertionError(f"messages: {self.texts()}, calls: {self.calls[-20:]}") from None
+    def happened(self) -> str:
+        return f"messages: {self.texts()}, calls: {self.calls[-20:]}"
 
     async def shows(self, text: str) -> str:
         """Return the ``ts`` of the message with this text, when it is shown."""

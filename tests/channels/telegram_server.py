@@ -6,19 +6,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiohttp import web
 
+from .watched import Watched
+
 TOKEN: Final = "4242:secret-of-the-bot"
 _LONGEST: Final = 4096
 
 
 @dataclass
-class BotApi:
+class BotApi(Watched):
     """One bot and its chats."""
 
     url: str = ""
@@ -51,12 +53,8 @@ class BotApi:
         query = {"id": str(self._number()), "from": _user(user), "chat_instance": "1", "data": data}
         return await self._add({"callback_query": {**query, "message": message}})
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        try:
-            async with asyncio.timeout(90), self.changed:
-                await self.changed.wait_for(lambda: bool(condition()))
-        except TimeoutError:
-            raise AssertionError(f"messages: {self.texts()}, calls: {self.calls[-20:]}") from None
+    def happened(self) -> str:
+        return f"messages: {self.texts()}, calls: {self.calls[-20:]}"
 
     async def shows(self, text: str) -> int:
         """Return the id of the message with this text, when it is shown."""

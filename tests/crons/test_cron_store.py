@@ -10,9 +10,6 @@ from runstead.infra.storage.database import Database
 from runstead.testing.conformance.cron_store import CronStoreConformance
 from runstead.testing.conformance.run_storage import RunStorage
 from tests.servers.postgres import PostgresSchema
-from tests.webhooks.test_delivery_store import database, storage
-
-__all__ = ["database", "storage"]
 
 
 @pytest.fixture

@@ -28,9 +28,6 @@ from runstead.testing.conformance.cron_store import a_cron, found, made, runs_of
 from runstead.testing.conformance.run_storage import ALICE, RunStorage, decide
 from runstead.wire.errors import Forbidden
 from tests.processes.client import eventually
-from tests.webhooks.test_delivery_store import database, storage
-
-__all__ = ["database", "storage"]
 
 AGENT = assistant_id_of("agent")
 

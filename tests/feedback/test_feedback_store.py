@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +11,6 @@ from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.engines.sqlite import SqliteDatabase
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.feedback import SqlFeedbackStore
-from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.resources.feedback import Feedback
 from runstead.runtime.actor_context import acting
@@ -21,19 +18,6 @@ from runstead.runtime.runs.types import ThreadId
 from runstead.testing.conformance.feedback_store import FeedbackStoreConformance
 from runstead.testing.conformance.run_storage import ALICE, RunStorage
 from tests.servers.postgres import PostgresSchema
-from tests.servers.sqlite import current
-from tests.servers.stores import stores_over
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    async with open_storage(current(tmp_path / "runs.sqlite")) as database:
-        yield database
-
-
-@pytest.fixture
-def storage(database: Database) -> RunStorage:
-    return stores_over(database)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -25,17 +24,6 @@ from runstead.testing.conformance.run_storage import RunStorage
 from tests.servers.postgres import PostgresSchema
 from tests.servers.sqlite import current
 from tests.servers.stores import stores_over
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    async with open_storage(current(tmp_path / "runs.sqlite")) as database:
-        yield database
-
-
-@pytest.fixture
-def storage(database: Database) -> RunStorage:
-    return stores_over(database)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from runstead.infra.storage.queue_figures import queue_figures
 from runstead.infra.storage.schema import crons, runs, webhook_deliveries
 from runstead.infra.storage.sizes import database_sizes
 from runstead.runtime.json_types import JsonObject
+from tests.servers.rows import run_row
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -20,28 +21,8 @@ def ago(seconds: float) -> datetime:
 
 
 def a_run(number: int, thread: str, due: datetime, **changed: object) -> JsonObject:
-    return {
-        "run_id": f"r{number}",
-        "thread_id": thread,
-        "tenant_id": "t",
-        "user_id": "u",
-        "assistant_id": "a",
-        "status": "pending",
-        "created_at": due,
-        "updated_at": due,
-        "due_at": due,
-        "attempt": 0,
-        "lost_attempts": 0,
-        "worker": None,
-        "lease_until": None,
-        "ended_at": None,
-        "dead_letter": False,
-        "temporary": False,
-        "actor": "{}",
-        "metadata": "{}",
-        "spec": "{}",
-        **changed,
-    }
+    waits = {"status": "pending", "attempt": 0, "worker": None, "lease_until": None, "ended_at": None}
+    return run_row(f"r{number}", due, thread_id=thread, **{**waits, **changed})
 
 
 def a_delivery(number: int, due: datetime | None, status: str) -> JsonObject:

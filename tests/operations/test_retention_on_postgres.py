@@ -15,30 +15,13 @@ from runstead.infra.storage.retention import SqlRetention
 from runstead.infra.storage.schema import run_events, runs, threads
 from runstead.resources.retention import RetentionReport, RetentionRule
 from runstead.testing.clock import ManualClock
+from tests.servers.rows import run_row
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def a_run(number: int, thread: str, ended: datetime) -> dict[str, Any]:
-    return {
-        "run_id": f"r{number}",
-        "thread_id": thread,
-        "tenant_id": "t",
-        "user_id": "u",
-        "assistant_id": "a",
-        "status": "success",
-        "created_at": ended,
-        "updated_at": ended,
-        "due_at": ended,
-        "ended_at": ended,
-        "attempt": 1,
-        "lost_attempts": 0,
-        "dead_letter": False,
-        "temporary": False,
-        "actor": "{}",
-        "metadata": "{}",
-        "spec": "{}",
-    }
+    return run_row(f"r{number}", ended, thread_id=thread)
 
 
 def a_thread(name: str, tenant: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, cast
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
@@ -26,6 +26,7 @@ from runstead.runtime.runs.runtime import RunLimits
 from runstead.runtime.runs.types import Lease, RunId, ThreadId, WorkerId
 from runstead.testing.fakes import InMemoryLeaseStore, Step
 from tests.faults.kernel import ALICE, Storage, a_spec
+from tests.faults.one_graph import OneGraph
 
 
 class SlowForOne(InMemoryLeaseStore):
@@ -73,8 +74,8 @@ class Walk(TypedDict):
     log: Annotated[list[str], operator.add]
 
 
-class Walking:
-    """An AgentResolver with one real graph of three nodes, the first of which waits for ``held``."""
+class Walking(OneGraph):
+    """One real graph of three nodes, the first of which waits for ``held``."""
 
     def __init__(self) -> None:
         self.held = asyncio.Event()
@@ -83,7 +84,7 @@ class Walking:
         graph = StateGraph(Walk)
         for name, before in (("first", START), ("second", "first"), ("third", "second")):
             graph.add_node(name, self._node(name)).add_edge(before, name)
-        self._graph = graph.compile()
+        super().__init__(graph.compile())
 
     def _node(self, name: str) -> Any:
         async def node(state: Walk) -> Walk:
@@ -93,16 +94,6 @@ class Walking:
             return {"log": [name]}
 
         return node
-
-    def resolve(self, graph_id: str) -> Self:
-        return self
-
-    async def context_schema(self) -> None:
-        return None
-
-    @asynccontextmanager
-    async def build(self, config: object, store: object = None) -> AsyncIterator[Any]:
-        yield self._graph
 
 
 @asynccontextmanager

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Self
 
 import pytest
 from langgraph.graph import START, StateGraph
@@ -17,6 +14,7 @@ from runstead.runtime.runs.internal.execution.exhaustion import out_of_memory
 from runstead.runtime.runs.runtime import RunLimits
 from runstead.runtime.runs.types import RunId, RunRecord, RunStatus
 from tests.faults.kernel import ALICE, Storage, a_spec
+from tests.faults.one_graph import OneGraph
 
 LIMITS = RunLimits(lease_term=timedelta(seconds=3), max_attempts=2)
 
@@ -25,28 +23,18 @@ class Needs(TypedDict):
     done: bool
 
 
-class Hungry:
-    """An AgentResolver with one real graph, whose node has no memory in its first executions."""
+class Hungry(OneGraph):
+    """One real graph, whose node has no memory in its first executions."""
 
     def __init__(self, failures: int) -> None:
         self._failures = failures
-        self._graph = StateGraph(Needs).add_node("node", self._node).add_edge(START, "node").compile()
+        super().__init__(StateGraph(Needs).add_node("node", self._node).add_edge(START, "node").compile())
 
     async def _node(self, state: Needs) -> Needs:
         self._failures -= 1
         if self._failures >= 0:
             raise MemoryError
         return {"done": True}
-
-    def resolve(self, graph_id: str) -> Self:
-        return self
-
-    async def context_schema(self) -> None:
-        return None
-
-    @asynccontextmanager
-    async def build(self, config: object, store: object = None) -> AsyncIterator[Any]:
-        yield self._graph
 
 
 async def ended(failures: int) -> RunRecord:

@@ -10,29 +10,15 @@ from sqlalchemy import Connection, insert
 
 from runstead.infra.storage.checkpoint_tables import checkpoints, writes
 from runstead.infra.storage.schema import runs, threads
+from tests.servers.rows import run_row
 
 NOW: Final = datetime(2030, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 _OWNER: Final = {"tenant_id": "default", "user_id": "alice"}
 
 
 def insert_run(connection: Connection, run_id: str, *, queue_seq: int | None = None, **columns: Any) -> None:
-    row: dict[str, Any] = {
-        **_OWNER,
-        "run_id": run_id,
-        "thread_id": "t",
-        "assistant_id": "a",
-        "status": "success",
-        "attempt": 1,
-        "lost_attempts": 0,
-        "dead_letter": False,
-        "temporary": False,
-        "actor": "{}",
-        "metadata": "{}",
-        "spec": "{}",
-        **dict.fromkeys(("created_at", "updated_at", "due_at", "ended_at"), NOW),
-        **({} if queue_seq is None else {"queue_seq": queue_seq}),
-        **columns,
-    }
+    place = {} if queue_seq is None else {"queue_seq": queue_seq}
+    row = run_row(run_id, NOW, **{**_OWNER, **place, **columns})
     connection.execute(insert(runs), [row])
 
 

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.engines.sqlite import SqliteDatabase
 from runstead.infra.storage.database import Database
-from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.sweeper import DELIVERIES_KEPT, StorageSweeper
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
 from runstead.resources.webhooks import DeliveryStore
 from runstead.testing.conformance.delivery_store import DeliveryStoreConformance, found, owed_by, settled
 from runstead.testing.conformance.run_storage import RunStorage
 from tests.servers.postgres import PostgresSchema
-from tests.servers.sqlite import current
-from tests.servers.stores import stores_over
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    async with open_storage(current(tmp_path / "runs.sqlite")) as database:
-        yield database
-
-
-@pytest.fixture
-def storage(database: Database) -> RunStorage:
-    return stores_over(database)
 
 
 @pytest.fixture

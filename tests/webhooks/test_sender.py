@@ -25,9 +25,9 @@ from runstead.testing.conformance.delivery_store import URL, found, owed_by
 from runstead.testing.conformance.run_storage import ALICE, RunStorage
 from tests.processes.client import eventually
 
-from .test_delivery_store import database, deliveries, storage
+from .test_delivery_store import deliveries
 
-__all__ = ["database", "deliveries", "storage"]
+__all__ = ["deliveries"]
 
 
 class Posts:

@@ -199,7 +199,7 @@ class FrameArchiveConformance:
             assert (await archive.list_missing([run.run_id]) == []) is is_kept
 
     async def test_an_unknown_run_has_no_archive(self, storage: RunStorage, archive: FrameArchive) -> None:
-        for run_id in (RunId("nobody"), RunId("\0")):
+        for run_id in (RunId("missing"), RunId("\0")):
             with pytest.raises(StreamNotFound):
                 await archive.subscribe(run_id, 1, "-1")
             assert not await archive.store(run_id, pages(log_of(1)))
