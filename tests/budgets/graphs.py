@@ -85,3 +85,23 @@ slow = (
     .add_edge("second", "third")
     .compile()
 )
+
+
+def ask_for(limit: int) -> Any:
+    """Return a node whose model call asks for at most this many tokens."""
+
+    async def call(state: MessagesState) -> dict[str, Any]:
+        model = ScriptedChatModel(script=turns(AIMessage("Said."))).bind(max_tokens=limit)
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    return call
+
+
+limited = (
+    StateGraph(MessagesState)
+    .add_node("small", ask_for(300))
+    .add_node("large", ask_for(6_000))
+    .add_edge(START, "small")
+    .add_edge("small", "large")
+    .compile()
+)

@@ -10,6 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.author.outside_adapters import HEARD
+from tests.webhooks.receiver import receiving
+
 from .conftest import SAID, Serve, calls_of, check_overshoot
 
 PER_RUN = {"per": ["run"], "tokens": 60}
@@ -125,6 +128,48 @@ async def test_answers_to_the_graph_and_to_a_budget_are_kept_apart(serve: Serve)
         assert result["__interrupt__"][0]["value"] == "second?"
         _, result = await ended(http, "asking", thread_id=thread, command={"resume": "two"})
         assert result["messages"][-1]["content"] == "one, two"
+
+
+async def test_budget_calls_its_webhook_once_for_the_warning_and_once_for_the_end(serve: Serve) -> None:
+    async with receiving() as receiver:
+        daily = {"per": ["user", "day"], "tokens": 60}
+        async with serve(daily, budget_webhook=receiver.url, webhook_allow_loopback=True) as http:
+            run, _ = await ended(http, "worker")
+            assert (await http.post("/runs", json={"assistant_id": "worker", "input": SAID})).status_code == 429
+            bodies = [json.loads(one.body) for one in await receiver.count(2)]
+            shown = (await http.get("/webhooks/deliveries")).json()
+        assert len(receiver.received) == 2
+    assert sorted(body["event"] for body in bodies) == ["budget_exceeded", "budget_warning"]
+    for body in bodies:
+        assert (body["run_id"], body["thread_id"]) == (run["run_id"], run["thread_id"])
+        assert (body["user_id"], body["tenant_id"], body["graph_id"]) == ("default", "default", "worker")
+        assert (body["budget"]["per"], body["budget"]["limit"]) == (["user", "day"], 60)
+    # The address belongs to the operator, and users do not see it.
+    assert shown == []
+
+
+async def test_observers_are_notified_of_a_budget_once(serve: Serve) -> None:
+    HEARD.clear()
+    recorder = "tests.author.outside_adapters:Recorder"
+    async with serve({"per": ["thread"], "tokens": 60, "on_exceeded": "pause"}, observers=(recorder,)) as http:
+        thread = (await http.post("/threads", json={})).json()["thread_id"]
+        await ended(http, "worker", thread_id=thread)
+        await ended(http, "worker", thread_id=thread)
+        told = [event for _, event, _ in HEARD if event.startswith("budget_")]
+        assert told == ["budget_warning", "budget_exceeded"]
+        more = {"action": "raise", "amount": 40}
+        await ended(http, "worker", thread_id=thread, command={"resume": more})
+        # The raised limit is another one.
+        assert [event for _, event, _ in HEARD if event.startswith("budget_")] == [*told, *told]
+
+
+async def test_strict_budget_refuses_the_call_that_may_exceed_it(serve: Serve) -> None:
+    async with serve({"per": ["run"], "tokens": 5000, "strict": True}) as http:
+        run, result = await ended(http, "limited")
+        assert (run["status"], result["__error__"]["error"]) == ("error", "BudgetExceeded")
+        assert "too small for the next model call" in result["__error__"]["message"]
+        # The first call asks for up to 300 tokens, and the second for up to 6,000.
+        assert len(await calls_of(http, run)) == 1
 
 
 @pytest.mark.parametrize("setting", [{"per": ["planet"], "tokens": 1}, {"per": ["run"]}, {"per": [], "tokens": 1}])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 
 from runstead.infra.prices.genai import GenaiPrices
 from runstead.infra.storage.run_budgets import Budgets
@@ -20,6 +21,7 @@ from runstead.runtime.runs.budgets import (
     BudgetPlace,
     decide,
     may_raise,
+    notices_of,
     raise_of,
 )
 from runstead.runtime.runs.callbacks.budgets import estimate
@@ -60,6 +62,43 @@ def test_budget_that_stops_comes_before_one_that_pauses() -> None:
     found = decide([level(10, budget=asking), level(1000)])
     assert found.exceeded is not None
     assert found.exceeded.budget is DAILY
+
+
+STRICT = Budget(("user", "day"), "tokens", Decimal(1000), is_strict=True)
+
+
+@pytest.mark.parametrize(
+    ("used", "reserved", "wanted", "may_wait", "kind"),
+    [
+        (0, 0, 1000, True, "admitted"),
+        (0, 0, 1001, True, "refused"),
+        (600, 0, 400, True, "admitted"),
+        (600, 200, 400, True, "waits"),
+        (600, 200, 400, False, "refused"),
+        (600, 200, 200, False, "admitted"),
+        (700, 0, 400, True, "refused"),
+    ],
+)
+def test_call_that_may_exceed_a_strict_budget_does_not_begin(
+    used: int, reserved: int, wanted: int, may_wait: bool, kind: str
+) -> None:
+    found = decide([replace(level(used, reserved, STRICT), wanted=Decimal(wanted))], may_wait=may_wait)
+    assert found.kind == kind
+
+
+def test_error_of_a_strict_budget_names_what_the_call_may_use() -> None:
+    error = BudgetExceeded(replace(level(700, 0, STRICT), wanted=Decimal(400)))
+    assert "too small for the next model call (700 tokens used, and up to 400 tokens for the call)" in str(error)
+
+
+def test_notices_are_a_warning_and_then_that_the_budget_is_used_up() -> None:
+    def kinds(used: int, exceeded: bool = False) -> list[str]:
+        found = level(used)
+        return [notice.kind for notice in notices_of([found], found if exceeded else None)]
+
+    assert [kinds(799), kinds(800), kinds(1000)] == [[], ["warning"], ["warning", "exceeded"]]
+    # A strict budget refuses a call before it is used up.
+    assert kinds(10, exceeded=True) == ["warning", "exceeded"]
 
 
 def test_error_names_the_reset_and_the_seconds_until_it() -> None:
@@ -126,3 +165,11 @@ def test_estimate_counts_prompt_tools_and_the_limit_of_the_answer() -> None:
     found = estimate([HumanMessage("a" * 300)], start)
     assert (found.model, found.input_tokens, found.output_tokens) == ("m", 100 + 8 + 100, 50)
     assert estimate(["a" * 300], {}).total_tokens == 100 + 8 + 4096
+    # A token is at least a character of Chinese, and a third of one in English.
+    assert estimate(["\u4e2d" * 300], {}).input_tokens == 300 + 8
+    assert estimate(["a"], {"invocation_params": {"max_tokens": 50, "n": 3}}).output_tokens == 150
+
+
+def test_estimate_counts_the_calls_of_tools_in_the_history() -> None:
+    call = {"name": "write", "args": {"text": "x" * 3000}, "id": "1"}
+    assert estimate([AIMessage("", tool_calls=[call])], {}).input_tokens > 1000

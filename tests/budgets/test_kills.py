@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.cluster.nodes import Cluster
 from tests.processes.client import Client, eventually
 from tests.processes.conftest import start_server  # noqa: F401
 from tests.processes.server import ServerProcess
+from tests.webhooks.receiver import receiving
 
 from .conftest import GRAPHS, SAID, calls_of
 
@@ -57,7 +59,12 @@ async def test_call_of_a_killed_process_counts(start_server: Any, tmp_path: Path
 async def test_workers_that_are_killed_exceed_a_budget_by_one_call_together(tmp_path: Path) -> None:
     limit = 400
     budgets = json.dumps([{"per": ["run"], "tokens": LIMIT * 100}, {"per": ["graph", "day"], "tokens": limit}])
-    with Cluster.running(tmp_path / "cluster", gateways=2, workers=2, config=GRAPHS, budgets=budgets) as cluster:
+    async with AsyncExitStack() as stack:
+        receiver = await stack.enter_async_context(receiving())
+        settings: dict[str, Any] = {"budgets": budgets, "budget_webhook": receiver.url, "webhook_allow_loopback": True}
+        cluster = stack.enter_context(
+            Cluster.running(tmp_path / "cluster", gateways=2, workers=2, config=GRAPHS, **settings)
+        )
         async with balanced(cluster) as client:
             fields = {"on_completion": "keep"}
             runs = [await client.create(None, "worker", SAID, **fields) for _ in range(8)]
@@ -71,3 +78,6 @@ async def test_workers_that_are_killed_exceed_a_budget_by_one_call_together(tmp_
             assert limit <= total < limit + max(calls), cluster.logs
             refused = await client.http.post("/runs", json={"assistant_id": "worker", "input": SAID})
             assert (refused.status_code, "retry-after" in refused.headers) == (429, True)
+            # Once in the window of the budget, whichever worker found it. A delivery may be repeated.
+            notices = {one.headers["webhook-id"]: json.loads(one.body)["event"] for one in await receiver.count(2)}
+            assert sorted(notices.values()) == ["budget_exceeded", "budget_warning"], cluster.logs

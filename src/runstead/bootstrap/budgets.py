@@ -17,7 +17,7 @@ def configured_budgets(settings: Settings, configuration: GraphConfiguration) ->
     """Return all budgets; None if there is none."""
     own = [BudgetSetting.model_validate(part.model_dump()) for part in configuration.budgets]
     found = [*_daily(settings), *(one for part in (*settings.budgets, *own) for one in _budgets(part))]
-    return Budgets(tuple(dict.fromkeys(found)), GenaiPrices()) if found else None
+    return Budgets(tuple(dict.fromkeys(found)), GenaiPrices(), settings.budget_webhook) if found else None
 
 
 def raising_scopes(settings: Settings) -> frozenset[str]:
@@ -43,4 +43,4 @@ def _budgets(part: BudgetSetting) -> Iterator[Budget]:
         if amount is not None:
             per = tuple(dict.fromkeys(part.per))
             warn_at = Decimal(str(part.warn_at))
-            yield Budget(per, unit, Decimal(str(amount)), part.on_exceeded == "pause", warn_at)
+            yield Budget(per, unit, Decimal(str(amount)), part.on_exceeded == "pause", warn_at, part.strict)

@@ -217,6 +217,7 @@ class BudgetPart(Section):
     usd: float | None = Field(default=None, gt=0, le=1e12, description="US dollars, such as 5.0")
     on_exceeded: Literal["stop", "pause"] = Field(default="stop", description='"stop" or "pause"')
     warn_at: float = Field(default=0.8, gt=0, le=1, description="the part at which runs warn, such as 0.8")
+    strict: bool = Field(default=False, description="true or false: whether calls that may exceed it are refused")
 
     @model_validator(mode="after")
     def _check_amount(self) -> Self:

@@ -27,6 +27,7 @@ class BudgetSetting(BaseModel):
     usd: float | None = Field(default=None, gt=0, le=1e12)
     on_exceeded: Literal["stop", "pause"] = "stop"
     warn_at: float = Field(default=0.8, gt=0, le=1)
+    strict: bool = False
 
     @model_validator(mode="after")
     def _check_amount(self) -> Self:
@@ -155,6 +156,13 @@ class LimitSettings(BaseModel):
         default=(),
         description="Budgets of tokens and costs (a JSON list of objects, in addition to those of `langgraph.json`): "
         "docs/limits.md.",
+    )
+    budget_webhook: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        max_length=2048,
+        description="Address that is called once when a budget is nearly used up, and once when it is used up, in each "
+        "of its windows: docs/limits.md. Unset: none is.",
     )
     cron_min_interval_seconds: float | None = Field(
         default=None,

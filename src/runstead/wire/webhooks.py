@@ -11,6 +11,7 @@ import orjson
 from runstead.resources.feedback import FeedbackRecord
 from runstead.resources.webhooks import DeliveryAttempt, DeliveryRecord
 from runstead.runtime.json_types import JsonObject
+from runstead.runtime.runs.budgets import BudgetNotice
 from runstead.runtime.runs.types import RunRecord
 from runstead.runtime.serialization import encode
 
@@ -41,9 +42,16 @@ def end_of_run(record: RunRecord, values: bytes | None) -> bytes:
 
 
 def feedback_on_run(run: RunRecord, given: FeedbackRecord) -> bytes:
-    """Return the body for feedback on a run. Only bodies for feedback have the field ``event``."""
+    """Return the body for feedback on a run. Bodies for ends of runs have no field ``event``."""
     ids = {"run_id": run.run_id, "thread_id": run.thread_id, "assistant_id": run.assistant_id}
     return encode({"event": "feedback", **ids, "feedback": from_feedback_record(given)})
+
+
+def budget_notice(run: RunRecord, notice: BudgetNotice) -> bytes:
+    """Return the body for a budget that is nearly or entirely used up, found by a model call of ``run``."""
+    ids = {"run_id": run.run_id, "thread_id": run.thread_id, "assistant_id": run.assistant_id}
+    whose = {"tenant_id": run.actor.tenant_id, "user_id": run.actor.user_id, "graph_id": run.spec.graph_id}
+    return encode({"event": f"budget_{notice.kind}", **ids, **whose, **notice.level.to_notice()})
 
 
 def sent_body(body: bytes, sent_at: datetime, fields: Collection[str] | None = None) -> bytes:

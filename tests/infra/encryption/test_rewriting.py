@@ -58,6 +58,7 @@ IN_THE_CLEAR: Final = {
     "frame_blocks": {"archive_id"},
     "run_usage": {"model", "provider", "caller", "day"},
     "budget_raises": {"budget"},
+    "budget_notices": {"budget", "kind", "amount"},
     "end_notifications": {"reason"},
     # Details are digests where encryption is on.
     "audit_log": {

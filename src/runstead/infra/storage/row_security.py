@@ -6,6 +6,8 @@ transaction of an actor; work of the server itself, such as leases and sweeps, n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy import Connection, Table, text
@@ -15,6 +17,7 @@ from runstead.resources.storage_errors import StorageUnusable
 
 from .schema import api_keys, audit_log, metadata
 
+_SET: Final = text(f"SELECT set_config('{TENANT_VARIABLE}', :tenant, true)")
 _POLICY: Final = "runstead_tenant"
 _UNLIMITED: Final = (api_keys, audit_log)
 """Read before an actor is known; and one chain over all tenants."""
@@ -22,6 +25,20 @@ TENANT_TABLES: Final[tuple[Table, ...]] = tuple(
     table for table in metadata.sorted_tables if "tenant_id" in table.c and table not in _UNLIMITED
 )
 """The tables that are limited. Tables without a tenant hold parts of their rows, and are found by the ids of these."""
+
+
+@contextmanager
+def lifted_row_security(connection: Connection) -> Iterator[None]:
+    """Let the transaction see the rows of all tenants for the duration of a block. For sums over all of them."""
+    tenant = None
+    if connection.dialect.name == "postgresql":
+        tenant = connection.execute(text(f"SELECT current_setting('{TENANT_VARIABLE}', true)")).scalar()
+    if tenant:
+        connection.execute(_SET, {"tenant": ""}).close()
+    yield
+    # After an error, the transaction is rolled back, and this with it.
+    if tenant:
+        connection.execute(_SET, {"tenant": tenant}).close()
 
 
 def enforce_row_security(connection: Connection) -> None:

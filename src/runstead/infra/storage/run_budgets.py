@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -21,14 +23,18 @@ from runstead.runtime.runs.budgets import (
     Budget,
     BudgetExceeded,
     BudgetLevel,
+    BudgetNotice,
     BudgetPlace,
     BudgetScope,
     decide,
+    notices_of,
 )
 from runstead.runtime.runs.types import USAGE_COUNTS, Lease, ModelUsage, RunRecord
 
+from .budget_notices import write_notices
 from .database import Database
 from .dialect import put_row
+from .row_security import lifted_row_security
 from .run_predicates import lock_attempt
 from .run_usage import write_usage
 from .schema import budget_raises, budget_reservations, run_usage, runs
@@ -50,14 +56,21 @@ _LIVE: Final = (
 class Budgets:
     """Reads the levels of budgets in a transaction of the caller's."""
 
-    def __init__(self, budgets: Sequence[Budget], prices: PriceList) -> None:
-        self.all, self._prices = tuple(budgets), prices
+    def __init__(self, budgets: Sequence[Budget], prices: PriceList, webhook: str | None = None) -> None:
+        """``webhook`` is the address that gets the notices."""
+        self.all, self.webhook, self._prices = tuple(budgets), webhook, prices
         self._unpriced: set[str] = set()
         self._has_costs = any(budget.unit == "usd" for budget in self.all)
 
-    def levels(self, connection: Connection, place: BudgetPlace, budgets: Iterable[Budget]) -> list[BudgetLevel]:
-        """Return the levels of ``budgets`` at a place."""
-        return [self._level(connection, budget, place) for budget in budgets]
+    def levels(
+        self, connection: Connection, place: BudgetPlace, budgets: Iterable[Budget], wanted: ModelUsage | None = None
+    ) -> list[BudgetLevel]:
+        """Return the levels of ``budgets`` at a place, for a call that wants to use this much."""
+        found = []
+        for budget in budgets:
+            with nullcontext() if budget.is_of_one_tenant else lifted_row_security(connection):
+                found.append(self._level(connection, budget, place, wanted))
+        return found
 
     def check_new(
         self, connection: Connection, actor: ActorContext, created: Iterable[RunRecord], now: datetime
@@ -81,7 +94,9 @@ class Budgets:
             _log.warning("model %s has no price: budgets in US dollars do not count it; bound its tokens", usage.model)
         return cost or Decimal()
 
-    def _level(self, connection: Connection, budget: Budget, place: BudgetPlace) -> BudgetLevel:
+    def _level(
+        self, connection: Connection, budget: Budget, place: BudgetPlace, wanted: ModelUsage | None
+    ) -> BudgetLevel:
         in_tokens = budget.unit == "tokens"
         column = budget_reservations.c.tokens if in_tokens else budget_reservations.c.usd
         in_flight = select(func.sum(column)).where(_LIVE, *_at(budget_reservations, budget, place, skips="day"))
@@ -96,6 +111,7 @@ class Budgets:
             used,
             reserved,
             budget.resets_at(place),
+            Decimal() if wanted is None else Decimal(wanted.total_tokens) if in_tokens else self.price(wanted),
         )
 
 
@@ -118,16 +134,27 @@ class SqlRunBudgetStore:
             place = self._place(lease.run)
             self._line_up(connection, place)
             self._write(connection, lease, usage, open_calls)
-            admission = decide(self._budgets.levels(connection, place, self._budgets.all), may_wait=may_wait)
+            levels = self._budgets.levels(connection, place, self._budgets.all, wanted)
+            admission = decide(levels, may_wait=may_wait)
             if admission.kind == "admitted":
                 self._reserve(connection, lease, [*open_calls, wanted])
-            return admission
+            return replace(admission, notices=self._notice(connection, lease, place, levels, admission.exceeded))
 
         # The reservation need not outlive a power cut, nor does the call.
         return await self._database.write(work, durable=False)
 
-    async def report(self, lease: Lease, usage: Sequence[ModelUsage], open_calls: Sequence[ModelUsage]) -> None:
-        await self._database.write(lambda connection: self._write(connection, lease, usage, open_calls), durable=False)
+    async def report(
+        self, lease: Lease, usage: Sequence[ModelUsage], open_calls: Sequence[ModelUsage]
+    ) -> Sequence[BudgetNotice]:
+        def work(connection: Connection) -> Sequence[BudgetNotice]:
+            place = self._place(lease.run)
+            # In turn with all others, or two calls that end at once would each miss the usage of the other.
+            self._line_up(connection, place)
+            self._write(connection, lease, usage, open_calls)
+            levels = self._budgets.levels(connection, place, self._budgets.all)
+            return self._notice(connection, lease, place, levels)
+
+        return await self._database.write(work, durable=False)
 
     async def add(self, lease: Lease, level: BudgetLevel, amount: Decimal) -> None:
         def work(connection: Connection) -> None:
@@ -146,6 +173,17 @@ class SqlRunBudgetStore:
     async def levels(self, lease: Lease) -> Sequence[BudgetLevel]:
         place = self._place(lease.run)
         return await self._database.read(lambda connection: self._budgets.levels(connection, place, self._budgets.all))
+
+    def _notice(
+        self,
+        connection: Connection,
+        lease: Lease,
+        place: BudgetPlace,
+        levels: Sequence[BudgetLevel],
+        exceeded: BudgetLevel | None = None,
+    ) -> tuple[BudgetNotice, ...]:
+        found = tuple(notices_of(levels, exceeded))
+        return write_notices(connection, lease.run, place, found, self._budgets.webhook, self._clock.now())
 
     def _place(self, run: RunRecord) -> BudgetPlace:
         day, actor = self._clock.now().date(), run.actor

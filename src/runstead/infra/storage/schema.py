@@ -13,22 +13,17 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     event,
     text,
 )
 
+from .budget_tables import budget_notices as budget_notices
+from .budget_tables import budget_raises as budget_raises
+from .budget_tables import budget_reservations as budget_reservations
 from .column_types import Counter, Text, UtcTime
 from .encrypted_types import EncryptedBlob, EncryptedBytes, EncryptedMetadata, EncryptedText, HashedText
-
-metadata: Final = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    }
-)
+from .tables_metadata import metadata as metadata
 
 # ``status`` is ``busy`` or the result of the thread's last run, which ``resting`` keeps while the thread is busy.
 threads: Final = Table(
@@ -197,21 +192,6 @@ Index("ix_run_usage_thread", run_usage.c.thread_id)
 Index("ix_run_usage_owner", run_usage.c.tenant_id, run_usage.c.user_id, run_usage.c.day)
 Index("ix_run_usage_day", run_usage.c.day, run_usage.c.graph_id)
 
-# Estimates of the model calls in flight of each attempt. A row counts only while its attempt holds the run.
-budget_reservations: Final = Table(
-    "budget_reservations",
-    metadata,
-    Column("run_id", Text, primary_key=True),
-    Column("attempt", Integer, primary_key=True, autoincrement=False),
-    Column("thread_id", Text, nullable=False),
-    Column("tenant_id", Text, nullable=False),
-    Column("user_id", Text, nullable=False),
-    Column("graph_id", Text, nullable=False),
-    Column("tokens", Counter, nullable=False),
-    Column("usd", Float, nullable=False),
-    sqlite_with_rowid=False,
-)
-
 # Ends of runs of which required observers are still to be notified, written in the transaction that ends the run.
 end_notifications: Final = Table(
     "end_notifications",
@@ -229,18 +209,6 @@ end_notifications: Final = Table(
     sqlite_with_rowid=False,
 )
 Index("ix_end_notifications_next", end_notifications.c.next_at)
-
-# What humans added to a budget, by the run that answered its interrupt. ``budget`` names the counter (`Budget.key`).
-budget_raises: Final = Table(
-    "budget_raises",
-    metadata,
-    Column("budget", Text, primary_key=True),
-    Column("run_id", Text, primary_key=True),
-    Column("amount", Float, nullable=False),
-    Column("user_id", Text, nullable=False),
-    Column("at", UtcTime, nullable=False),
-    sqlite_with_rowid=False,
-)
 
 assistants: Final = Table(
     "assistants",

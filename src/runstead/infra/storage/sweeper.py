@@ -14,6 +14,7 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.types import RunId, ThreadId
 
+from .budget_notices import delete_expired_notices
 from .database import Database
 from .schema import (
     channel_messages,
@@ -126,6 +127,7 @@ class StorageSweeper:
             ("idempotency keys", _sweep_keys, max(REMEMBERED, retention)),
             ("webhook deliveries", _sweep_deliveries, max(DELIVERIES_KEPT, retention)),
             ("messages of chat services", _sweep_channel_messages, CHANNEL_MESSAGES_KEPT),
+            ("notices of budgets", _sweep_notices, timedelta()),
         ):
             try:
                 while True:
@@ -194,6 +196,10 @@ def _sweep_deliveries(connection: Connection, cutoff: datetime) -> _Piece:
     if over:
         forget_deliveries(connection, webhook_deliveries.c.delivery_id.in_(over))
     return _Piece(len(over))
+
+
+def _sweep_notices(connection: Connection, cutoff: datetime) -> _Piece:
+    return _Piece(delete_expired_notices(connection, cutoff, BATCH))
 
 
 def _sweep_channel_messages(connection: Connection, cutoff: datetime) -> _Piece:

@@ -1,5 +1,5 @@
-"""The webhook outbox: a delivery is written in the transaction that ends its run, or that stores feedback on it, so no
-crash can come in between."""
+"""The webhook outbox: a delivery is written in the transaction that ends its run, that stores feedback on it, or that
+finds its budget used up, so no crash can come in between."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from sqlalchemy import Connection, insert
 from uuid_utils.compat import uuid7
 
 from runstead.resources.feedback import FeedbackRecord
+from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.types import Outcome, RunRecord
 from runstead.wire.webhooks import end_of_run, feedback_on_run
 
@@ -33,16 +35,36 @@ def enqueue_feedback(connection: Connection, run: RunRecord, given: FeedbackReco
         _enqueue(connection, run, run.spec.webhook, feedback_on_run(run, given), now)
 
 
+def enqueue_of_server(
+    connection: Connection, run: RunRecord, actor: ActorContext, url: str, body: bytes, now: datetime
+) -> None:
+    """Write a delivery of the server itself, about ``run``. Its user does not see it, and it outlives the thread."""
+    _write(connection, actor, run.run_id, "", url, {}, body, now)
+
+
 def _enqueue(connection: Connection, run: RunRecord, url: str, body: bytes, now: datetime) -> None:
     # Routes of this server authorize the user through handlers; other receivers get no claims.
     actor = run.actor if url.startswith("/") else run.actor.with_kept_claims()
+    _write(connection, actor, run.run_id, run.thread_id, url, run.metadata, body, now)
+
+
+def _write(
+    connection: Connection,
+    actor: ActorContext,
+    run_id: str,
+    thread_id: str,
+    url: str,
+    metadata: JsonMapping,
+    body: bytes,
+    now: datetime,
+) -> None:
     connection.execute(
         insert(webhook_deliveries).values(
             delivery_id=str(uuid7()),
-            tenant_id=run.actor.tenant_id,
-            user_id=run.actor.user_id,
-            run_id=run.run_id,
-            thread_id=run.thread_id,
+            tenant_id=actor.tenant_id,
+            user_id=actor.user_id,
+            run_id=run_id,
+            thread_id=thread_id,
             url=url,
             status="pending",
             attempts=0,
@@ -50,7 +72,7 @@ def _enqueue(connection: Connection, run: RunRecord, url: str, body: bytes, now:
             created_at=now,
             next_attempt_at=now,
             actor=json_text.dump(actor.to_json()),
-            metadata=json_text.dump(run.metadata),
+            metadata=json_text.dump(metadata),
             body=body,
         )
     )

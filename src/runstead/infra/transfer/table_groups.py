@@ -64,6 +64,7 @@ TABLE_GROUPS: Final = (
     TableGroup("run_usage", ("run_id",), (tables.run_usage,)),
     TableGroup("end_notifications", ("run_id", "attempt"), (tables.end_notifications,)),
     TableGroup("budget_raises", ("budget", "run_id"), (tables.budget_raises,)),
+    TableGroup("budget_notices", ("budget", "kind", "amount"), (tables.budget_notices,)),
     TableGroup("idempotency_keys", ("tenant_id", "user_id", "key"), (tables.idempotency_keys,)),
     TableGroup("webhook_deliveries", ("delivery_id",), (tables.webhook_deliveries, tables.webhook_attempts)),
     TableGroup("channel_links", ("provider", "workspace", "chat_user_id"), (tables.channel_links,)),

@@ -34,6 +34,7 @@ _ENDS: Final = (
     RunLifecycleEventType.RUN_FAILED,
     RunLifecycleEventType.RUN_CANCELLED,
 )
+_OF_BUDGETS: Final = (RunLifecycleEventType.BUDGET_WARNING, RunLifecycleEventType.BUDGET_EXCEEDED)
 
 
 class Poster(Protocol):
@@ -78,7 +79,9 @@ class WebhookSender:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def on_event(self, event: RunLifecycleEvent) -> None:
-        """Wake the sender when a run ends that may have a webhook; see RunObserver."""
+        """Wake the sender when a run ends that may have a webhook, and for budgets; see RunObserver."""
+        if event.event_type in _OF_BUDGETS:
+            self._bell.notify()
         if event.event_type in _ENDS and (event.run is None or event.run.spec.webhook is not None):
             self._bell.notify()
 

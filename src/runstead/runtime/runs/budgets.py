@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -46,7 +46,7 @@ class BudgetPlace:
 class Budget:
     """At most ``amount`` tokens or US dollars for each combination of ``per``; users and threads are those of one
     tenant. ``pauses``: a run that finds it used up asks a human to raise it, instead of failing. ``warn_at`` is the
-    part at which runs warn.
+    part at which runs warn. ``is_strict``: a call whose estimate does not fit into what is left is refused.
     """
 
     per: tuple[BudgetScope, ...]
@@ -54,6 +54,7 @@ class Budget:
     amount: Decimal
     pauses: bool = False
     warn_at: Decimal = Decimal("0.8")
+    is_strict: bool = False
 
     def __str__(self) -> str:
         return f"{shown_amount(self.unit, self.amount)} per {' and '.join(self.per)}"
@@ -62,6 +63,11 @@ class Budget:
     def is_of_others(self) -> bool:
         """True if it bounds more than a run or a thread, so that its users may not raise it themselves."""
         return not {"user", "tenant", "graph"}.isdisjoint(self.per)
+
+    @property
+    def is_of_one_tenant(self) -> bool:
+        """False if it counts calls of all tenants together."""
+        return not {"run", "thread", "user", "tenant"}.isdisjoint(self.per)
 
     def key(self, place: BudgetPlace) -> str:
         """Return what names the counter of this budget at a place: equal for calls that count together."""
@@ -85,7 +91,7 @@ class Budget:
 @dataclass(frozen=True, slots=True)
 class BudgetLevel:
     """The state of a budget at a place. ``limit`` is its amount with what humans added; ``reserved`` is an estimate of
-    the calls in flight.
+    the calls in flight, and ``wanted`` of the call that is decided about.
     """
 
     budget: Budget
@@ -93,10 +99,28 @@ class BudgetLevel:
     used: Decimal
     reserved: Decimal = Decimal()
     resets_at: datetime | None = None
+    wanted: Decimal = Decimal()
 
     @property
     def is_used_up(self) -> bool:
         return self.used >= self.limit
+
+    @property
+    def is_nearly_used_up(self) -> bool:
+        """True from the part on at which runs warn."""
+        return self.used >= self.limit * self.budget.warn_at
+
+    @property
+    def refuses(self) -> bool:
+        """True if the wanted call may not begin, whatever the calls in flight use."""
+        return self.is_used_up or (self.budget.is_strict and self.used + self.wanted > self.limit)
+
+    @property
+    def is_tight(self) -> bool:
+        """True if the calls in flight may leave nothing; in a strict budget, too little for the wanted call."""
+        if self.budget.is_strict:
+            return self.used + self.reserved + self.wanted > self.limit
+        return bool(self.reserved) and self.used + self.reserved >= self.limit
 
     @property
     def part(self) -> float:
@@ -113,6 +137,10 @@ class BudgetLevel:
             "resets_at": None if self.resets_at is None else self.resets_at.isoformat(),
         }
 
+    def to_notice(self) -> JsonObject:
+        """Return the content of events and webhooks about this level."""
+        return {"budget": self.to_json(), "part": round(self.part, 4)}
+
     def __str__(self) -> str:
         limit = shown_amount(self.budget.unit, self.limit)
         return f"{limit} per {' and '.join(self.budget.per)}"
@@ -122,27 +150,55 @@ class BudgetLevel:
 class Admission:
     """Decision about a model call: begin it, wait for calls in flight, or refuse it for the level ``exceeded``.
 
-    ``warnings`` are the levels that are nearly used up.
+    ``warnings`` are the levels that are nearly used up, and ``notices`` what is found for the first time in its window.
     """
 
     kind: Literal["admitted", "waits", "refused"]
     exceeded: BudgetLevel | None = None
     warnings: tuple[BudgetLevel, ...] = ()
+    notices: tuple[BudgetNotice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetNotice:
+    """A budget that is nearly used up (``warning``) or used up (``exceeded``), once for each of its limits in a
+    window: a run, thread, user or day, as the budget counts."""
+
+    kind: Literal["warning", "exceeded"]
+    level: BudgetLevel
+
+
+def notices_of(levels: Sequence[BudgetLevel], exceeded: BudgetLevel | None = None) -> Iterator[BudgetNotice]:
+    """Yield what is to be noticed about levels, found before or not. ``exceeded`` is the one that refuses a call."""
+    for level in levels:
+        if level.is_nearly_used_up or level is exceeded:
+            yield BudgetNotice("warning", level)
+        if level.is_used_up or level is exceeded:
+            yield BudgetNotice("exceeded", level)
 
 
 def decide(levels: Sequence[BudgetLevel], *, may_wait: bool = True) -> Admission:
     """Decide about a model call.
 
     A call begins while no budget is used up, so that the last one may exceed it. Another one beside it waits if the
-    calls in flight may use up what is left: budgets are then exceeded by one call, not by all that run at once. A
-    budget that stops runs comes before one that pauses them.
+    calls in flight may use up what is left: budgets are then exceeded by one call, not by all that run at once. With
+    strict budgets it begins only if its estimate fits as well. A budget that stops runs comes before one that pauses
+    them.
     """
-    used_up = sorted((level for level in levels if level.is_used_up), key=lambda level: level.budget.pauses)
-    warnings = tuple(level for level in levels if level.used >= level.limit * level.budget.warn_at)
+
+    def by_pausing(found: Iterable[BudgetLevel]) -> list[BudgetLevel]:
+        return sorted(found, key=lambda level: level.budget.pauses)
+
+    used_up = by_pausing(level for level in levels if level.refuses)
+    warnings = tuple(level for level in levels if level.is_nearly_used_up)
     if used_up:
         return Admission("refused", used_up[0], warnings)
-    is_tight = any(level.reserved and level.used + level.reserved >= level.limit for level in levels)
-    return Admission("waits" if may_wait and is_tight else "admitted", None, warnings)
+    tight = by_pausing(level for level in levels if level.is_tight)
+    if tight and may_wait:
+        return Admission("waits", None, warnings)
+    # A call inside another one cannot wait for it.
+    strict = [level for level in tight if level.budget.is_strict]
+    return Admission("refused", strict[0], warnings) if strict else Admission("admitted", None, warnings)
 
 
 class BudgetExceeded(RunError):
@@ -155,7 +211,14 @@ class BudgetExceeded(RunError):
             self.retry_after = max(1, int((level.resets_at - now).total_seconds()) + 1)
         used = shown_amount(level.budget.unit, level.used)
         end = "it has no reset" if level.resets_at is None else f"it is reset at {level.resets_at:%Y-%m-%dT%H:%M:%SZ}"
-        super().__init__(f"The budget of {level} is used up ({used}); {end}, and an operator can raise it")
+        if level.is_used_up:
+            super().__init__(f"The budget of {level} is used up ({used}); {end}, and an operator can raise it")
+        else:
+            wanted = shown_amount(level.budget.unit, level.wanted)
+            super().__init__(
+                f"The budget of {level} is too small for the next model call ({used} used, and up to {wanted} for the "
+                f"call); {end}. Send less, set max_tokens of the model, or let an operator raise the budget"
+            )
 
 
 class BudgetAnswerRefused(RunError):

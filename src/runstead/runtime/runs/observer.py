@@ -22,6 +22,8 @@ class RunLifecycleEventType(StrEnum):
     RUN_FAILED = "run_failed"
     RUN_CANCELLED = "run_cancelled"
     THREAD_STATUS_UPDATED = "thread_status_updated"
+    BUDGET_WARNING = "budget_warning"
+    BUDGET_EXCEEDED = "budget_exceeded"
 
 
 END_TYPES: Final = frozenset(
@@ -35,7 +37,8 @@ class RunLifecycleEvent:
 
     The payload of RUN_COMPLETED, RUN_FAILED and RUN_CANCELLED contains ``completion`` (see RunCompletionData);
     RUN_COMPLETED also ``title`` if one was found; RUN_FAILED ``error``; RUN_CANCELLED ``reason``; HUMAN_MESSAGE
-    ``content``; THREAD_STATUS_UPDATED ``status``.
+    ``content``; THREAD_STATUS_UPDATED ``status``; BUDGET_WARNING and BUDGET_EXCEEDED ``budget`` and ``part``, once in
+    each window of the budget.
 
     At the end of a run, ``run`` is its stored record and ``thread_status`` the status of its thread, if it has changed:
     observers in this process need not read them.

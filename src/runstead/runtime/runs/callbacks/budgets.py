@@ -21,8 +21,8 @@ from ...json_types import JsonMapping
 from ..types import ModelUsage
 from .tokens import UNKNOWN_MODEL
 
-_CHARACTERS: Final = 3
-"""Characters of a prompt that are one token, at least."""
+_BYTES: Final = 3
+"""Bytes of a prompt (UTF-8) that are one token, at least: a letter has one byte, and a Chinese character three."""
 _MESSAGE: Final = 8
 """Tokens around each message, at most."""
 _ANSWER: Final = 4_096
@@ -112,18 +112,33 @@ def budget_callbacks(gate: CallGate) -> list[BaseCallbackHandler]:
 
 
 def estimate(prompt: Sequence[BaseMessage | str], start: JsonMapping) -> ModelUsage:
-    """Return what a call may use: its prompt and tools by their length, and the limit of its answer."""
+    """Return what a call may use: its prompt and tools by their length, and the limit of its answers."""
     asked: JsonMapping = start.get("invocation_params") or {}
     metadata: JsonMapping = start.get("metadata") or {}
-    texts = [one if isinstance(one, str) else _text(one.content) for one in prompt]
-    read = sum(len(text) // _CHARACTERS + _MESSAGE for text in texts) + len(_text(asked.get("tools"))) // _CHARACTERS
+    texts = [one if isinstance(one, str) else _text(one.content) + _text(_calls(one)) for one in prompt]
+    read = sum(_tokens(text) + _MESSAGE for text in texts) + _tokens(_text(asked.get("tools")))
     limits = [asked.get(name) for name in _ANSWER_LIMITS] + [metadata.get("ls_max_tokens")]
-    written = next((limit for limit in limits if isinstance(limit, int) and limit > 0), _ANSWER)
+    written = next((limit for limit in limits if isinstance(limit, int) and limit > 0), _ANSWER) * _answers(asked)
     model = str(metadata.get("ls_model_name") or UNKNOWN_MODEL)
     return ModelUsage(model, metadata.get("ls_provider"), "all", 1, read, written, read + written)
+
+
+def _calls(message: BaseMessage) -> object:
+    """Return the calls of tools in a message, which the model reads too."""
+    return getattr(message, "tool_calls", None) or None
+
+
+def _answers(asked: JsonMapping) -> int:
+    """Return the number of answers that a call asks for."""
+    count = asked.get("n")
+    return count if isinstance(count, int) and count > 1 else 1
+
+
+def _tokens(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass")) // _BYTES
 
 
 def _text(content: object) -> str:
     if content is None or isinstance(content, str):
         return content or ""
-    return json.dumps(content, default=str)
+    return json.dumps(content, default=str, ensure_ascii=False)

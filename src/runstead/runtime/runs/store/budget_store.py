@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Protocol
 
-from ..budgets import Admission, BudgetLevel
+from ..budgets import Admission, BudgetLevel, BudgetNotice
 from ..types import Lease, ModelUsage
 
 
@@ -27,12 +27,15 @@ class RunBudgetStore(Protocol):
         """Write the usage of the attempt so far, and decide about the call ``wanted``, in one transaction.
 
         ``open_calls`` are estimates of the attempt's calls in flight, which the decision counts as reserved, like those
-        of other attempts. An admitted call is reserved too.
+        of other attempts. An admitted call is reserved too. Notices of the admission are written with it: each is
+        returned once, over all processes.
         """
         ...
 
-    async def report(self, lease: Lease, usage: Sequence[ModelUsage], open_calls: Sequence[ModelUsage]) -> None:
-        """Write the usage of the attempt so far, and replace what it has reserved."""
+    async def report(
+        self, lease: Lease, usage: Sequence[ModelUsage], open_calls: Sequence[ModelUsage]
+    ) -> Sequence[BudgetNotice]:
+        """Write the usage of the attempt so far, and replace what it has reserved; return notices as `admit` does."""
         ...
 
     async def add(self, lease: Lease, level: BudgetLevel, amount: Decimal) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -20,16 +20,19 @@ from runstead.runtime.runs.budgets import (
     Admission,
     BudgetExceeded,
     BudgetLevel,
+    BudgetNotice,
     interrupt_value,
 )
 from runstead.runtime.runs.callbacks.budgets import budget_callbacks
 from runstead.runtime.runs.exceptions import LeaseLost, RunError
+from runstead.runtime.runs.observer import RunLifecycleEventType
 from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.store import RunBudgetStore
 from runstead.runtime.runs.types import ModelUsage
 from runstead.runtime.serialization import encode
 
 from ....json_types import JsonObject
+from ..lifecycle_events import RunEventEmitter
 from ..streaming.publisher import RunPublisher
 from .event_writer import EventWriter
 from .registry import RunHandle
@@ -61,8 +64,10 @@ class BudgetGate:
         publisher: RunPublisher,
         clock: Clock,
         record: Callable[[str, JsonObject], None],
+        events: RunEventEmitter,
     ) -> None:
-        """``record`` adds to the run's events."""
+        """``record`` adds to the run's events; ``events`` notifies observers."""
+        self._events = events
         self._store, self._handle, self._trace, self._publisher = store, handle, trace, publisher
         self._clock, self._record = clock, record
         self._home = asyncio.get_running_loop()
@@ -122,6 +127,7 @@ class BudgetGate:
             if admission.kind == "admitted":
                 self._open[call_id] = wanted
             await self._warn(admission)
+            await self._notify(admission.notices)
             if admission.exceeded is not None:
                 return self._refusal(admission.exceeded)
             if admission.kind == "admitted":
@@ -137,9 +143,15 @@ class BudgetGate:
             self._warned.add(name)
             run_id = self._handle.lease.run_id
             _log.warning("run %s: %.0f %% of the budget of %s are used", run_id, level.part * 100, name)
-            content: JsonObject = {"budget": level.to_json(), "part": round(level.part, 4)}
+            content = level.to_notice()
             self._record(WARNING, content)
             await self._publisher.publish(WARNING, encode(content))
+
+    async def _notify(self, notices: Sequence[BudgetNotice]) -> None:
+        for notice in notices:
+            is_warning = notice.kind == "warning"
+            event_type = RunLifecycleEventType.BUDGET_WARNING if is_warning else RunLifecycleEventType.BUDGET_EXCEEDED
+            await self._events.emit(event_type, **notice.level.to_notice())
 
     def _refusal(self, level: BudgetLevel) -> Exception:
         _log.warning("run %s: the budget of %s is used up", self._handle.lease.run_id, level)
@@ -159,9 +171,10 @@ class BudgetGate:
 
     async def _report(self) -> None:
         try:
-            await self._trace.with_usage(
+            notices = await self._trace.with_usage(
                 lambda usage: self._store.report(self._handle.lease, usage, list(self._open.values()))
             )
+            await self._notify(notices)
         except LeaseLost:
             return
         except Exception:
@@ -174,8 +187,9 @@ def budget_gate(
     trace: EventWriter,
     publisher: RunPublisher,
     record: Callable[[str, JsonObject], None],
+    events: RunEventEmitter,
 ) -> BudgetGate | None:
     """Return the gate of an attempt; None if the deployment has no budgets."""
     if runtime.budgets is None:
         return None
-    return BudgetGate(runtime.budgets, handle, trace, publisher, runtime.clock, record)
+    return BudgetGate(runtime.budgets, handle, trace, publisher, runtime.clock, record, events)

@@ -86,7 +86,9 @@ class RunExecution:
         self._publisher = RunPublisher(runtime.bridge, run.run_id, handle.lease.attempt)
         self._events = RunEventEmitter(run, runtime.observer, runtime.clock, runtime.telemetry)
         self._trace = EventWriter(self._callbacks, runtime, handle.lease)
-        self._budgets = budget_gate(runtime, handle, self._trace, self._publisher, self._callbacks.events.note)
+        self._budgets = budget_gate(
+            runtime, handle, self._trace, self._publisher, self._callbacks.events.note, self._events
+        )
         self._guard = LeaseGuard(handle, runtime)
         self._gate = WriteGate(self._guard, handle.lease)
         self._save: SaveWork | None = None
