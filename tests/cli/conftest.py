@@ -138,7 +138,7 @@ def terminal(home: Path) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
     def open_terminal(*arguments: str, cwd: Path = home) -> Terminal:
-        opened.append(Terminal(*arguments, cwd=cwd, home=home))
+        opened.append(Terminal(command_of(*arguments), cwd=cwd, home=home))
         return opened[-1]
 
     yield open_terminal

@@ -85,12 +85,12 @@ class Background:
 class Terminal:
     """A command in its own terminal, with key input."""
 
-    def __init__(self, *arguments: str, cwd: Path, home: Path) -> None:
+    def __init__(self, command: list[str], *, cwd: Path, home: Path) -> None:
         self.shown = self.before = ""
         self._pid, self._terminal = pty.fork()
         if self._pid == 0:
             os.chdir(cwd)
-            os.execve(sys.executable, command_of(*arguments), environ_of(home))
+            os.execve(sys.executable, command, environ_of(home))
 
     def wait_for(self, text: str, seconds: float = 30) -> None:
         """Wait until ``text`` is on the screen after the last match; ``before`` holds the output before it."""

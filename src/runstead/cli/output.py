@@ -7,12 +7,13 @@ so that a program reads a single stream.
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
+
+from .prompt import read_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,14 +94,8 @@ class Output:
 
     def ask(self, question: str) -> str:
         """Ask a question and return the typed line. Raises KeyboardInterrupt on Ctrl-C, EOFError on Ctrl-D."""
-        # asyncio handles Ctrl-C by cancelling a task, which a blocking prompt would never notice.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            # Printed literally; the console's own prompt would take text in brackets for markup.
-            self.console.print(question, end="")
-            return input()
-        finally:
-            signal.signal(signal.SIGINT, before)
+        # Printed literally; the console's own prompt would take text in brackets for markup.
+        return read_line(lambda: self.console.print(question, end=""))
 
     def error(self, problem: str, way_out: str | None = None) -> None:
         """Print an error, in either form."""
