@@ -22,6 +22,9 @@ export const PAGES: Record<string, Page> = {
   webhooks: { title: "Webhooks", listed: true, load: () => import("./pages/webhooks") },
   usage: { title: "Usage", listed: true, load: () => import("./pages/usage") },
   queue: { title: "Queue", listed: true, load: () => import("./pages/queue") },
+  workers: { title: "Workers", listed: true, load: () => import("./pages/workers") },
+  limits: { title: "Limits", listed: true, load: () => import("./pages/limits") },
+  keys: { title: "Keys and users", listed: true, load: () => import("./pages/keys") },
   audit: { title: "Audit log", listed: true, load: () => import("./pages/audit") },
   fork: { title: "Fork", listed: false, load: () => import("./pages/fork") },
 };

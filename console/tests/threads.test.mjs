@@ -52,7 +52,7 @@ test("a question is answered in the chat", async (context) => {
   await page.getByRole("log").getByText("96.00 EUR were paid").waitFor();
 });
 
-test("two checkpoints are compared, and one is forked", async (context) => {
+test("the tree of checkpoints shows branches; any two are compared, and any one is forked", async (context) => {
   const { thread_id } = await newRun("story", human("go"));
   const page = await open(context, `#/thread/${thread_id}`);
   await page.getByRole("tab", { name: "History" }).click();
@@ -61,18 +61,33 @@ test("two checkpoints are compared, and one is forked", async (context) => {
   await page.getByRole("heading", { name: "Values" }).waitFor();
   await boxes.first().check();
   await page.getByText("messages.1").waitFor();
-  await isWell(page, "history-light-1440");
   const history = await api("GET", `/threads/${thread_id}/history`);
   assert.equal(await boxes.count(), history.length);
   await page
     .getByRole("link", { name: /Fork from/ })
-    .first()
+    .nth(1)
     .click();
   await page.getByLabel("Input (JSON)").fill(JSON.stringify(human("a branch")));
   await page.getByRole("button", { name: "Start the fork" }).click();
   await page.locator(".status-success").waitFor();
   const { values } = await api("GET", `/threads/${thread_id}/state`);
-  assert.equal(values.messages.filter(({ type }) => type === "human").length, 2);
+  assert.deepEqual(
+    values.messages.filter(({ type }) => type === "human").map(({ content }) => content),
+    ["go", "a branch"],
+  );
+
+  // Both branches are in the tree, side by side, and their ends are compared.
+  await page.goBack();
+  await page.goBack();
+  await page.getByRole("tab", { name: "History" }).click();
+  await page.getByText("branch", { exact: true }).waitFor();
+  const rows = page.getByRole("list", { name: "Checkpoints" }).getByRole("listitem");
+  const ends = rows.filter({ has: page.locator(`[title="${history[0].checkpoint.checkpoint_id}"]`) });
+  assert.equal(await ends.first().locator(".lane-1").count(), 1);
+  await ends.first().getByRole("checkbox").check();
+  await rows.first().getByRole("checkbox").check();
+  await page.getByText("a branch").waitFor();
+  await isWell(page, "history-light-1440");
 });
 
 test("the playground runs any graph, and shows its events on the wire", async (context) => {

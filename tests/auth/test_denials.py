@@ -29,7 +29,7 @@ from tests.servers.sqlite import current_data
 from .tutorial_handlers import READER_TOKEN
 
 FOLDER = Path(__file__).parent
-FOR_ROLES: Final = ("/audit", "/metrics")
+FOR_ROLES: Final = ("/audit", "/keys", "/keys/{key_id}", "/metrics", "/workers")
 BODIES: Final[dict[str, bytes | None]] = {
     "no body": None,
     "object": b"{}",

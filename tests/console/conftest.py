@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,17 +23,27 @@ from tests.servers.sqlite import current_data
 __all__ = ["browser_url", "suites"]
 
 GRAPHS = Path(__file__).parent / "langgraph.json"
-SETTINGS = {"auth": "keys", "admin_scope": "admin", "webhook_allow_loopback": True}
+SETTINGS = {
+    "auth": "keys",
+    "admin_scope": "admin",
+    "operator_scope": "operator",
+    "webhook_allow_loopback": True,
+    "limit_user_runs": 500,
+    "budgets": json.dumps([{"per": ["user", "day"], "tokens": 10_000_000}, {"per": ["thread"], "usd": 5}]),
+}
+USERS = {"ada": "admin", "olga": "operator"}
+"""The scope of each user's key."""
 PREFIX = "/agents"
 """The mount prefix in `GRAPHS`."""
 
 
 class Console(NamedTuple):
-    """A server with a console for users with API keys."""
+    """A server with a console for users with API keys: of an admin, and of an operator."""
 
     process: ServerProcess
     url: str
     key: str
+    operator_key: str
 
 
 @pytest.fixture(scope="session")
@@ -49,15 +60,17 @@ def node() -> Node:
 @pytest.fixture(scope="session")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """A server shared by all tests; each creates its own threads."""
-    data, key = tmp_path_factory.mktemp("console") / "data", new_key()
-    asyncio.run(_add_key(data, key))
+    data = tmp_path_factory.mktemp("console") / "data"
+    key, operator_key = (asyncio.run(_add_key(data, user, scope)) for user, scope in USERS.items())
     process = ServerProcess(data, config=GRAPHS, settings=SETTINGS)
     process.start()
-    yield Console(process, process.url + PREFIX, key)
+    yield Console(process, process.url + PREFIX, key, operator_key)
     process.stop()
 
 
-async def _add_key(data: Path, key: str) -> None:
+async def _add_key(data: Path, user: str, scope: str) -> str:
+    key = new_key()
     async with open_storage(current_data(data) / RUNS_FILE) as database:
-        record = ApiKeyRecord("key_ada", "console", digest_of(key), "ada", "default", ("admin",), datetime.now(UTC))
+        record = ApiKeyRecord(f"key_{user}", "console", digest_of(key), user, "default", (scope,), datetime.now(UTC))
         await SqlApiKeyStore(database).add(record)
+    return key

@@ -10,6 +10,7 @@ import pytest
 from tests.clients.conftest import Suites
 from tests.clients.node import CONSOLE
 from tests.clients.suite import titles_of
+from tests.environment import machine_environment
 
 from .conftest import Console
 
@@ -35,6 +36,9 @@ def test_page(use: Use, suites: Suites, console: Console, browser_url: str, requ
     variables = {
         "SERVER_URL": console.url,
         "API_KEY": console.key,
+        "OPERATOR_KEY": console.operator_key,
         "BROWSER_URL": browser_url,
+        # A folder for pictures of the pages, if they are wanted.
+        "SCREENSHOTS": machine_environment().get("SCREENSHOTS", ""),
     }
     suites(use.file, variables, titles).check(use.title, use.id)

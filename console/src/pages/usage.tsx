@@ -5,6 +5,7 @@ import { get } from "../api";
 import { count } from "../format";
 import { useResource } from "../resource";
 import { Empty, Facts, Problem } from "../ui/basics";
+import { Budgets, useAllowances } from "../ui/allowances";
 import { Choice } from "../ui/fields";
 import { Table } from "../ui/table";
 import { UsageChart } from "./usage-chart";
@@ -39,6 +40,7 @@ export default function Usage() {
   const [by, setBy] = useState<Dimension>("model");
   const days = useResource("days", () => get<UsagePage>("/usage", { group_by: "day", limit: LIMIT }));
   const parts = useResource(`parts ${by}`, () => get<UsagePage>("/usage", { group_by: by, limit: LIMIT }));
+  const allowances = useAllowances();
   const page = days.data;
   return (
     <>
@@ -47,6 +49,8 @@ export default function Usage() {
       {page !== null && <Totals page={page} />}
       {page?.data.length === 0 && <Empty>No model was called in these days.</Empty>}
       {page !== null && page.data.length > 0 && <UsageChart from={page.from} to={page.to} rows={page.data} />}
+      <h2>Budgets</h2>
+      <Budgets budgets={allowances.data?.budgets ?? []} error={allowances.error} />
       <div class="filters">
         <Choice label="Divided by" value={by} onChange={(value) => setBy(value as Dimension)}>
           {DIMENSIONS.map((one) => (

@@ -21,6 +21,9 @@ const SHAPES: Record<string, string> = {
   timeout: "✕",
   running: "▶",
   busy: "▶",
+  valid: "✓",
+  revoked: "✕",
+  expired: "✕",
   pending: "○",
   interrupted: "‖",
 };

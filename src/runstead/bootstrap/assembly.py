@@ -60,6 +60,7 @@ from .extensions import open_auth, with_roles
 from .files import file_store
 from .loop_failover import LoopFailover
 from .opening import Parts, open_parts
+from .operations import with_operations
 from .options import run_limits, thread_sweeps, thread_ttl
 from .priorities import reserved_slots, run_scheduler
 from .profile import Profile
@@ -68,7 +69,7 @@ from .run_access import RunAccessCheck
 from .sdk_cache import prepare_sdk, sdk_cache
 from .services import audit_log, build_services
 from .shutdown import Shutdown
-from .telemetry import Telemetry, open_telemetry
+from .telemetry import Telemetry, metric_sources, open_telemetry
 from .unsupported import check_configuration, without_effect
 from .user_code import UserCode, load_user_code
 
@@ -147,14 +148,15 @@ async def _assembled(
             open_auth(settings, configuration, adapters.auth_or(code.auth), profile.database, profile.clock, user_loop)
         )
         services = build_services(parts, runs, closing, settings, configuration, files)
+        sources = metric_sources(profile, runs, blocks, settings.max_concurrent_runs if execute else 0)
         access.services = services = replace(
-            services,
+            with_operations(services, profile, sources, settings, configuration),
             authorizer=door.authorizer,
             blocks=blocks,
             audit=audit_log(parts, settings, configuration),
             limits=profile.limits,
             run_secrets=parts.run_secrets,
-            metrics=telemetry.exposition(profile, runs, blocks, settings.max_concurrent_runs if execute else 0),
+            metrics=telemetry.exposition(sources, profile.clock),
         )
         hub = await _open_channels(adapters, services, profile, access, settings, configuration)
         access.services = services = services if hub is None else replace(services, channels=hub)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from runstead.infra.limits.streams import LocalStreamLimiter, RedisStreamLimiter
+from runstead.resources.allowances import LimitKind, LimitLevel
 from runstead.runtime.limits import ClientLimits, Limit, LimitScope, RequestLimiter, RunQuota, StreamLimiter, limits_of
 from runstead.settings import Settings
 from runstead.settings.limits import requests_and_seconds
@@ -41,16 +42,31 @@ def run_quota(settings: Settings) -> RunQuota | None:
     return quota if quota.limits else None
 
 
+def configured_limits(settings: Settings) -> Sequence[LimitLevel]:
+    """Return all limits of users and tenants, for those whom they bound."""
+    kinds: tuple[tuple[LimitKind, Sequence[Limit]], ...] = (
+        ("requests", _request_limits(settings)),
+        ("streams", _streams(settings)),
+        ("runs", limits_of(settings.limit_user_runs, settings.limit_tenant_runs)),
+        ("queued_runs", limits_of(settings.limit_user_queued_runs, settings.limit_tenant_queued_runs)),
+    )
+    return [LimitLevel(kind, limit) for kind, limits in kinds for limit in limits]
+
+
 def _streams(settings: Settings) -> Sequence[Limit]:
     return limits_of(settings.limit_user_streams, settings.limit_tenant_streams)
 
 
-def _requests(settings: Settings, redis_url: str | None) -> RequestLimiter | None:
+def _request_limits(settings: Settings) -> Sequence[Limit]:
     rates: tuple[tuple[LimitScope, str | None], ...] = (
         ("user", settings.limit_user_requests),
         ("tenant", settings.limit_tenant_requests),
     )
-    limits = [Limit(scope, *requests_and_seconds(rate)) for scope, rate in rates if rate is not None]
+    return [Limit(scope, *requests_and_seconds(rate)) for scope, rate in rates if rate is not None]
+
+
+def _requests(settings: Settings, redis_url: str | None) -> RequestLimiter | None:
+    limits = _request_limits(settings)
     if not limits:
         return None
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from langsmith.utils import tracing_is_enabled
 
 from runstead.gateway.auth.audit import AuditLog
@@ -19,6 +21,7 @@ from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.feedback import SqlFeedbackStore
 from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.run_usage import SqlRunUsageStore
+from runstead.infra.storage.run_waits import SqlRunWaitReader
 from runstead.infra.storage.threads import SqlThreadStore
 from runstead.resources.assistant_lookup import AssistantLookup
 from runstead.resources.assistant_service import AssistantRemoval, AssistantService
@@ -89,6 +92,7 @@ def build_services(
         crons=handled.crons(SqlCronStore(profile.database, profile.clock, parts.cron_bell.notify)),
         feedback=SqlFeedbackStore(profile.database, profile.clock, on_feedback),
         channel_links=SqlChannelLinkStore(profile.database, profile.clock),
+        run_waits=SqlRunWaitReader(profile.database, profile.clock),
         clock=profile.clock,
         ready=Readiness((profile.database, *profile.others), closing, parts.missing_key).reason,
         files=files,
@@ -131,6 +135,9 @@ def _gateway_options(parts: Parts, settings: Settings, configuration: GraphConfi
         heartbeat=settings.heartbeat_seconds,
         cron_min_interval=settings.cron_min_interval_seconds,
         metrics_scope=settings.metrics_scope,
+        operator_scope=settings.operator_scope,
+        slots=settings.max_concurrent_runs,
+        lease_term=timedelta(seconds=settings.lease_term_seconds),
         configurable_headers=header_choice(configuration),
         is_traced=bool(tracing_is_enabled()),
         encrypts_values=parts.encrypts_values,

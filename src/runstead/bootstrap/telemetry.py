@@ -14,6 +14,7 @@ from runstead.infra.storage.sizes import DatabaseSize, database_sizes
 from runstead.infra.telemetry.exposition import MetricsExposition, MetricSources
 from runstead.infra.telemetry.run_log import RunLog
 from runstead.infra.telemetry.run_metrics import RunMetrics
+from runstead.runtime.clock import Clock
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.telemetry import CompositeTelemetry, RunTelemetry
 from runstead.runtime.stream_bridge.figures import MeasuredBridge, StreamFigures
@@ -32,31 +33,32 @@ class Telemetry:
     runs: RunTelemetry
     trace_request: TraceRequest = no_trace
 
-    def exposition(self, profile: Profile, runs: RunsFacade, blocks: BlockCount, most_runs: int) -> MetricsExposition:
-        """Return the metrics of this process. ``most_runs``: the runs that it executes at once."""
-        bridge = profile.bridge
+    def exposition(self, sources: MetricSources, clock: Clock) -> MetricsExposition:
+        """Return the metrics of this process."""
+        return MetricsExposition(self.metrics, sources, clock)
 
-        def streams() -> StreamFigures:
-            return bridge.figures() if isinstance(bridge, MeasuredBridge) else StreamFigures()
 
-        async def sizes() -> Mapping[str, DatabaseSize]:
-            return await database_sizes((profile.database, *profile.others))
+def metric_sources(profile: Profile, runs: RunsFacade, blocks: BlockCount, most_runs: int) -> MetricSources:
+    """Return the sources of figures about this process. ``most_runs``: the runs that it executes at once."""
+    bridge = profile.bridge
 
-        def pools() -> Mapping[str, PoolFigures]:
-            return {name: pool.pool_figures() for name, pool in profile.pools.items()}
+    def streams() -> StreamFigures:
+        return bridge.figures() if isinstance(bridge, MeasuredBridge) else StreamFigures()
 
-        return MetricsExposition(
-            self.metrics,
-            MetricSources(
-                queue=SqlQueueFigures(profile.database, profile.clock).read,
-                sizes=sizes,
-                pools=pools,
-                streams=streams,
-                slots=lambda: (most_runs, runs.active_runs),
-                blocks=blocks,
-            ),
-            profile.clock,
-        )
+    async def sizes() -> Mapping[str, DatabaseSize]:
+        return await database_sizes((profile.database, *profile.others))
+
+    def pools() -> Mapping[str, PoolFigures]:
+        return {name: pool.pool_figures() for name, pool in profile.pools.items()}
+
+    return MetricSources(
+        queue=SqlQueueFigures(profile.database, profile.clock).read,
+        sizes=sizes,
+        pools=pools,
+        streams=streams,
+        slots=lambda: (most_runs, runs.active_runs),
+        blocks=blocks,
+    )
 
 
 def open_telemetry(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Protocol
 
 from runstead.gateway.streams.thread_events import ThreadEvents
 from runstead.gateway.streams.thread_stream import ThreadStreams
+from runstead.resources.allowances import AllowanceReader, NoAllowances
+from runstead.resources.api_keys import ApiKeyStore
 from runstead.resources.assistant_lookup import AssistantLookup
 from runstead.resources.assistant_service import AssistantRemoval, AssistantService
 from runstead.resources.assistants import AssistantStore
@@ -15,6 +18,7 @@ from runstead.resources.channels import ChannelLinkStore
 from runstead.resources.crons import CronStore
 from runstead.resources.feedback import FeedbackStore
 from runstead.resources.interrupts import OpenInterrupts
+from runstead.resources.run_waits import RunWaitReader
 from runstead.resources.schemas import GraphSchemas
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_configs import ThreadConfigs
@@ -47,7 +51,8 @@ class GatewayOptions:
     after which a waiting response sends a heartbeat. ``is_traced``: the operator has enabled LangSmith tracing.
     ``encrypts_values``: thread values are stored encrypted, and cannot be searched. ``cron_min_interval`` (seconds):
     the shortest time between two runs of a cron; None for no limit. ``metrics_scope``: scope of users who may read
-    metrics; ``*`` for all callers.
+    metrics; ``*`` for all callers. ``operator_scope``: scope of operators. ``slots``: runs that this process executes
+    at once. ``lease_term``: time without renewal after which other workers take a run over.
     """
 
     max_body_bytes: int = 32 * 1024 * 1024
@@ -59,6 +64,9 @@ class GatewayOptions:
     encrypts_values: bool = False
     cron_min_interval: float | None = None
     metrics_scope: str = "*"
+    operator_scope: str | None = None
+    slots: int = 0
+    lease_term: timedelta = timedelta(seconds=10)
 
 
 class Metrics(Protocol):
@@ -81,6 +89,14 @@ class NoMetrics:
         return {}
 
 
+class WorkersReport(Protocol):
+    """Report on slots, leases, pools and sizes of tables."""
+
+    async def as_json(self, *, names_runs: bool) -> JsonObject:
+        """Return the report. ``names_runs``: with the ids of the runs of all users."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """All services behind the routes. ``items`` is LangGraph's BaseStore, scoped by the actor.
@@ -89,7 +105,7 @@ class Services:
     ``authorizer`` decides about permissions; with None, users may do everything with their own objects. ``audit``
     records who did what, ``limits`` bounds what users may ask for. ``files`` is None if the server
     stores none, ``channels`` if it has no chat services. ``blocks`` counts how often user code blocked its event loop;
-    ``metrics`` are those of this process.
+    ``metrics`` are those of this process. ``api_keys`` is None on a server whose users do not log in with keys.
     """
 
     runs: RunsFacade
@@ -116,6 +132,7 @@ class Services:
     crons: CronStore
     feedback: FeedbackStore
     channel_links: ChannelLinkStore
+    run_waits: RunWaitReader
     clock: Clock
     ready: Callable[[], Awaitable[str | None]]
     authorizer: Authorizer | None = None
@@ -126,6 +143,9 @@ class Services:
     channels: ChannelEndpoint | None = None
     blocks: BlockCount = field(default_factory=BlockCount)
     metrics: Metrics = field(default_factory=NoMetrics)
+    workers: WorkersReport | None = None
+    allowances: AllowanceReader = field(default_factory=NoAllowances)
+    api_keys: ApiKeyStore | None = None
     options: GatewayOptions = field(default_factory=GatewayOptions)
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -30,6 +30,12 @@ ACTOR: Final = "runstead.actor"
 NOTES: Final = "runstead.audit"
 """In the scope of a request: what its route adds to the entry."""
 _RUN_PLACE: Final = re.compile(r"(/threads/(?P<thread_id>[\w-]+))?/runs/(?P<run_id>[\w-]+)")
+_OF_ROLES: Final[Mapping[tuple[str, str], str]] = {
+    ("GET", "/audit"): "audit.read",
+    ("GET", "/keys"): "api_keys.search",
+    ("DELETE", "/keys/{key_id}"): "api_keys.delete",
+}
+"""Actions of routes for roles, which have no permission that auth handlers decide about."""
 _READS: Final = frozenset(("read", "search", "get", "list_namespaces"))
 
 
@@ -188,8 +194,8 @@ def _created_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 def _action_of(scope: Scope) -> str | None:
     """Return such as ``threads.delete``; None for a route that is open, or not there."""
     route = scope.get("route")
-    if getattr(route, "path", None) == "/audit":
-        return "audit.read"
+    if (action := _OF_ROLES.get((scope["method"], getattr(route, "path", "")))) is not None:
+        return action
     endpoint = getattr(route, "endpoint", None)
     permission = None if endpoint is None else declaration_of(endpoint).permission
     return None if permission is None else f"{permission.resource}.{permission.action}"

@@ -37,6 +37,7 @@ def _nothing(status: str = "204") -> JsonObject:
 EVENT_STREAM: Final[Responses] = {"200": _content("text/event-stream", EVENT, _PLACES)}
 RUN: Final[Responses] = _json(named("Run"))
 NEW_RUN: Final[Responses] = _json(named("Run"), *_PLACES)
+RUN_WAITING: Final[Responses] = _json(named("RunWaiting"))
 RUNS: Final[Responses] = _json(many(some_of("Run")), *_PAGES)
 RUN_OUTPUT: Final[Responses] = _json(ANYTHING, *_PLACES)
 STATE: Final[Responses] = _json(some_of("ThreadState"))
@@ -47,6 +48,9 @@ MESSAGE_PAGE: Final[Responses] = _json(
     object_of(data=many(OBJECT), has_more={"type": "boolean"}, feedback=many(named("Feedback")))
 )
 USAGE: Final[Responses] = _json(named("Usage"))
+LIMITS: Final[Responses] = _json(named("Limits"))
+WORKERS: Final[Responses] = _json(named("Workers"))
+KEYS: Final[Responses] = _json(many(named("ApiKey")))
 USAGE_PAGE: Final[Responses] = _json(named("UsagePage"))
 ASSISTANT: Final[Responses] = _json(named("Assistant"))
 SUBGRAPHS: Final[Responses] = _json({"type": "object", "additionalProperties": OBJECT})

@@ -168,6 +168,55 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         total=object_of(runs=COUNT, **_USED_COUNTS),
         cost=_COST,
     ),
+    "RunWaiting": object_of(
+        run_id=_ID,
+        due_at=_TIME,
+        slots=COUNT,
+        slots_in_use=COUNT,
+        reasons=many(object_of(kind={"enum": ["delayed", "thread", "worker", "slots"]})),
+    ),
+    "Limits": object_of(
+        user_id=TEXT,
+        tenant_id=TEXT,
+        limits=many(
+            object_of(
+                kind={"enum": ["requests", "streams", "runs", "queued_runs"]},
+                scope={"enum": ["user", "tenant"]},
+                limit=COUNT,
+                seconds=or_null(COUNT),
+                used=or_null(COUNT),
+            )
+        ),
+        budgets=many(
+            object_of(
+                per=_NAMES,
+                unit={"enum": ["tokens", "usd"]},
+                graph_id=or_null(TEXT),
+                limit={"type": "number"},
+                **dict.fromkeys(("used", "reserved"), or_null({"type": "number"})),
+                resets_at=or_null(_TIME),
+                on_exceeded={"enum": ["pause", "stop"]},
+                warn_at={"type": "number"},
+            )
+        ),
+    ),
+    "Workers": object_of(
+        at=_TIME,
+        server=object_of(slots=COUNT, slots_in_use=COUNT, pools=OBJECT, user_code=OBJECT),
+        workers=many(object_of(worker=TEXT, runs=COUNT, expired_leases=COUNT, lease_until=_TIME)),
+        held=many(
+            object_of(run_id=_ID, thread_id=_ID, worker=TEXT, attempt=COUNT, lease_until=_TIME, is_expired=_FLAG)
+        ),
+        queue=OBJECT,
+        sizes=OBJECT,
+        tables=many(object_of(name=TEXT, used=COUNT, rows=or_null(COUNT))),
+    ),
+    "ApiKey": object_of(
+        **dict.fromkeys(("key_id", "name", "user_id", "tenant_id"), TEXT),
+        scopes=_NAMES,
+        created_at=_TIME,
+        **dict.fromkeys(("last_used_at", "revoked_at", "expires_at"), or_null(_TIME)),
+    ),
     "ChannelCode": object_of(code=TEXT, command=TEXT, expires_at=_TIME),
     "ChannelLink": object_of(provider=TEXT, workspace=TEXT, chat_user_id=TEXT, created_at=_TIME),
     "File": object_of(path=TEXT, size=COUNT, modified_at=_TIME, media_type=TEXT),

@@ -12,6 +12,7 @@ from runstead.runtime.runs.types import RunFilter
 from runstead.wire.errors import NotFound, Unprocessable
 from runstead.wire.field_selection import check_select, selected
 from runstead.wire.identifiers import ThreadIdField
+from runstead.wire.operations import from_run_wait
 from runstead.wire.pages import TOTAL
 from runstead.wire.run_cancel import ALL_OVER, NOT_FOUND, remarks_on_stop, stop_action_of
 from runstead.wire.run_records import RUN_FIELDS, WireRunStatus, from_run_record, metadata_of, statuses_of
@@ -102,6 +103,15 @@ async def list_runs(
 @declare(policy.THREAD_READ, responses.RUN)
 async def get_run(thread_id: ThreadId, run_id: RunId, services: ServicesDep) -> Response:
     return answer(from_run_record(await services.runs.get_run(run_id, thread_id=thread_id)))
+
+
+@router.get("/threads/{thread_id}/runs/{run_id}/waiting")
+@declare(policy.THREAD_READ, responses.RUN_WAITING)
+async def get_run_waiting(thread_id: ThreadId, run_id: RunId, services: ServicesDep) -> Response:
+    """The reasons why a run does not go on: its time, a run of its thread, the slots, or a worker that is silent."""
+    run = await services.runs.get_run(run_id, thread_id=thread_id)
+    wait = await services.run_waits.read(run.run_id)
+    return answer(from_run_wait(run, wait, services.options.lease_term, services.options.slots))
 
 
 @router.get("/runs/{run_id}")

@@ -27,14 +27,15 @@ def lock_quota(connection: Connection, quota: RunQuota, actor: ActorContext) -> 
 def check_quota(connection: Connection, quota: RunQuota, actor: ActorContext) -> None:
     """Raise LimitExceeded if there are more runs than allowed, those of this transaction included."""
     for limit in quota.in_flight:
-        if _count(connection, limit, actor, queued=False) > limit.amount:
+        if count_runs(connection, limit, actor, queued=False) > limit.amount:
             raise LimitExceeded("runs in flight", limit, _RETRY_SECONDS)
     for limit in quota.queued:
-        if _count(connection, limit, actor, queued=True) > limit.amount:
+        if count_runs(connection, limit, actor, queued=True) > limit.amount:
             raise LimitExceeded("queued runs", limit, _RETRY_SECONDS)
 
 
-def _count(connection: Connection, limit: Limit, actor: ActorContext, *, queued: bool) -> int:
+def count_runs(connection: Connection, limit: Limit, actor: ActorContext, *, queued: bool) -> int:
+    """Return the number of runs that count for a limit of the actor's."""
     conditions = [runs.c.ended_at.is_(None), runs.c.tenant_id == actor.tenant_id]
     if limit.scope == "user":
         conditions.append(runs.c.user_id == actor.user_id)

@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from .checkpoint_tables import metadata as checkpoint_tables
 from .database import Database
 
+_LARGEST_SCAN: Final = 1024**3
+"""Bytes: SQLite reads a whole file to measure its tables."""
+_PAGES: Final = (
+    "SELECT coalesce(entry.tbl_name, dbstat.name), sum(dbstat.pgsize) FROM dbstat"
+    " LEFT JOIN sqlite_master AS entry ON entry.name = dbstat.name WHERE dbstat.aggregate = TRUE GROUP BY 1"
+)
 _TABLES: Final = (
-    "SELECT relname, pg_total_relation_size(pg_class.oid) FROM pg_class"
+    "SELECT relname, pg_total_relation_size(pg_class.oid), CAST(reltuples AS bigint) FROM pg_class"
     " JOIN pg_namespace ON pg_namespace.oid = relnamespace"
     " WHERE nspname = current_schema() AND relkind = 'r'"
 )
@@ -24,6 +31,34 @@ class DatabaseSize:
 
     used: int
     free: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """Bytes of a table with its indexes. ``rows`` is the database's estimate; None where it has none."""
+
+    name: str
+    used: int
+    rows: int | None = None
+
+
+async def table_sizes(databases: Sequence[Database]) -> Sequence[TableSize]:
+    """Return the sizes of all tables, the largest first; none of a file of SQLite that is too large to be read for it,
+    or if SQLite was built without the table ``dbstat``."""
+    found = [size for database in databases for size in await database.read(_of_tables, slow=True)]
+    return sorted(found, key=lambda size: (-size.used, size.name))
+
+
+def _of_tables(connection: Connection) -> Sequence[TableSize]:
+    if connection.dialect.name == "postgresql":
+        rows = connection.exec_driver_sql(_TABLES)
+        return [TableSize(name, int(size), int(count) if count >= 0 else None) for name, size, count in rows]
+    if _of_file(connection).used > _LARGEST_SCAN:
+        return []
+    try:
+        return [TableSize(str(name), int(size)) for name, size in connection.exec_driver_sql(_PAGES)]
+    except OperationalError:
+        return []
 
 
 async def database_sizes(databases: Sequence[Database]) -> Mapping[str, DatabaseSize]:
@@ -49,6 +84,6 @@ def _of_schema(connection: Connection) -> Mapping[str, DatabaseSize]:
     if connection.dialect.name != "postgresql":
         return {"runs": _of_file(connection)}
     sizes = {"runs": 0, "checkpoints": 0}
-    for name, size in connection.exec_driver_sql(_TABLES):
+    for name, size, _ in connection.exec_driver_sql(_TABLES):
         sizes["checkpoints" if name in checkpoint_tables.tables else "runs"] += int(size)
     return {name: DatabaseSize(size) for name, size in sizes.items()}
