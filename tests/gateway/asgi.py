@@ -9,9 +9,11 @@ from starlette.types import Message
 
 
 class Connection:
-    """Both ends of one request. ``stalled`` makes the client accept nothing more, like a full socket."""
+    """Both ends of one request. ``stall`` makes the client accept nothing more, like a full socket; ``stalls_after``
+    does so itself after this number of body chunks."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stalls_after: int | None = None) -> None:
+        self._stalls_after = stalls_after
         self.sent: list[Message] = []
         self._gone = asyncio.Event()
         self._flowing = asyncio.Event()
@@ -26,6 +28,9 @@ class Connection:
         await self._flowing.wait()
         self.sent.append(message)
         self._news.set()
+        if len(self.bodies) == self._stalls_after:
+            self._stalls_after = None
+            self.stall()
 
     async def heard(self, count: int) -> None:
         """Return when this number of body chunks have arrived."""

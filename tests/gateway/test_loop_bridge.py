@@ -90,10 +90,9 @@ async def test_client_that_reads_nothing_pauses_the_app(submit: Submit) -> None:
 
         return StreamingResponse(pieces())
 
-    connection = Connection()
+    connection = Connection(stalls_after=3)
     call = asyncio.create_task(bridged(app_of(endpoint), submit)(scope_of(), connection.receive, connection.send))
     await connection.heard(3)
-    connection.stall()
     stood = -1
     while sent != stood:
         stood = sent

@@ -91,8 +91,9 @@ async def test_keys_and_deliveries_are_swept_completely_in_small_transactions(
     await storage.clock.advance(timedelta(days=8))
     await StorageSweeper(Watched(database, count), storage.clock).sweep(HOUR)
     assert (await database.read(rows)) == dict.fromkeys(KINDS, 0)
-    # One to correct times, and one each for runs, events and messages of chat services, of which there are none.
-    assert writes == 1 + 1 + 1 + 3 + 3 + 1
+    # One to correct times, and one each for runs, events, messages of chat services and notices of budgets, of which
+    # there are none.
+    assert writes == 1 + 1 + 1 + 3 + 3 + 1 + 1
 
 
 @pytest.mark.parametrize("failing", KINDS)
