@@ -30,6 +30,8 @@ def module_name(file: Path, directory: Path) -> str:
 
 def loaded_name(file: Path) -> str | None:
     """Return the name by which this process has already imported ``file``; None if it has not."""
+    if (name := PROJECT_FILES.loaded_name(file)) is not None:
+        return name
     for name, module in list(sys.modules.items()):
         # The main script is not a module of the project: its file is executed again, as Python itself does.
         if name not in ("__main__", "__mp_main__") and _is_of(module, file):
@@ -66,6 +68,11 @@ class ProjectFiles(MetaPathFinder):
         if stale is not None and not _is_of(stale, file):
             # Belongs to another project in this process.
             del sys.modules[unique]
+
+    def loaded_name(self, file: Path) -> str | None:
+        """Return the name under which ``file`` was registered, if it is still imported under that."""
+        name = self._names.get(file)
+        return name if name is not None and _is_of(sys.modules.get(name), file) else None
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -120,4 +127,5 @@ def _has_origin(spec: ModuleSpec, file: Path) -> bool:
 def _is_of(module: object, file: Path) -> bool:
     # Through its __dict__: reading an attribute would load modules that load lazily.
     found = getattr(module, "__dict__", {}).get("__file__")
-    return isinstance(found, str) and os.path.basename(found) == file.name and os.path.realpath(found) == str(file)
+    # The cheap comparison first: there are thousands of modules.
+    return isinstance(found, str) and found.endswith(file.name) and os.path.realpath(found) == str(file)
