@@ -22,7 +22,7 @@ from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.dispatcher import RecordingWorker, RunDispatcherConformance, eventually, serving
 from runstead.testing.conformance.run_storage import ALICE, DONE, a_spec
 from tests.servers.job_queue import TERM, Cluster, LocalNotices
-from tests.servers.postgres import PostgresSchema, own_postgres
+from tests.servers.postgres import PostgresSchema, SchemaPlace, own_postgres
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ async def own_server() -> AsyncIterator[tuple[PostgresServer, Cluster]]:
     """A server that a test may stop."""
     with own_postgres() as server:
         async with open_postgres_storage(server.url, PostgresOptions(pool_size=4)) as database:
-            yield server, Cluster(PostgresSchema(server.url, "runstead", database), database)
+            yield server, Cluster(SchemaPlace(server.url, "runstead"), database)
 
 
 async def test_worker_is_notified_immediately_after_a_server_restart(

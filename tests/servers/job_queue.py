@@ -19,7 +19,7 @@ from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import SystemClock
 from runstead.runtime.runs.types import RunId, RunRecord, ThreadId, WorkerId
 from runstead.testing.conformance.run_storage import ALICE, a_spec, decide
-from tests.servers.postgres import PostgresSchema
+from tests.servers.postgres import SchemaPlace
 
 TERM = timedelta(seconds=30)
 
@@ -46,7 +46,7 @@ class LocalNotices:
 class Cluster:
     """Runs on PostgreSQL and their jobs; the WaitingRuns of the suite."""
 
-    def __init__(self, schema: PostgresSchema, database: PostgresDatabase, routing: JobRouting | None = None) -> None:
+    def __init__(self, schema: SchemaPlace, database: PostgresDatabase, routing: JobRouting | None = None) -> None:
         self.schema, self.database = schema, database
         clock = SystemClock()
         self.jobs = RunJobs(database, clock, routing)

@@ -11,11 +11,11 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
 from sqlalchemy import Connection, text
@@ -30,6 +30,7 @@ from .disks import small_disk
 
 URL_VARIABLE: Final = "RUNSTEAD_TEST_DATABASE_URL"
 _numbers = itertools.count()
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -72,29 +73,11 @@ def postgres_schema(postgres_url: str) -> Iterator[PostgresSchema]:
         yield schema
 
 
-class PostgresSchema:
-    """A schema that is created once, and emptied for each test: much faster than creating it again."""
+class SchemaPlace:
+    """A schema with all tables, on a server."""
 
-    def __init__(self, url: str, name: str, database: PostgresDatabase) -> None:
-        self.url, self.name, self._database = url, name, database
-
-    @classmethod
-    @contextmanager
-    def made(cls, url: str) -> Iterator[PostgresSchema]:
-        name = a_schema()
-        # In a thread: the first test with this fixture may be on an event loop.
-        with ThreadPoolExecutor(1) as thread, asyncio.Runner() as runner:
-            opening = open_postgres_storage(url, PostgresOptions(pool_size=6, schema=name))
-            database = thread.submit(runner.run, opening.__aenter__()).result()
-            yield cls(url, name, database)
-            dropping = database.write(lambda c: c.exec_driver_sql(f"DROP SCHEMA {name} CASCADE").close())
-            thread.submit(runner.run, dropping).result()
-            thread.submit(runner.run, opening.__aexit__(None, None, None)).result()
-
-    async def emptied(self) -> PostgresDatabase:
-        """The database shared by all tests, emptied."""
-        await self._database.write(_empty)
-        return self._database
+    def __init__(self, url: str, name: str) -> None:
+        self.url, self.name = url, name
 
     @asynccontextmanager
     async def opened(self, cipher: Cipher | None = None, **options: Any) -> AsyncIterator[PostgresDatabase]:
@@ -102,6 +85,44 @@ class PostgresSchema:
         wanted = PostgresOptions(**{"pool_size": 4, "schema": self.name, **options})
         async with open_postgres_storage(self.url, wanted, cipher=cipher) as database:
             yield database
+
+
+class PostgresSchema(SchemaPlace):
+    """A schema that is created once, and emptied for each test: much faster than creating it again."""
+
+    def __init__(self, url: str, name: str, thread: ThreadPoolExecutor, runner: asyncio.Runner) -> None:
+        super().__init__(url, name)
+        self._thread, self._runner = thread, runner
+        self._stack = AsyncExitStack()
+        self._databases: dict[Cipher | None, PostgresDatabase] = {}
+
+    @classmethod
+    @contextmanager
+    def made(cls, url: str) -> Iterator[PostgresSchema]:
+        # In a thread: the first test with this fixture may be on an event loop.
+        with ThreadPoolExecutor(1) as thread, asyncio.Runner() as runner:
+            schema = cls(url, a_schema(), thread, runner)
+            database = schema._run(schema._shared(None)).result()
+            try:
+                yield schema
+            finally:
+                dropping = database.write(lambda c: c.exec_driver_sql(f"DROP SCHEMA {schema.name} CASCADE").close())
+                schema._run(dropping).result()
+                schema._run(schema._stack.aclose()).result()
+
+    async def emptied(self, cipher: Cipher | None = None) -> PostgresDatabase:
+        """The database shared by all tests, or by those with this ``cipher``, emptied."""
+        await self._databases[None].write(_empty)
+        if (database := self._databases.get(cipher)) is None:
+            database = await asyncio.wrap_future(self._run(self._shared(cipher)))
+        return database
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
+        return self._thread.submit(self._runner.run, work)
+
+    async def _shared(self, cipher: Cipher | None) -> PostgresDatabase:
+        database = await self._stack.enter_async_context(self.opened(cipher, pool_size=6))
+        return self._databases.setdefault(cipher, database)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from tests.servers.postgres import PostgresSchema
 from tests.servers.sqlite import current
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def keyring() -> Keyring:
     return Keyring([b"n" * 32], ["hidden", "title"])
 
@@ -27,9 +27,7 @@ async def encrypted(request: pytest.FixtureRequest, tmp_path: Path, keyring: Key
             yield database
     else:
         schema: PostgresSchema = request.getfixturevalue("postgres_schema")
-        await schema.emptied()
-        async with schema.opened(keyring) as database:
-            yield database
+        yield await schema.emptied(keyring)
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ async def checkpoints(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
         yield checkpoints
 
 
+@pytest.mark.parametrize("checkpoints", ["postgres"], indirect=True)
 class TestEncryptedCheckpoints(CheckpointStoreConformance):
     pass
 

@@ -22,16 +22,22 @@ from runstead.testing.conformance.run_stores import RunStoreConformance
 from runstead.testing.conformance.thread_store import ThreadStoreConformance
 from tests.servers.stores import stores_over
 
+# The suites of handlers run on SQLite and have keys too: encrypted columns pass each suite on both engines.
+ON_POSTGRES = pytest.mark.parametrize("encrypted", ["postgres"], indirect=True)
+
 
 @pytest.fixture
 def storage(encrypted: Database) -> RunStorage:
     return stores_over(encrypted)
 
 
+@ON_POSTGRES
 class TestEncryptedRuns(RunStoreConformance):
     pass
 
 
+@ON_POSTGRES
+@pytest.mark.usefixtures("encrypted")
 class TestEncryptedThreads(ThreadStoreConformance):
     async def test_search_matches_values_by_containment(self, storage: RunStorage) -> None:
         after = ThreadOutcome(values=b'{"a":{"b":1}}')
@@ -42,6 +48,7 @@ class TestEncryptedThreads(ThreadStoreConformance):
             assert [one.values for one in await storage.threads.search(ThreadFilter())] == [after.values]
 
 
+@ON_POSTGRES
 class TestEncryptedAssistants(AssistantStoreConformance):
     @pytest.fixture
     def clock(self) -> ManualClock:
@@ -52,18 +59,21 @@ class TestEncryptedAssistants(AssistantStoreConformance):
         return SqlAssistantStore(encrypted, clock)
 
 
+@ON_POSTGRES
 class TestEncryptedRunEvents(RunEventStoreConformance):
     @pytest.fixture
     def events(self, encrypted: Database) -> SqlRunEventStore:
         return SqlRunEventStore(encrypted)
 
 
+@ON_POSTGRES
 class TestEncryptedCrons(CronStoreConformance):
     @pytest.fixture
     def crons(self, encrypted: Database, storage: RunStorage) -> SqlCronStore:
         return SqlCronStore(encrypted, storage.clock, storage.bell)
 
 
+@ON_POSTGRES
 class TestEncryptedDeliveries(DeliveryStoreConformance):
     @pytest.fixture
     def deliveries(self, encrypted: Database, storage: RunStorage) -> SqlDeliveryStore:

@@ -52,6 +52,8 @@ from runstead.testing.conformance.thread_store import ThreadStoreConformance
 from tests.servers.handled_checkpoints import checkpoints_on
 from tests.servers.stores import stores_over
 
+# Handlers wrap the stores of any database. The one here has keys as well: test_encrypted_stores relies on that.
+ON_SQLITE = pytest.mark.parametrize("encrypted", ["sqlite"], indirect=True)
 MARK = "hidden:"
 
 
@@ -107,10 +109,12 @@ def storage(encrypted: Database, handled: LangGraphEncryption) -> RunStorage:
     )
 
 
+@ON_SQLITE
 class TestHandledRuns(RunStoreConformance):
     pass
 
 
+@ON_SQLITE
 class TestHandledSettling(LeaseSettling):
     async def test_user_of_an_ended_run_is_stored_encrypted(self, storage: RunStorage, encrypted: Database) -> None:
         for webhook in (None, "/own", "https://example.org"):
@@ -128,6 +132,8 @@ class TestHandledSettling(LeaseSettling):
         assert (await storage.stands(run)).actor.claims == {"identity": "a"}
 
 
+@ON_SQLITE
+@pytest.mark.usefixtures("encrypted")
 class TestHandledThreads(ThreadStoreConformance):
     async def test_search_matches_values_by_containment(self, storage: RunStorage) -> None:
         after = ThreadOutcome(values=b'{"a":{"b":1}}')
@@ -138,6 +144,7 @@ class TestHandledThreads(ThreadStoreConformance):
             assert [one.values for one in await storage.threads.search(ThreadFilter())] == [after.values]
 
 
+@ON_SQLITE
 class TestHandledAssistants(AssistantStoreConformance):
     @pytest.fixture
     def clock(self) -> ManualClock:
@@ -148,18 +155,21 @@ class TestHandledAssistants(AssistantStoreConformance):
         return EncryptedAssistantStore(SqlAssistantStore(encrypted, clock), handled)
 
 
+@ON_SQLITE
 class TestHandledRunEvents(RunEventStoreConformance):
     @pytest.fixture
     def events(self, encrypted: Database, handled: LangGraphEncryption) -> Any:
         return EncryptedRunEventStore(SqlRunEventStore(encrypted), handled)
 
 
+@ON_SQLITE
 class TestHandledCrons(CronStoreConformance):
     @pytest.fixture
     def crons(self, encrypted: Database, storage: RunStorage, handled: LangGraphEncryption) -> Any:
         return EncryptedCronStore(SqlCronStore(encrypted, storage.clock, storage.bell), handled)
 
 
+@ON_SQLITE
 class TestHandledDeliveries(DeliveryStoreConformance):
     @pytest.fixture
     def deliveries(self, encrypted: Database, storage: RunStorage, handled: LangGraphEncryption) -> Any:
@@ -174,12 +184,12 @@ async def checkpoints(
         yield checkpoints
 
 
+@pytest.mark.parametrize("checkpoints", ["sqlite"], indirect=True)
 class TestHandledCheckpoints(CheckpointStoreConformance):
     pass
 
 
-@pytest.mark.parametrize("has_keys", [False, True])
-@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+@pytest.mark.parametrize(("engine", "has_keys"), [("sqlite", False), ("postgres", True)])
 async def test_saver_passes_langgraphs_own_conformance_suite(
     engine: str, has_keys: bool, request: pytest.FixtureRequest, tmp_path: Path, handled: LangGraphEncryption
 ) -> None:
