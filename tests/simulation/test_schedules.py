@@ -1,4 +1,4 @@
-"""The whole kernel runs thousands of seeded schedules on virtual time, and keeps its laws.
+"""The whole kernel runs a thousand seeded schedules on virtual time, and keeps its laws.
 
 A failure prints its seed. ``RUNSTEAD_SIM_SEED=123 pytest tests/simulation`` runs exactly that schedule again;
 ``RUNSTEAD_SIM_SCHEDULES`` sets the number of schedules in a test run, ``RUNSTEAD_SIM_FIRST`` the first seed.
@@ -20,7 +20,7 @@ from tests.simulation import run_schedule
 
 _ONE = os.environ.get("RUNSTEAD_SIM_SEED")
 _FIRST = int(os.environ.get("RUNSTEAD_SIM_FIRST", "0"))
-_SCHEDULES = int(os.environ.get("RUNSTEAD_SIM_SCHEDULES", "2000"))
+_SCHEDULES = int(os.environ.get("RUNSTEAD_SIM_SCHEDULES", "1000"))
 _BATCH = 100
 
 _BATCHES = (
