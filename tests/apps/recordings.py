@@ -86,14 +86,14 @@ def _is_private_step(entry: list[Any]) -> bool:
     return bool(event == "events" and data[1].startswith("_"))
 
 
-async def streams_of(user: User, app: App) -> Mapping[str, list[Frame]]:
-    """Stream one run in each mode."""
+async def streams_of(user: User, app: App, modes: Sequence[str] = MODES) -> Mapping[str, list[Frame]]:
+    """Stream one run in each of the modes."""
 
     async def stream(mode: str) -> list[Frame]:
         text = f"{app}-mode-{mode}"
         return await user.stream_to_end(app, text, new_id(), stream_mode=[mode], stream_subgraphs=True)
 
-    return dict(zip(MODES, await asyncio.gather(*(stream(mode) for mode in MODES)), strict=True))
+    return dict(zip(modes, await asyncio.gather(*(stream(mode) for mode in modes)), strict=True))
 
 
 def _message_of(frame: Frame, mode: str) -> Any:

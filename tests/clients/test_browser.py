@@ -33,6 +33,12 @@ CHATS = [Chat(page, transport, title) for page, transport in PAGES for title in 
 def test_chat(
     chat: Chat, suites: Suites, url: str, browser_url: str, certificate: Path, request: pytest.FixtureRequest
 ) -> None:
+    check_chat(chat, suites, url, browser_url, certificate, request)
+
+
+def check_chat(
+    chat: Chat, suites: Suites, url: str, browser_url: str, certificate: Path, request: pytest.FixtureRequest
+) -> None:
     chosen = [item.callspec.params.get("chat") for item in request.session.items if hasattr(item, "callspec")]
     titles = [each.title for each in chosen if isinstance(each, Chat) and each[:2] == chat[:2]]
     variables = {

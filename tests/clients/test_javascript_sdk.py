@@ -47,6 +47,10 @@ def cases() -> list[Case]:
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
 def test_sdk(case: Case, suites: Suites, url: str, request: pytest.FixtureRequest) -> None:
+    check_sdk(case, suites, url, request)
+
+
+def check_sdk(case: Case, suites: Suites, url: str, request: pytest.FixtureRequest) -> None:
     chosen = [item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")]
     titles = [each.title for each in chosen if isinstance(each, Case) and each[:3] == case[:3]]
     variables = {"SDK": SDKS[case.version], "TRANSPORT": case.transport, "SERVER_URL": url}
