@@ -119,6 +119,13 @@ def has_message(response: httpx.Response) -> bool:
     return response.status_code < 500 and isinstance(sentence, str) and bool(sentence)
 
 
+class Places(dict[str, str]):
+    """Values for the parameters of paths; an id of which nothing exists for any that is not named."""
+
+    def __missing__(self, name: str) -> str:
+        return str(uuid.uuid4())
+
+
 @pytest.fixture
 async def places(client: httpx.AsyncClient) -> AsyncIterator[dict[str, str]]:
     """A thread with a run and a checkpoint, so that bad bodies reach deeper code."""
@@ -126,15 +133,13 @@ async def places(client: httpx.AsyncClient) -> AsyncIterator[dict[str, str]]:
     await client.post(f"/threads/{thread_id}/runs/wait", json={"assistant_id": "agent", "input": {"messages": []}})
     run_id = (await client.get(f"/threads/{thread_id}/runs")).json()[0]["run_id"]
     state = (await client.get(f"/threads/{thread_id}/state")).json()
-    yield {
-        "thread_id": thread_id,
-        "run_id": run_id,
-        "checkpoint_id": state["checkpoint_id"] or str(uuid.uuid4()),
-        "assistant_id": "agent",
-        "namespace": "child",
-        "delivery_id": str(uuid.uuid4()),
-        "cron_id": str(uuid.uuid4()),
-    }
+    yield Places(
+        thread_id=thread_id,
+        run_id=run_id,
+        checkpoint_id=state["checkpoint_id"] or str(uuid.uuid4()),
+        assistant_id="agent",
+        namespace="child",
+    )
     assert (await client.get("/ok?check_db=1")).json()["ok"] is True
 
 
@@ -159,7 +164,7 @@ async def test_bad_ids(value: str, application: Application, client: httpx.Async
     for method, path in routes(application):
         if "{" not in path:
             continue
-        for target in {filled(path, value), path.format_map({**places, "run_id": value, "checkpoint_id": value})}:
+        for target in {filled(path, value), path.format_map(Places(places, run_id=value, checkpoint_id=value))}:
             response = await client.request(method, target, json={} if method != "GET" else None)
             if not has_message(response):
                 failures.append(f"{method} {target[:100]}: {response.status_code} {response.text[:200]}")
