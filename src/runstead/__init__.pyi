@@ -10,6 +10,9 @@ from .runtime.actor_context import (
     acting as acting,
     actor as actor,
 )
+from .runtime.runs.approval_question import (
+    approval as approval,
+)
 from .runtime.runs.facade import (
     RunsFacade as RunsFacade,
 )

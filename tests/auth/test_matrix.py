@@ -90,6 +90,7 @@ async def matrix(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
         cron = {"assistant_id": "asker", "schedule": "0 0 29 2 *", **marked}
         assistant = {"graph_id": "asker", **marked}
         (delivery,) = (await http.get("/webhooks/deliveries", headers=headers)).json()
+        (approval,) = (await http.get("/approvals", headers=headers)).json()
         ids = {
             "thread_id": thread,
             "run_id": made["run_id"],
@@ -97,6 +98,7 @@ async def matrix(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
             "cron_id": (await http.post("/runs/crons", json=cron, headers=headers)).json()["cron_id"],
             "assistant_id": (await http.post("/assistants", json=assistant, headers=headers)).json()["assistant_id"],
             "delivery_id": delivery["delivery_id"],
+            "approval_id": approval["approval_id"],
             "namespace": "none",
         }
         paths = (await http.get("/openapi.json")).json()["paths"]

@@ -46,6 +46,7 @@ from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 
 from .adapters import NO_ADAPTERS, Adapters
+from .approvals import approval_rules
 from .background import (
     cron_scheduler,
     delete_old_events_regularly,
@@ -286,7 +287,7 @@ def _runtime(
     profile, queue = parts.profile, parts.profile.queue
     database, clock = profile.database, profile.clock
     handled, ttl = parts.handled, thread_ttl(configuration)
-    ends = RunEnds(notifies=bool(parts.observers.required))
+    ends = RunEnds(bool(parts.observers.required), approval_rules(settings, configuration))
     quota, budgets = run_quota(settings), configured_budgets(settings, configuration)
     leases = handled.run_leases(
         SqlRunLeaseStore(database, clock, queue.notify, queue.enqueue, by_turns=scheduler is not None, ends=ends),

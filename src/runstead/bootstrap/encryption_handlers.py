@@ -8,6 +8,7 @@ from typing import Final
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
 from runstead.handlers.encryption import InvalidEncryption, check_encryption
+from runstead.infra.field_encryption.encrypted_approvals import EncryptedApprovalStore
 from runstead.infra.field_encryption.encrypted_assistants import EncryptedAssistantStore
 from runstead.infra.field_encryption.encrypted_crons import EncryptedCronStore
 from runstead.infra.field_encryption.encrypted_deliveries import EncryptedDeliveryStore
@@ -20,6 +21,7 @@ from runstead.infra.field_encryption.encrypted_runs import (
 )
 from runstead.infra.field_encryption.encrypted_threads import EncryptedThreadStore
 from runstead.infra.field_encryption.item_values import EncryptedItemValues
+from runstead.resources.approvals import ApprovalStore
 from runstead.resources.assistants import AssistantStore
 from runstead.resources.crons import CronStore
 from runstead.resources.threads import ThreadStore
@@ -29,7 +31,7 @@ from runstead.runtime.runs.store import RunCreateStore, RunEventStore, RunLeaseS
 
 from .unsupported import UnsupportedConfiguration, encryption_source
 
-_JSON: Final = "threads, runs and their events, assistants, crons, items and metadata of checkpoints"
+_JSON: Final = "threads, runs and their events, approvals, assistants, crons, items and metadata of checkpoints"
 _BLOBS: Final = "states and pending writes of checkpoints"
 _NEVER: Final = "streams, cached values, feedback, descriptions of assistants and addresses of webhooks"
 
@@ -79,6 +81,9 @@ class EncryptedStores:
 
     def crons(self, inner: CronStore) -> CronStore:
         return inner if self.cipher is None else EncryptedCronStore(inner, self.cipher)
+
+    def approvals(self, inner: ApprovalStore) -> ApprovalStore:
+        return inner if self.cipher is None else EncryptedApprovalStore(inner, self.cipher)
 
     def deliveries(self, inner: DeliveryStore) -> DeliveryStore:
         return inner if self.cipher is None else EncryptedDeliveryStore(inner, self.cipher)

@@ -14,6 +14,7 @@ from runstead.gateway.streams.thread_events import ThreadEvents
 from runstead.gateway.streams.thread_stream import ThreadStreams
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.infra.prices.genai import GenaiPrices
+from runstead.infra.storage.approvals import SqlApprovalStore
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.audit import SqlAuditLog
 from runstead.infra.storage.channel_links import SqlChannelLinkStore
@@ -39,6 +40,7 @@ from runstead.runtime.runs.graph_access import GraphAccess
 from runstead.runtime.runs.store import RunQueryStore
 from runstead.settings import Settings
 
+from .approvals import approval_rules
 from .opening import Parts
 from .options import header_choice, thread_ttl, trusted_with_shared
 from .profile import Profile
@@ -57,7 +59,9 @@ def build_services(
 ) -> Services:
     """Create the services of a server, without those that depend on the user's authentication."""
     profile, handled = parts.profile, parts.handled
-    threads = handled.threads(SqlThreadStore(profile.database, profile.clock, default_ttl=thread_ttl(configuration)))
+    rules = approval_rules(settings, configuration)
+    stored = SqlThreadStore(profile.database, profile.clock, default_ttl=thread_ttl(configuration), approvals=rules)
+    threads = handled.threads(stored)
     assistants = handled.assistants(SqlAssistantStore(profile.database, profile.clock))
     queries = handled.run_queries(SqlRunQueryStore(profile.database))
     configs = ThreadConfigs(queries, assistants)
@@ -91,6 +95,7 @@ def build_services(
         deliveries=parts.webhooks.deliveries,
         crons=handled.crons(SqlCronStore(profile.database, profile.clock, parts.cron_bell.notify)),
         feedback=SqlFeedbackStore(profile.database, profile.clock, on_feedback),
+        approvals=handled.approvals(SqlApprovalStore(profile.database, profile.clock, rules)),
         channel_links=SqlChannelLinkStore(profile.database, profile.clock),
         run_waits=SqlRunWaitReader(profile.database, profile.clock),
         clock=profile.clock,

@@ -37,6 +37,7 @@ from .remark_headers import RemarkHeaders
 from .request_log import CountRequest, RequestLog, TraceRequest, no_trace
 from .route_declaration import permissions_of
 from .routes import (
+    approvals,
     assistants,
     audit,
     channels,
@@ -78,6 +79,8 @@ _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
     (protocol, ("threads", "runs", "event_streaming")),
     (webhooks, ("runs",)),
     (feedback, ("runs",)),
+    # Follows threads, and creates runs.
+    (approvals, ("threads", "runs")),
     (files, ("threads",)),
     (items, ("store",)),
     (usage, ("runs",)),

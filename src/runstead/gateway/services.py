@@ -11,6 +11,7 @@ from runstead.gateway.streams.thread_events import ThreadEvents
 from runstead.gateway.streams.thread_stream import ThreadStreams
 from runstead.resources.allowances import AllowanceReader, NoAllowances
 from runstead.resources.api_keys import ApiKeyStore
+from runstead.resources.approvals import ApprovalStore
 from runstead.resources.assistant_lookup import AssistantLookup
 from runstead.resources.assistant_service import AssistantRemoval, AssistantService
 from runstead.resources.assistants import AssistantStore
@@ -131,6 +132,7 @@ class Services:
     deliveries: DeliveryStore
     crons: CronStore
     feedback: FeedbackStore
+    approvals: ApprovalStore
     channel_links: ChannelLinkStore
     run_waits: RunWaitReader
     clock: Clock

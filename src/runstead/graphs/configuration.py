@@ -19,6 +19,7 @@ from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.validation_texts import did_you_mean, problem_of
 
 from .sections import (
+    ApprovalPart,
     AuthPart,
     BudgetPart,
     CheckpointerPart,
@@ -61,6 +62,7 @@ class GraphConfiguration:
     encryption: JsonMapping | None = None
     priority: PriorityPart = field(default_factory=PriorityPart)
     budgets: Sequence[BudgetPart] = ()
+    approvals: Sequence[ApprovalPart] = ()
     ui: JsonMapping | None = None
     warnings: Sequence[str] = ()
 
@@ -103,6 +105,7 @@ def read_configuration(file: Path) -> GraphConfiguration:
         encryption=parts.encryption,
         priority=parts.priority,
         budgets=tuple(parts.budgets),
+        approvals=tuple(parts.approvals),
         ui=parts.ui,
         warnings=tuple(warnings),
     )

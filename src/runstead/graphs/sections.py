@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -226,6 +226,19 @@ class BudgetPart(Section):
         return self
 
 
+class ApprovalPart(Section):
+    """Usual rules for the questions of graphs. Specific to Runstead."""
+
+    graphs: list[str] = Field(default=[], description='list of graphs such as ["agent"]; an empty list for all')
+    deadline: float | None = Field(default=None, gt=0, description="seconds, such as 86400")
+    remind_after: float | None = Field(default=None, gt=0, description="seconds, such as 3600")
+    escalate_after: float | None = Field(default=None, gt=0, description="seconds, such as 7200")
+    escalate_to: str | None = Field(
+        default=None, min_length=1, max_length=2_048, description="a user id, or the URL of a webhook"
+    )
+    default: Any = Field(default=None, description="the answer at the deadline, as JSON")
+
+
 class WebhookUrlPart(Section):
     """Restrictions of the URLs that may be called."""
 
@@ -260,6 +273,9 @@ class Document(Section):
     )
     priority: PriorityPart = Field(
         default=PriorityPart(), description='an object such as {"path": "./priority.py:priority"}'
+    )
+    approvals: list[ApprovalPart] = Field(
+        default=[], description='list such as [{"graphs": ["agent"], "deadline": 86400}]'
     )
     budgets: list[BudgetPart] = Field(
         default=[], description='a list such as [{"per": ["user", "day"], "tokens": 100000}]'

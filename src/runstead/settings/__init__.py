@@ -22,6 +22,7 @@ from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.validation_texts import did_you_mean, problem_of
 
 from .access import AccessSettings
+from .approvals import ApprovalSettings
 from .channels import ChannelSettings
 from .cluster import ClusterSettings
 from .execution import ExecutionSettings
@@ -44,6 +45,7 @@ class SettingsError(Exception):
 class Settings(
     LimitSettings,
     ChannelSettings,
+    ApprovalSettings,
     FeatureSettings,
     StreamSettings,
     ExecutionSettings,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
+from runstead.resources.approvals import ApprovalClosed, ApprovalNotFound
 from runstead.resources.assistant_lookup import (
     AssistantNotFound,
     ContextIncomplete,
@@ -205,10 +206,12 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     CronNotFound: (404, str),
     DeliveryNotFound: (404, str),
     FeedbackNotFound: (404, str),
+    ApprovalNotFound: (404, str),
     ChannelNotFound: (404, str),
     LinkNotFound: (404, str),
     InvalidSignature: (401, str),
     FeedbackFull: (409, str),
+    ApprovalClosed: (409, str),
     FileNotFound: (404, str),
     FilePathConflict: (409, str),
     FileChanged: (409, str),

@@ -8,6 +8,7 @@ from typing import Annotated, Final, TypeAlias
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from runstead.resources.approvals import ApprovalId
 from runstead.runtime.runs.types import AssistantId, CronId, RunId, ThreadId
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE)
@@ -38,4 +39,5 @@ AssistantIdField: TypeAlias = Annotated[
     AssistantId, AfterValidator(_Identifier("Invalid assistant ID: must be a UUID"))
 ]
 DeliveryIdField: TypeAlias = Annotated[str, AfterValidator(_Identifier("Invalid delivery ID: must be a UUID"))]
+ApprovalIdField: TypeAlias = Annotated[ApprovalId, AfterValidator(_Identifier("Invalid approval ID: must be a UUID"))]
 CronIdField: TypeAlias = Annotated[CronId, AfterValidator(_Identifier("Invalid cron ID: must be a UUID"))]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 import orjson
 
+from runstead.resources.approvals import ApprovalEvent
 from runstead.resources.feedback import FeedbackRecord
 from runstead.resources.webhooks import DeliveryAttempt, DeliveryRecord
-from runstead.runtime.json_types import JsonObject
+from runstead.runtime.field_encryption import CONTEXT
+from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.budgets import BudgetNotice
 from runstead.runtime.runs.types import RunRecord
 from runstead.runtime.serialization import encode
@@ -18,6 +20,9 @@ from runstead.runtime.serialization import encode
 from .feedback import from_feedback_record
 from .run_records import from_run_record
 
+_OF_APPROVAL: Final = (
+    "approval_id", "interrupt_id", "graph_id", "state", "created_at", "deadline_at", "delegate_id", "decider_id",
+)  # fmt: skip
 MAX_BODY: Final = 4 * 1024 * 1024
 """Maximum bytes of a body. A receiver can read a larger state from the thread."""
 
@@ -52,6 +57,21 @@ def budget_notice(run: RunRecord, notice: BudgetNotice) -> bytes:
     ids = {"run_id": run.run_id, "thread_id": run.thread_id, "assistant_id": run.assistant_id}
     whose = {"tenant_id": run.actor.tenant_id, "user_id": run.actor.user_id, "graph_id": run.spec.graph_id}
     return encode({"event": f"budget_{notice.kind}", **ids, **whose, **notice.level.to_notice()})
+
+
+def approval_of_run(
+    run: RunRecord, approval: Mapping[str, object], content: JsonMapping, event: ApprovalEvent
+) -> bytes:
+    """Return the body for an event of an approval. ``approval`` are its columns, ``content`` is its question, which is
+    left out if it is too large, or encrypted by handlers."""
+    ids = {"run_id": run.run_id, "thread_id": run.thread_id, "assistant_id": run.assistant_id}
+    shown = {name: approval[name] for name in _OF_APPROVAL}
+    happened = {"kind": event.kind, "at": event.at, "user_id": event.user_id}
+    body = {"event": "approval", **ids, "approval": {**shown, "question": content.get("value")}, "happened": happened}
+    encoded = encode(body)
+    if len(encoded) <= MAX_BODY and CONTEXT not in content:
+        return encoded
+    return encode({**body, "approval": {**shown, "question": None, "question_omitted": True}})
 
 
 def sent_body(body: bytes, sent_at: datetime, fields: Collection[str] | None = None) -> bytes:

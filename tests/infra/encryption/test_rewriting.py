@@ -54,6 +54,10 @@ IN_THE_CLEAR: Final = {
     "item_vectors": {"namespace", "key", "embedder", "vector"},
     "crons": {"schedule", "timezone", "on_run_completed"},
     "feedback": {"message_id"},
+    "approvals": {
+        "approval_id", "interrupt_id", "state", "delegate_id", "decider_id", "answered_by", "answer_run_id",
+    },
+    "approval_events": {"approval_id", "kind", "actor_id"},
     "frame_archives": {"archive_id"},
     "frame_blocks": {"archive_id"},
     "run_usage": {"model", "provider", "caller", "day"},

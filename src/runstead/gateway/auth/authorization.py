@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, assert_never
 from fastapi import Request
 from starlette.requests import HTTPConnection
 
+from runstead.resources.approvals import ApprovalId, ApprovalNotFound
 from runstead.resources.assistant_lookup import AssistantNotFound, InvalidAssistant
 from runstead.resources.assistant_service import MayTouch
 from runstead.resources.assistants import AssistantExists, AssistantRecord
@@ -298,6 +299,8 @@ async def _check(services: Services, ask: Permission, given: RequestView, filter
             delivery = await services.deliveries.get(given.path["delivery_id"])
             if delivery is not None and not matches(delivery.metadata, filters):
                 raise DeliveryNotFound(delivery.delivery_id)
+        case "approval":
+            await _check_approval(services, ApprovalId(given.path["approval_id"]), filters)
         case "cron":
             cron = await services.crons.get(CronId(given.path["cron_id"]))
             if cron is not None and not matches(cron.metadata, filters):
@@ -323,6 +326,14 @@ async def _thread_matches(services: Services, thread_id: ThreadId, filters: Filt
         return True
     record = await services.threads.get(thread_id)
     return record is None or matches(record.metadata, filters)
+
+
+async def _check_approval(services: Services, approval_id: ApprovalId, filters: Filters) -> None:
+    approval = await services.approvals.get(approval_id)
+    if approval is None or approval.delegate == require_actor_context("authorization").user_id:
+        return
+    if not await _thread_matches(services, approval.thread_id, filters):
+        raise ApprovalNotFound(approval_id)
 
 
 async def _check_run(services: Services, run_id: RunId, filters: Filters) -> None:

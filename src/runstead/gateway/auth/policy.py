@@ -42,14 +42,15 @@ Reach: TypeAlias = Literal[
     "new assistant",
     "assistant",
     "delivery",
+    "approval",
     "new cron",
     "cron",
     "search",
     "many runs",
     "items",
 ]
-"""Objects to which a filter applies: the thread, runs, assistant, delivery or cron that the request names, or the
-results of a search."""
+"""Objects to which a filter applies: the thread, runs, assistant, delivery, approval or cron that the request names, or
+the results of a search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,9 @@ CRON_UPDATE: Final = Permission("crons", "update", "cron", _cron)
 CRON_DELETE: Final = Permission("crons", "delete", "cron", _named)
 DELIVERY_READ: Final = Permission("threads", "read", "delivery", _named)
 DELIVERY_UPDATE: Final = Permission("threads", "update", "delivery", _named)
+APPROVAL_SEARCH: Final = RUN_SEARCH
+APPROVAL_READ: Final = Permission("threads", "read", "approval", _named)
+APPROVAL_UPDATE: Final = Permission("threads", "update", "approval", _named)
 ASSISTANT_SEARCH: Final = Permission(
     "assistants", "search", "search", _with_metadata("graph_id", "name", "limit", "offset")
 )

@@ -14,7 +14,13 @@ from .schemas import ANYTHING, COUNT, EVENT, OBJECT, Schema, many, named, object
 Responses: TypeAlias = JsonMapping
 """Responses by status, in OpenAPI's format."""
 
-_DESCRIPTIONS: Final = {"200": "Done.", "202": "Under way.", "206": "A part of it.", "204": "Done, without content."}
+_DESCRIPTIONS: Final = {
+    "200": "Done.",
+    "201": "Created.",
+    "202": "Under way.",
+    "206": "A part of it.",
+    "204": "Done, without content.",
+}
 _PLACES: Final = ("content-location", "location", "runstead-remark")
 _PAGES: Final = ("x-pagination-total", "x-pagination-next")
 
@@ -80,6 +86,9 @@ ASSISTANTS: Final[Responses] = _json(many(some_of("Assistant")), *_PAGES)
 GRAPH_SCHEMAS: Final[Responses] = _json(named("Schemas"))
 DRAWING: Final[Responses] = _json(named("Drawing"))
 ASSISTANT_VERSIONS: Final[Responses] = _json(many(named("AssistantVersion")))
+APPROVAL: Final[Responses] = _json(named("Approval"))
+APPROVALS: Final[Responses] = _json(many(named("Approval")), *_PAGES)
+APPROVAL_EVENT: Final[Responses] = _json(named("ApprovalEvent"), status="201")
 FEEDBACK: Final[Responses] = _json(named("Feedback"))
 FEEDBACK_PAGE: Final[Responses] = _json(many(named("Feedback")), *_PAGES)
 CHANNEL_CODE: Final[Responses] = _json(named("ChannelCode"))

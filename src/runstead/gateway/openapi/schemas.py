@@ -74,6 +74,9 @@ _USED_COUNTS: Final = dict.fromkeys(USAGE_COUNTS, COUNT)
 _USED: Final[Schema] = object_of(**_USED_COUNTS)
 _COST: Final[Schema] = object_of(usd=or_null({"type": "number"}), unpriced=_NAMES, prices=or_null(TEXT))
 
+_APPROVAL_EVENT: Final = object_of(number=COUNT, kind=TEXT, at=_TIME, user_id=or_null(TEXT), details=OBJECT)
+_APPROVAL_TIMES: Final = ("remind", "reminded", "escalate", "escalated", "deadline", "closed")
+
 SCHEMAS: Final[Mapping[str, Schema]] = {
     "Failure": object_of(detail=TEXT),
     "Run": object_of(
@@ -141,6 +144,28 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         config_schema=or_null(OBJECT),
     ),
     "Item": object_of(namespace=_NAMES, key=TEXT, value=OBJECT, created_at=_TIME, updated_at=_TIME),
+    "ApprovalEvent": _APPROVAL_EVENT,
+    "Approval": object_of(
+        approval_id=_ID,
+        state={"enum": ["open", "answered", "expired", "withdrawn"]},
+        thread_id=_ID,
+        run_id=or_null(_ID),
+        graph_id=TEXT,
+        assistant_id=TEXT,
+        interrupt_id=TEXT,
+        user_id=TEXT,
+        question=ANYTHING,
+        response_schema=ANYTHING,
+        created_at=_TIME,
+        updated_at=_TIME,
+        **{f"{name}_at": or_null(_TIME) for name in _APPROVAL_TIMES},
+        escalate_to=or_null(TEXT),
+        delegate=or_null(TEXT),
+        decider=or_null(TEXT),
+        answered_by=or_null({"enum": ["user", "deadline"]}),
+        decision=ANYTHING,
+        answer_run_id=or_null(_ID),
+    ),
     "Feedback": object_of(
         run_id=_ID,
         thread_id=_ID,

@@ -84,7 +84,7 @@ class EncryptedRunCreateStore:
             if one.repeated:
                 record = (await _unsealed(cipher, [one.record]))[0]
             else:
-                own = replace(spec, thread_config=None, scheduling=None)
+                own = replace(spec, thread_config=None, scheduling=None, approval=None)
                 record = replace(one.record, spec=own, actor=actor.with_scope(OWN_ONLY))
             ended = [await _shown(cipher, run) for run in one.ended]
             result.append(replace(one, record=record, ended=tuple(ended)))
@@ -168,8 +168,8 @@ class EncryptedRunLeaseStore:
 
             async def sealed() -> tuple[RunRecord, Outcome]:
                 stored = replace(run, actor=await seal_actor(cipher, run.actor))
-                if has_webhook:
-                    # The webhook's body is made from the record, and stored.
+                if has_webhook or run.spec.command is not None:
+                    # The webhook's body is made from the record, and so is the answer of an approval.
                     stored = replace(stored, spec=await seal_spec(cipher, run.spec))
                 return stored, await seal_outcome(cipher, outcome, title=title, with_output=has_webhook)
 

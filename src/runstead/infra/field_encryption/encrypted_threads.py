@@ -23,7 +23,7 @@ from runstead.runtime.runs.types import ThreadId, ThreadOutcome
 
 from .decryption import unseal_each
 from .json_fields import seal, seal_bytes, unseal, unseal_bytes
-from .run_fields import THREAD, seal_failure
+from .run_fields import THREAD, seal_failure, seal_questions
 
 
 class EncryptedThreadStore:
@@ -95,7 +95,15 @@ class EncryptedThreadStore:
                 seal_failure(cipher, THREAD, after.error),
                 seal(cipher, THREAD, "metadata", described or {}),
             )
-            return replace(after, values=values, interrupts=interrupts or b"{}", error=error, described=more)
+            questions = await seal_questions(cipher, after)
+            return replace(
+                after,
+                values=values,
+                interrupts=interrupts or b"{}",
+                error=error,
+                described=more,
+                questions=questions,
+            )
 
         await self._inner.set_state(thread_id, await cipher.together(sealed))
 

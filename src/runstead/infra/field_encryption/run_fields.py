@@ -16,13 +16,26 @@ import orjson
 from runstead.runtime.actor_context import ENCRYPTED_CLAIMS, KEPT_CLAIMS, ActorContext
 from runstead.runtime.field_encryption import CONTEXT, EncryptionFailed, FieldCipher
 from runstead.runtime.json_types import JsonMapping, JsonObject
-from runstead.runtime.runs.types import Outcome, RunCommand, RunCompletionData, RunFailure, RunRecord, RunSpec
+from runstead.runtime.runs.approvals import UNNAMED, ApprovalAnswer, PendingQuestion, questions_in
+from runstead.runtime.runs.interrupts import is_by_interrupt
+from runstead.runtime.runs.types import (
+    NO_INTERRUPTS,
+    Outcome,
+    RunCommand,
+    RunCompletionData,
+    RunFailure,
+    RunRecord,
+    RunSpec,
+    ThreadOutcome,
+)
 from runstead.runtime.serialization import encode
 
 from .json_fields import is_sealed, seal, seal_bytes, unseal
 
 RUN: Final = "run"
 THREAD: Final = "thread"
+ANSWER: Final = "interrupts"
+"""Field name that handlers see for answers: they are shown where their interrupts are."""
 _KEPT: Final = f"{ENCRYPTED_CLAIMS}_kept"
 """Marks the claims that are kept after a run has ended."""
 _OWN_FAILURE: Final = EncryptionFailed.__name__
@@ -40,8 +53,34 @@ async def seal_spec(cipher: FieldCipher, spec: RunSpec) -> RunSpec:
     )
     input_, config, context, metadata, command, thread_config = sealed
     if is_sealed(command):
-        spec = replace(spec, command=RunCommand(resume=command, has_resume=True))
+        answer = await _seal_answers(cipher, spec)
+        spec = replace(spec, command=RunCommand(resume=command, has_resume=True), approval=answer)
     return replace(spec, input=input_, config=config, context=context, metadata=metadata, thread_config=thread_config)
+
+
+async def _seal_answers(cipher: FieldCipher, spec: RunSpec) -> ApprovalAnswer:
+    """Return the answers of a run to interrupts, which stay findable by the ids of these."""
+    command, given = spec.command, spec.approval or ApprovalAnswer()
+    if command is None or not command.has_resume:
+        return given.with_sealed({}, None)
+    named = command.resume if is_by_interrupt(command.resume, ()) else {UNNAMED: command.resume}
+    values = await asyncio.gather(*(seal(cipher, THREAD, ANSWER, one) for one in named.values()))
+    comment = await seal(cipher, THREAD, ANSWER, given.comment)
+    return given.with_sealed(dict(zip(named, values, strict=True)), comment)
+
+
+async def seal_questions(cipher: FieldCipher, after: ThreadOutcome) -> tuple[PendingQuestion, ...] | None:
+    """Return the questions of a thread with their content encrypted; None if handlers encrypt nothing."""
+    if not cipher.encrypts_json or after.interrupts == NO_INTERRUPTS:
+        return None
+    return tuple(await asyncio.gather(*(_seal_question(cipher, one) for one in questions_in(after.interrupts))))
+
+
+async def _seal_question(cipher: FieldCipher, question: PendingQuestion) -> PendingQuestion:
+    content, default = await asyncio.gather(
+        seal(cipher, THREAD, "interrupts", question.content), seal(cipher, THREAD, ANSWER, question.rules.default)
+    )
+    return replace(question, content=content, rules=replace(question.rules, default=default))
 
 
 async def unseal_spec(cipher: FieldCipher, spec: RunSpec) -> RunSpec:
@@ -124,7 +163,14 @@ async def seal_outcome(cipher: FieldCipher, outcome: Outcome, *, title: str | No
         seal(cipher, THREAD, "metadata", {} if title is None else {"title": title}),
         seal_bytes(cipher, THREAD, "values", outcome.output if with_output else None),
     )
-    thread = replace(after, values=values, interrupts=interrupts or b"{}", error=error, described=described)
+    thread = replace(
+        after,
+        values=values,
+        interrupts=interrupts or NO_INTERRUPTS,
+        error=error,
+        described=described,
+        questions=await seal_questions(cipher, after),
+    )
     return replace(outcome, thread=thread, failure=failure, completion=completion, title=None, output=output)
 
 

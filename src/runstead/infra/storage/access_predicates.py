@@ -12,13 +12,13 @@ from runstead.runtime.metadata_filter import MetadataFilter, matches_metadata
 
 from . import json_text
 from .dialect import metadata_matches
-from .schema import assistants, crons, runs, threads, webhook_deliveries
+from .schema import approvals, assistants, crons, runs, threads, webhook_deliveries
 
 
 def access_predicate(table: Table, actor: ActorContext) -> ColumnElement[bool]:
     """Return the condition that the actor has access to a row of ``table``.
 
-    For threads, runs, webhook deliveries, assistants and crons.
+    For threads, runs, webhook deliveries, approvals, assistants and crons.
 
     Any access is limited to the actor's tenant. A thread that is being swept belongs to no tenant at all.
     """
@@ -27,6 +27,8 @@ def access_predicate(table: Table, actor: ActorContext) -> ColumnElement[bool]:
         return _reached(table, actor, reach.threads, table.c.thread_id, reach.thread_ids)
     if table is runs or table is webhook_deliveries:
         return _reached_on_threads(table, actor)
+    if table is approvals:
+        return _reached_approvals(actor)
     if table is assistants:
         return or_(
             _reached(table, actor, reach.assistants, table.c.assistant_id, reach.assistant_ids),
@@ -95,6 +97,20 @@ def _reached_on_threads(table: Table, actor: ActorContext) -> ColumnElement[bool
         matching = or_(shared, and_(not_(thread.exists()), metadata_matches(table.c.metadata, reach.threads)))
     ids = reach.thread_ids
     return and_(table.c.tenant_id == actor.tenant_id, or_(matching, table.c.thread_id.in_(ids)) if ids else matching)
+
+
+def _reached_approvals(actor: ActorContext) -> ColumnElement[bool]:
+    """Return the condition for approvals: access to the thread decides, and a delegate has access beside it."""
+    table, reach = approvals, actor.access_scope
+    if reach.threads is None:
+        matching: ColumnElement[bool] = table.c.user_id == actor.user_id
+    else:
+        thread = select(threads.c.thread_id).where(threads.c.thread_id == table.c.thread_id)
+        matching = thread.where(_reached(threads, actor, reach.threads, threads.c.thread_id, frozenset())).exists()
+    ways = [matching, table.c.delegate_id == actor.user_id]
+    if reach.thread_ids:
+        ways.append(table.c.thread_id.in_(reach.thread_ids))
+    return and_(table.c.tenant_id == actor.tenant_id, or_(*ways))
 
 
 def _narrowed(table: Table, wanted: MetadataFilter | None) -> list[ColumnElement[bool]]:

@@ -14,6 +14,7 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.runs.types import ThreadId
 
 from . import json_text
+from .approval_changes import forget_closed
 from .database import Database
 from .schema import feedback, run_events, runs, threads, webhook_deliveries
 from .webhook_deliveries import forget_deliveries
@@ -70,6 +71,7 @@ class SqlRetention:
             if report.runs:
                 over = connection.execute(select(runs.c.run_id).where(_old_runs(thread_id, rule, now))).scalars().all()
                 forget_deliveries(connection, webhook_deliveries.c.run_id.in_(over))
+                forget_closed(connection, over)
                 connection.execute(delete(runs).where(runs.c.run_id.in_(over)))
             return report
 

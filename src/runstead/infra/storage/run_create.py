@@ -36,6 +36,7 @@ from runstead.runtime.runs.types import (
 
 from . import json_text
 from .access_predicates import is_storable, reaches_thread
+from .approval_changes import take_questions
 from .crons import tick
 from .database import Database, EnqueueHook, no_enqueue
 from .dialect import line_up
@@ -140,7 +141,9 @@ class SqlRunCreateStore:
             tick(connection, spec.tick, run_id, actor)
         stopping, ended = _stop_others(connection, admission, now, self._ends)
         turn = turn_of(connection, thread_id, spec)
-        stored = dataclasses.replace(spec, thread_config=None, scheduling=None)
+        if before is not None:
+            take_questions(connection, thread_id, spec, run_id, actor, now, self._ends.approvals)
+        stored = dataclasses.replace(spec, thread_config=None, scheduling=None, approval=None)
         record = _insert(connection, stored, run_id, thread_id, actor, now, due_at, turn)
         if before is None and not spec.scope.is_temporary:
             set_ttl(connection, thread_id, self._default_ttl, now)

@@ -1,18 +1,21 @@
-"""Writes that belong to the end of a run, in its transaction: webhooks, and notifications of required observers."""
+"""Writes that belong to the end of a run, in its transaction: webhooks, approvals, and notifications of required
+observers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
 
 from runstead.runtime.clock import Clock
+from runstead.runtime.runs.approvals import GraphRules
 from runstead.runtime.runs.store import EndNotification
 from runstead.runtime.runs.types import Outcome, RunRecord, RunStatus, StopReason
 
+from .approval_changes import reopen_taken
 from .database import Database
 from .dialect import put_row
 from .schema import end_notifications
@@ -28,13 +31,17 @@ _COLUMNS: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class RunEnds:
-    """Writer of what follows the end of a run. ``notifies``: the deployment has required observers."""
+    """Writer of what follows the end of a run. ``notifies``: the deployment has required observers. ``approvals`` are
+    the rules of questions."""
 
     notifies: bool = False
+    approvals: GraphRules = field(default_factory=GraphRules)
 
     def write(self, connection: Connection, ended: RunRecord, now: datetime, outcome: Outcome | None = None) -> None:
         """Write for ``ended``, the record of the run at its end; ``outcome`` is None if it never got so far."""
         enqueue_delivery(connection, ended, now, outcome)
+        if outcome is None:
+            reopen_taken(connection, ended, now, self.approvals)
         if self.notifies:
             row = {
                 "run_id": ended.run_id,

@@ -26,6 +26,7 @@ from runstead.runtime.runs.types import (
 )
 
 from . import json_text
+from .approval_changes import settle_approvals
 from .database import Database, EnqueueHook, no_enqueue
 from .dialect import lock_thread, lock_thread_of
 from .fair_queue import FairQueue, held_by_group
@@ -308,6 +309,8 @@ def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetim
         _UNDO.rows(connection, {"the_run": lease.run_id})
         restore_graph_metadata(connection, lease.thread_id)
     status = apply_outcome(connection, lease.thread_id, outcome.thread, now, title=outcome.title)
+    if status is not None:
+        settle_approvals(connection, lease.thread_id, outcome.thread, now, ends.approvals, run=record)
     return Settled(record, status or outcome.thread.status)
 
 

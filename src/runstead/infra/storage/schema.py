@@ -18,6 +18,8 @@ from sqlalchemy import (
     text,
 )
 
+from .approval_tables import approval_events as approval_events
+from .approval_tables import approvals as approvals
 from .budget_tables import budget_notices as budget_notices
 from .budget_tables import budget_raises as budget_raises
 from .budget_tables import budget_reservations as budget_reservations

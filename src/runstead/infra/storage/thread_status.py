@@ -19,6 +19,8 @@ from . import json_text
 from .dialect import lock_thread
 from .prepared import Prepared
 from .schema import (
+    approval_events,
+    approvals,
     channel_conversations,
     channel_messages,
     crons,
@@ -90,6 +92,8 @@ _FORGET: Final = tuple(
     for table in (run_events, run_event_threads, thread_ttls, crons, threads)
 )
 _FORGET_PRIORITY: Final = Prepared(delete(thread_priorities).where(thread_priorities.c.thread_id == _THREAD))
+_FORGET_APPROVALS: Final = Prepared(delete(approvals).where(approvals.c.thread_id == _THREAD))
+_FORGET_APPROVAL_EVENTS: Final = Prepared(delete(approval_events).where(approval_events.c.thread_id == _THREAD))
 _FORGET_CONVERSATION: Final = Prepared(
     delete(channel_conversations).where(channel_conversations.c.thread_id == _THREAD)
 )
@@ -182,10 +186,16 @@ def restore_graph_metadata(connection: Connection, thread_id: ThreadId) -> None:
 
 
 def forget_thread(connection: Connection, thread_id: ThreadId) -> None:
-    """Delete the thread with its events, its ttl, its priority, its crons and its messages of chat services, but not
-    its runs."""
+    """Delete the thread with its events, its ttl, its priority, its crons, its approvals and its messages of chat
+    services, but not its runs."""
     # Temporary threads have none of these, which saves statements for each stateless run.
-    for statement in (_FORGET_PRIORITY, _FORGET_CONVERSATION, _FORGET_MESSAGES):
+    for statement in (
+        _FORGET_PRIORITY,
+        _FORGET_CONVERSATION,
+        _FORGET_MESSAGES,
+        _FORGET_APPROVALS,
+        _FORGET_APPROVAL_EVENTS,
+    ):
         statement.rows(connection, {"the_thread": thread_id})
     _forget(connection, thread_id)
 

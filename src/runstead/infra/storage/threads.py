@@ -21,11 +21,13 @@ from runstead.resources.threads import (
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
 from runstead.runtime.json_types import JsonMapping
+from runstead.runtime.runs.approvals import GraphRules
 from runstead.runtime.runs.exceptions import ThreadBusy
 from runstead.runtime.runs.types import ThreadId, ThreadOutcome
 
 from . import json_text
 from .access_predicates import access_predicate, granted_access, is_storable, own_or_granted
+from .approval_changes import settle_approvals
 from .database import Database
 from .dialect import containing
 from .prepared import Prepared
@@ -35,6 +37,7 @@ from .thread_rows import ADD_THREAD, new_thread, set_ttl, ttl_of
 from .thread_status import TITLE_LENGTH, apply_outcome, forget_thread, set_title
 from .webhook_deliveries import forget_deliveries
 
+_NO_RULES: Final = GraphRules()
 RECORD: Final = (
     threads.c.thread_id,
     threads.c.status,
@@ -69,13 +72,22 @@ _HELD: Final = Prepared(
 class SqlThreadStore:
     """ThreadStore over a Database.
 
-    ``default_ttl`` is for threads without a ttl of their own; None keeps them forever.
+    ``default_ttl`` is for threads without a ttl of their own; None keeps them forever. ``approvals`` are the rules of
+    questions.
     """
 
-    def __init__(self, database: Database, clock: Clock, *, default_ttl: ThreadTtl | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        default_ttl: ThreadTtl | None = None,
+        approvals: GraphRules = _NO_RULES,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._default_ttl = default_ttl
+        self._approvals = approvals
 
     async def create(
         self,
@@ -207,7 +219,9 @@ class SqlThreadStore:
 
         def work(connection: Connection) -> None:
             if _locked(connection, thread_id, actor) is not None:
-                apply_outcome(connection, thread_id, after, self._clock.now())
+                now = self._clock.now()
+                apply_outcome(connection, thread_id, after, now)
+                settle_approvals(connection, thread_id, after, now, self._approvals, actor=actor)
 
         await self._database.write(work)
 

@@ -1,18 +1,20 @@
 """The webhook outbox: a delivery is written in the transaction that ends its run, that stores feedback on it, or that
-finds its budget used up, so no crash can come in between."""
+changes an approval or finds its budget used up, so no crash can come in between."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, Row, insert
 from uuid_utils.compat import uuid7
 
+from runstead.resources.approvals import ApprovalEvent
 from runstead.resources.feedback import FeedbackRecord
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.types import Outcome, RunRecord
-from runstead.wire.webhooks import end_of_run, feedback_on_run
+from runstead.wire.webhooks import approval_of_run, end_of_run, feedback_on_run
 
 from . import json_text
 from .schema import webhook_deliveries
@@ -40,6 +42,20 @@ def enqueue_of_server(
 ) -> None:
     """Write a delivery of the server itself, about ``run``. Its user does not see it, and it outlives the thread."""
     _write(connection, actor, run.run_id, "", url, {}, body, now)
+
+
+def enqueue_approval(connection: Connection, run: RunRecord, approval: Row[Any], event: ApprovalEvent) -> None:
+    """Write the delivery for an event of an approval that ``run`` asks for, if the run has a webhook."""
+    if run.spec.webhook is not None:
+        enqueue_escalation(connection, run, run.spec.webhook, approval, event)
+
+
+def enqueue_escalation(
+    connection: Connection, run: RunRecord, url: str, approval: Row[Any], event: ApprovalEvent
+) -> None:
+    """Write the delivery for an event of an approval to ``url``."""
+    content = json_text.load(approval.question)
+    _enqueue(connection, run, url, approval_of_run(run, dict(approval._mapping), content, event), event.at)
 
 
 def _enqueue(connection: Connection, run: RunRecord, url: str, body: bytes, now: datetime) -> None:

@@ -59,6 +59,8 @@ TABLE_GROUPS: Final = (
             tables.run_events,
             tables.runs,
             tables.feedback,
+            tables.approvals,
+            tables.approval_events,
         ),
     ),
     TableGroup("run_usage", ("run_id",), (tables.run_usage,)),

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, NewType, TypeAlias, get_args
 
 from ..actor_context import ActorContext
 from ..json_types import JsonMapping, JsonObject
+from .approvals import ApprovalAnswer, PendingQuestion
 
 RunId = NewType("RunId", str)
 ThreadId = NewType("ThreadId", str)
@@ -31,7 +32,7 @@ IfNotExists: TypeAlias = Literal["create", "reject"]
 ThreadStatus: TypeAlias = Literal["idle", "busy", "interrupted", "error"]
 StopAction: TypeAlias = Literal["interrupt", "rollback"]
 
-NOT_STORED: Final = frozenset(("thread_config", "scheduling"))
+NOT_STORED: Final = frozenset(("thread_config", "scheduling", "approval"))
 """Fields of a RunSpec that are used only when the run is created, and are not stored with it."""
 STREAM_MODES: Final[tuple[StreamMode, ...]] = get_args(StreamMode)
 
@@ -204,7 +205,8 @@ class RunSpec:
     are kept out of checkpoint metadata. ``context_given`` means that the request itself gave the context; then mirrored
     keys that do not fit the graph's context schema are left out too. ``thread_config`` is written to the thread's
     record when the run is created (None leaves the record unchanged). ``scheduling`` decides the order in which the run
-    begins; None: first come, first served. Both are not part of the run, and not stored with it.
+    begins; None: first come, first served. ``approval`` says more about the answer that the run gives. These three are
+    not part of the run, and not stored with it.
     """
 
     assistant_id: AssistantId
@@ -238,6 +240,7 @@ class RunSpec:
     context_given: bool = False
     thread_config: JsonMapping | None = None
     scheduling: Scheduling | None = None
+    approval: ApprovalAnswer | None = None
 
     def to_json(self) -> JsonObject:
         """Return a dict of JSON values; `from_json` restores the specification."""
@@ -461,6 +464,7 @@ class ThreadOutcome:
 
     ``interrupts`` maps task ids to lists of pending interrupts. ``described`` is merged into the thread's metadata. If
     it is None, the thread's title is merged in, if ``values`` contain a new one or the run has another one.
+    ``questions`` are the same interrupts, if handlers have encrypted them; None: they are read from ``interrupts``.
     """
 
     status: ThreadStatus = "idle"
@@ -468,6 +472,7 @@ class ThreadOutcome:
     interrupts: bytes = NO_INTERRUPTS
     error: RunFailure | None = None
     described: JsonMapping | None = None
+    questions: tuple[PendingQuestion, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

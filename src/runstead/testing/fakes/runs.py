@@ -70,7 +70,7 @@ class InMemoryRunStore:
         in_flight = tables.in_flight(thread_id)
         admission = decide(spec.multitask_strategy, [row.record.run_id for row in in_flight])
         shown, scheduling = spec.thread_config, spec.scheduling
-        spec = replace(spec, thread_config=None, scheduling=None)
+        spec = replace(spec, thread_config=None, scheduling=None, approval=None)
         if isinstance(admission, Refuse):
             raise ThreadBusy(admission.busy_with)
         stopping, ended = self._make_room(admission)
