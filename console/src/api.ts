@@ -1,6 +1,7 @@
 // Requests to the server that these pages come from.
 import { connectionLost } from "./connection";
 import { authHeaders, refusal } from "./session";
+import { hasWritten, isShared, readForAll } from "./shared-reads";
 
 /** The root of the API: the folder above the console, under any prefix. */
 export const ROOT = new URL("..", location.href.split("#")[0]).href.replace(/\/$/, "");
@@ -39,7 +40,11 @@ async function textOf(answer: Response): Promise<string> {
 export async function send(path: string, options: RequestInit = {}, query: Query = {}): Promise<Response> {
   let answer: Response;
   try {
-    answer = await fetch(address(path, query), { ...options, headers: { ...authHeaders(), ...options.headers } });
+    const [url, method] = [address(path, query), options.method ?? "GET"];
+    const headers = { ...authHeaders(), ...(options.headers as Record<string, string>) };
+    answer = isShared(method, url)
+      ? await readForAll({ method, url, body: options.body as string | undefined, headers })
+      : await fetch(url, { ...options, headers });
   } catch (error) {
     if (options.signal?.aborted) throw error;
     connectionLost(`${ROOT}/ok`);
@@ -73,6 +78,7 @@ function withBody(method: string, body: unknown): RequestInit {
 
 export async function call<T>(method: string, path: string, body: unknown = {}, query: Query = {}): Promise<T> {
   const text = await (await send(path, withBody(method, body), query)).text();
+  hasWritten();
   return (text ? JSON.parse(text) : null) as T;
 }
 

@@ -1,7 +1,7 @@
 // The connection to the server: lost when a request fails, and tried again until the server answers.
 import { signal } from "@preact/signals";
 
-type Absence = { from: Date; until: Date };
+export type Absence = { from: Date; until: Date };
 
 export const lostAt = signal<Date | null>(null);
 /** The last absence of the server, until it is dismissed. */

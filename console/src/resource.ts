@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { generation, lostAt } from "./connection";
 import { refusal } from "./session";
+import { asPoll } from "./shared-reads";
 
 export type Resource<T> = { data: T | null; error: string | null; reload: () => Promise<void> };
 
@@ -32,7 +33,7 @@ export function useResource<T>(key: string, load: () => Promise<T>, pollMs = 0):
     let isOver = false;
     const step = async (): Promise<void> => {
       const isIdle = document.hidden || lostAt.value !== null || refusal.value !== null;
-      if (!isIdle) await latest.current();
+      if (!isIdle) await asPoll(latest.current);
       if (!isOver && pollMs > 0) timer = window.setTimeout(step, pollMs);
     };
     void latest.current().then(() => {

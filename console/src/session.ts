@@ -29,6 +29,17 @@ export function logOut(): void {
   refusal.value = "You have logged out.";
 }
 
+/** What is equal for all tabs of one user: the key, or issuer and subject of the token. */
+export function identityOf(given: Credentials | null): string {
+  if (given?.kind !== "token") return JSON.stringify(given);
+  try {
+    const claims = JSON.parse(atob(given.secret.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/")));
+    return JSON.stringify([claims.iss, claims.sub]);
+  } catch {
+    return given.secret;
+  }
+}
+
 export function authHeaders(): Record<string, string> {
   const given = credentials.value;
   if (given === null) return {};

@@ -1,6 +1,6 @@
 // One stream of a run for all tabs of a user: the tab that holds the lock reads it and passes the frames on. When it is
 // closed, another tab gets the lock and continues after the last frame.
-import { credentials } from "./session";
+import { credentials, identityOf } from "./session";
 import { type Frame, type Reading, readRun } from "./sse";
 
 /** Milliseconds in which a note reaches the other tabs. */
@@ -22,9 +22,9 @@ export async function readShared(threadId: string, runId: string, reading: Readi
   }
 }
 
-/** Tabs share only what one user may read. */
+/** Tabs share only what one user may read. Each tab has its own token of a user. */
 async function nameOf(runId: string): Promise<string> {
-  const text = new TextEncoder().encode(JSON.stringify(credentials.value));
+  const text = new TextEncoder().encode(identityOf(credentials.value));
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", text));
   return `runstead ${runId} ${[...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }

@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { absence, lostAt } from "./connection";
 import { duration } from "./format";
 import { Login } from "./login";
+import { Missed } from "./missed";
 import { PAGES } from "./pages";
 import { href, route } from "./router";
 import { credentials, logOut, refusal } from "./session";
@@ -99,10 +100,13 @@ function Connection() {
   if (away === null || away.until.getTime() - away.from.getTime() < LONGEST_FLICKER) return null;
   return (
     <div class="banner" role="status">
-      <p>
-        The server was away for {duration(away.until.getTime() - away.from.getTime())}, until{" "}
-        {away.until.toLocaleTimeString()}. This page has been read again.
-      </p>
+      <div>
+        <p>
+          The server was away for {duration(away.until.getTime() - away.from.getTime())}, until{" "}
+          {away.until.toLocaleTimeString()}. This page has been read again.
+        </p>
+        <Missed away={away} />
+      </div>
       <Button onClick={() => (absence.value = null)}>Dismiss</Button>
     </div>
   );

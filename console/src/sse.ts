@@ -62,7 +62,7 @@ export async function readRun(threadId: string, runId: string, reading: Reading)
   }
 }
 
-async function readFrames(answer: Response, onFrames: (frames: Frame[]) => void): Promise<void> {
+export async function readFrames(answer: Response, onFrames: (frames: Frame[]) => void): Promise<void> {
   const [parser, decoder] = [new FrameParser(), new TextDecoder()];
   const reader = answer.body!.getReader();
   for (;;) {

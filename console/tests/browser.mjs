@@ -19,30 +19,31 @@ export async function open(context, place = "", options = {}) {
 }
 
 /** Opens tabs of one browser. */
-export async function visitor(context, { width = 1440, scheme = "light", key = API_KEY } = {}) {
+export async function visitor(context, { width = 1440, scheme = "light", key = API_KEY, servers = [SERVER_URL] } = {}) {
   const visit = await browser.newContext({
     viewport: { width, height: 900 },
     colorScheme: scheme,
     permissions: ["clipboard-read", "clipboard-write"],
   });
   context.after(() => visit.close());
-  return async (place) => newTab(await visit.newPage(), place, key);
+  return async (place) => newTab(await visit.newPage(), place, key, servers);
 }
 
-async function newTab(page, place, key) {
+/** `servers`: the first has the console; requests to others are mistakes. */
+async function newTab(page, place, key, servers) {
   const stored = JSON.stringify({ kind: "key", secret: key });
   if (key !== null) await page.addInitScript((text) => sessionStorage.setItem("runstead.credentials", text), stored);
   page.setDefaultTimeout(WITHIN);
   page.mistakes = [];
   page.on("pageerror", (error) => page.mistakes.push(String(error)));
   page.on("request", (request) => {
-    if (!/^(blob|data):/.test(request.url()) && !request.url().startsWith(SERVER_URL))
+    if (!/^(blob|data):/.test(request.url()) && !servers.some((server) => request.url().startsWith(server)))
       page.mistakes.push(request.url());
   });
   page.on("console", (message) => {
     if (/Content Security Policy/.test(message.text())) page.mistakes.push(message.text());
   });
-  await page.goto(`${SERVER_URL}/console/${place}`);
+  await page.goto(`${servers[0]}/console/${place}`);
   return page;
 }
 

@@ -122,16 +122,16 @@ test("the audit log names who did what", async (context) => {
 });
 
 test("a run of many events has few rows in the document", async (context) => {
-  const run = await newRun("ticking", { count: 5_000 });
+  const run = await newRun("ticking", { count: 20_000 });
   const page = await open(context, `#/run/${run.thread_id}/${run.run_id}`);
   const requests = [];
   page.on("request", (request) => requests.push(request.url()));
   const rows = page.getByRole("listbox").getByRole("option");
   await rows.nth(10).waitFor();
-  await page.getByText("5,003 events").waitFor();
+  await page.getByText("20,003 events").waitFor();
   await page.getByRole("listbox").focus();
   await page.keyboard.press("End");
   await page.getByRole("option", { name: /custom tick/, selected: true }).waitFor();
-  await page.getByRole("complementary", { name: "Inspector" }).getByText("number: 4999").waitFor();
+  await page.getByRole("complementary", { name: "Inspector" }).getByText("number: 19999").waitFor();
   assert.ok((await rows.count()) < 300, "few rows are in the document");
 });

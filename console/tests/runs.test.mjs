@@ -36,13 +36,22 @@ test("runs are listed live, and filtered by status, assistant, thread and metada
 });
 
 test("filters are saved under a name", async (context) => {
+  const tag = `tag-${crypto.randomUUID()}`;
+  const failed = await newRun("fail", human("x"), { config: { tags: [tag, "nightly"] } });
+  await newRun("story", human("go"), { config: { tags: [tag] } });
   const page = await open(context, "#/runs?status=error");
   page.on("dialog", (dialog) => dialog.accept("what failed"));
+  await page.getByLabel("Tag").fill(tag);
+  await page.getByLabel("Error").fill("ValueError");
+  await page.getByRole("button", { name: "Filter", exact: true }).click();
+  await page.getByText("1 found").waitFor();
+  await page.getByText(failed.run_id.slice(-4)).waitFor();
   await page.getByRole("button", { name: "Save filter" }).click();
   await page.getByRole("button", { name: "Clear" }).click();
   await page.reload();
   await page.getByRole("button", { name: "what failed", exact: true }).click();
-  await page.waitForURL(/status=error/);
+  await page.waitForURL(/status=error.*tag=tag-.*error=ValueError/);
+  await page.getByText("1 found").waitFor();
   await page.getByRole("button", { name: "Forget the filter what failed" }).click();
   assert.equal(await page.getByRole("button", { name: "what failed" }).count(), 0);
 });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { isWell, open } from "./browser.mjs";
+import { human, isWell, newRun, open, visitor } from "./browser.mjs";
 
 const { API_KEY } = process.env;
 
@@ -62,9 +62,42 @@ test("a page goes on when the server is back, and says how long it was away", as
   await page.getByText("The server does not answer since").waitFor();
   // Longer than a hiccup, of which nothing is said.
   await page.waitForTimeout(1_600);
+  // Meanwhile a run ends.
+  await newRun("fail", human("x"));
   isAway = false;
   await page.getByText("The server was away for").waitFor();
+  await page.getByText(/Since it went away: \d+ runs? began; \d+ runs? ended, \d+ of them with an error/).waitFor();
   await isWell(page, "away-light-1440");
   await page.getByRole("button", { name: "Dismiss" }).click();
   await page.getByText("found, live").waitFor();
+});
+
+test("tabs of one user read a list over one connection, also after the reading tab is closed", async (context) => {
+  const newTab = await visitor(context);
+  const tabs = [];
+  const reads = [];
+  for (let number = 0; number < 6; number += 1) {
+    const tab = await newTab("#/runs");
+    await tab.getByText("found, live").waitFor();
+    const session = await tab.context().newCDPSession(tab);
+    await session.send("Network.enable");
+    session.on("Network.responseReceived", ({ response }) => {
+      if (/[/]runs[?]/.test(response.url)) reads.push({ number, connection: response.connectionId });
+    });
+    tabs.push(tab);
+  }
+  const moreReads = async () => {
+    reads.length = 0;
+    while (reads.length < 5) await tabs.at(-1).waitForTimeout(100);
+    return ["number", "connection"].map((name) => new Set(reads.map((read) => read[name])).size);
+  };
+  // Answers of reads that the tabs began before they knew each other.
+  await tabs[0].waitForTimeout(2_500);
+  assert.deepEqual(await moreReads(), [1, 1]);
+  const run = await newRun("story", human("go"));
+  for (const tab of tabs) await tab.getByText(run.run_id.slice(-4)).first().waitFor();
+  await tabs[reads[0].number].close();
+  tabs.splice(reads[0].number, 1);
+  await tabs[0].waitForTimeout(2_500);
+  assert.deepEqual(await moreReads(), [1, 1]);
 });

@@ -124,6 +124,28 @@ test("the playground runs any graph, and shows its events on the wire", async (c
     .first()
     .waitFor();
   await page.getByText("count: ").first().waitFor();
+
+  // The same run over both protocols, side by side: each has its values.
+  await page.getByRole("combobox", { name: "Wire" }).selectOption("both");
+  await page.getByLabel("Count").fill("4");
+  await page.getByRole("button", { name: "Run" }).click();
+  const [legacy, protocol] = ["Legacy SSE", "Event protocol"].map((name) => wire.getByRole("region", { name }));
+  await protocol
+    .getByRole("option", { name: /lifecycle.*completed/ })
+    .last()
+    .waitFor({ state: "attached" });
+  await legacy
+    .getByRole("option", { name: /values/ })
+    .last()
+    .waitFor({ state: "attached" });
+  await protocol
+    .getByRole("option", { name: /^\S+ ?values/ })
+    .last()
+    .click();
+  await protocol.getByText("method: values").waitFor();
+  await isWell(page, "wire-light-1440");
+  await page.setViewportSize({ width: 360, height: 900 });
+  await isWell(page, "wire-light-360");
 });
 
 test("a chat for narrow and dark screens", async (context) => {

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from runstead.bootstrap.application import Application
+from runstead.bootstrap.server import serving
 from runstead.infra.engines.data_dir import RUNS_FILE
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.sqlite import open_storage
 from runstead.resources.api_keys import ApiKeyRecord, digest_of, new_key
+from tests.auth.oidc_issuer import AUDIENCE, FakeIssuer, running_issuer
 from tests.clients.conftest import browser_url, suites
 from tests.clients.node import CONSOLE, Node, NodeMissing, find_node
 from tests.processes.server import ServerProcess
@@ -66,6 +72,54 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     process.start()
     yield Console(process, process.url + PREFIX, key, operator_key)
     process.stop()
+
+
+class OidcConsole(NamedTuple):
+    """A server whose users log in at an issuer."""
+
+    url: str
+    issuer: FakeIssuer
+
+
+@pytest.fixture(scope="session")
+def oidc_console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OidcConsole]:
+    with running_issuer() as issuer:
+        application = Application.from_file(
+            GRAPHS,
+            data_dir=current_data(tmp_path_factory.mktemp("oidc") / "data"),
+            port=0,
+            oidc_issuer=issuer.issuer,
+            oidc_audience=(AUDIENCE,),
+            console_oidc_client_id="console",
+        )
+        with serving_in_thread(application) as url:
+            yield OidcConsole(url, issuer)
+
+
+@contextmanager
+def serving_in_thread(application: Application) -> Iterator[str]:
+    """A server of this process on a loop of its own, for clients that block."""
+    started: Future[tuple[str, Callable[[], object]]] = Future()
+
+    async def serve() -> None:
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+        try:
+            async with serving(application) as url:
+                started.set_result((url, lambda: loop.call_soon_threadsafe(ended.set)))
+                await ended.wait()
+        except BaseException as error:
+            if not started.done():
+                started.set_exception(error)
+            raise
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    url, end = started.result(60)
+    try:
+        yield url
+    finally:
+        end()
+        thread.join(60)
 
 
 async def _add_key(data: Path, user: str, scope: str) -> str:

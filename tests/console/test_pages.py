@@ -12,7 +12,7 @@ from tests.clients.node import CONSOLE
 from tests.clients.suite import titles_of
 from tests.environment import machine_environment
 
-from .conftest import Console
+from .conftest import Console, OidcConsole
 
 FILES = sorted((CONSOLE / "tests").glob("*.test.mjs"))
 
@@ -41,4 +41,7 @@ def test_page(use: Use, suites: Suites, console: Console, browser_url: str, requ
         # A folder for pictures of the pages, if they are wanted.
         "SCREENSHOTS": machine_environment().get("SCREENSHOTS", ""),
     }
+    if use.file.name == "oidc.test.mjs":
+        at_issuer: OidcConsole = request.getfixturevalue("oidc_console")
+        variables |= {"OIDC_URL": at_issuer.url, "ISSUER": at_issuer.issuer.issuer}
     suites(use.file, variables, titles).check(use.title, use.id)

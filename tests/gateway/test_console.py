@@ -68,6 +68,18 @@ async def test_root_sends_browsers_to_the_console_and_answers_others(client: htt
     assert (await client.get("/console")).headers["location"] == "console/"
 
 
+async def test_console_may_send_requests_to_the_issuer_of_its_login_alone(tmp_path: Path) -> None:
+    issuer = "https://login.example.org/realms/demo"
+    settings = {"oidc_issuer": issuer, "oidc_audience": ("runstead",), "console_oidc_client_id": "console"}
+    async with serving(tmp_path, **settings) as client:
+        policy = (await client.get("/console/")).headers["content-security-policy"]
+        assert "connect-src 'self' https://login.example.org;" in policy
+        login = (await client.get("/console/login.json")).json()
+        assert login == {"oidc": {"issuer": issuer, "client_id": "console", "scope": "openid"}}
+    async with serving(tmp_path) as client:
+        assert (await client.get("/console/login.json")).json() == {"oidc": None}
+
+
 async def test_console_is_open_on_a_server_with_authentication(tmp_path: Path) -> None:
     async with serving(tmp_path, auth="keys") as client:
         assert (await client.get("/console/")).status_code == 200
@@ -100,12 +112,13 @@ async def test_console_that_is_switched_off_is_not_served(tmp_path: Path) -> Non
         assert (await client.get("/", headers=BROWSER)).json()["ok"] is True
 
 
-async def test_runs_are_found_by_thread_assistant_and_metadata(client: httpx.AsyncClient) -> None:
+async def test_runs_are_found_by_thread_assistant_metadata_and_tags(client: httpx.AsyncClient) -> None:
     body: dict[str, Any] = {"input": {"messages": [{"role": "human", "content": "hi"}]}}
     made = []
     for graph, customer in (("agent", "acme"), ("ctx", "acme"), ("agent", "umbrella")):
         thread = (await client.post("/threads", json={})).json()["thread_id"]
         asked = {**body, "assistant_id": graph, "metadata": {"customer": customer}}
+        asked["config"] = {"tags": [graph, customer]}
         made.append((await client.post(f"/threads/{thread}/runs", json=asked)).json())
 
     async def found(**where: str) -> list[str]:
@@ -118,6 +131,9 @@ async def test_runs_are_found_by_thread_assistant_and_metadata(client: httpx.Asy
     assert await found(assistant_id=made[1]["assistant_id"]) == [second]
     assert await found(metadata='{"customer": "acme"}') == [second, first]
     assert await found(metadata='{"customer": "acme"}', assistant_id="agent") == [first]
+    assert await found(tag="acme") == [second, first]
+    assert (await client.get("/runs", params={"tag": ["acme", "agent"]})).json()[0]["run_id"] == first
+    assert await found(error="ValueError") == await found(tag="acm") == []
     for wrong in ({"metadata": "[]"}, {"metadata": "{"}, {"thread_id": "x"}, {"assistant_id": "unknown"}):
         assert (await client.get("/runs", params=wrong)).status_code == 422
     assert await found(assistant_id=str(uuid.uuid4())) == []

@@ -16,7 +16,7 @@ export type ChatMessage = {
   text: string;
   calls: { name: string; args: unknown }[];
 };
-export type Part = { key: string; id: string | null; event: string; data: unknown };
+export type Part = { key: string; id: string | null; event: string; data: unknown; shown?: unknown };
 
 type Stream = AsyncIterable<{ id?: string; event: string; data: unknown }>;
 
@@ -31,7 +31,8 @@ export class Chat {
   private readonly runs = new RunsClient({
     apiUrl: ROOT,
     apiKey: null,
-    defaultHeaders: authHeaders(),
+    // Read for each request: a token is renewed while the page is open.
+    onRequest: (_url, init) => ({ ...init, headers: { ...(init.headers as object), ...authHeaders() } }),
     // Mistakes of the user are shown at once; a server that is away is tried again by this page.
     callerOptions: { maxRetries: 1 },
   });

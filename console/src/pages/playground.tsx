@@ -8,10 +8,13 @@ import { Button, Empty, Id, Problem } from "../ui/basics";
 import type { Assistant } from "../types";
 import { ChatView } from "../ui/chat";
 import { Choice } from "../ui/fields";
+import { type WireKind, WIRES } from "../ui/wire";
 
 export default function Playground() {
   const assistants = useAssistants();
   const assistantId = route.value.query.get("assistant") ?? assistants[0]?.assistant_id ?? "";
+  const asked = route.value.query.get("wire") ?? "";
+  const wire = asked in WIRES ? (asked as WireKind) : "legacy";
   const threadId = route.value.query.get("thread");
   const [problem, setProblem] = useState<string | null>(null);
   useEffect(() => {
@@ -41,6 +44,13 @@ export default function Playground() {
             </option>
           ))}
         </Choice>
+        <Choice label="Wire" value={wire} onChange={(chosen) => setQuery({ wire: chosen })}>
+          {Object.entries(WIRES).map(([name, title]) => (
+            <option key={name} value={name}>
+              {title}
+            </option>
+          ))}
+        </Choice>
         <Button onClick={() => setQuery({ thread: "" })}>New thread</Button>
         {threadId !== null && (
           <span>
@@ -51,7 +61,7 @@ export default function Playground() {
       <Problem text={problem} />
       {assistants.length === 0 && <Empty>There is no assistant that you may use.</Empty>}
       {threadId !== null && assistantId !== "" && (
-        <ChatView key={threadId} threadId={threadId} assistantId={assistantId} hasWire />
+        <ChatView key={threadId} threadId={threadId} assistantId={assistantId} wire={wire} />
       )}
     </>
   );

@@ -10,12 +10,12 @@ import type { Run } from "../types";
 import { Button, Empty, Id, Pager, Problem, Status, Time } from "../ui/basics";
 import { Choice, TextField } from "../ui/fields";
 import { Table } from "../ui/table";
-import { SavedFilters } from "./saved-filters";
+import { NO_FILTERS, SavedFilters } from "./saved-filters";
 
 const LIMIT = 50;
 const POLL_MS = 2_000;
 const STATUSES = ["pending", "running", "success", "error", "timeout", "interrupted"];
-const FILTERS = ["status", "assistant_id", "thread_id", "metadata"] as const;
+const FILTERS = ["status", "assistant_id", "thread_id", "metadata", "tag", "error"] as const;
 const SHOWN = [
   "run_id",
   "thread_id",
@@ -59,10 +59,12 @@ function Filters({ where, isDead }: { where: Record<string, string>; isDead: boo
   const assistants = useAssistants();
   const [metadata, setMetadata] = useState(where.metadata ?? "");
   const [threadId, setThreadId] = useState(where.thread_id ?? "");
+  const [tag, setTag] = useState(where.tag ?? "");
+  const [error, setError] = useState(where.error ?? "");
   const set = (name: string, value: string): void => setQuery({ [name]: value, offset: "" });
   const submit = (event: Event): void => {
     event.preventDefault();
-    setQuery({ metadata, thread_id: threadId.trim(), offset: "" });
+    setQuery({ metadata, thread_id: threadId.trim(), tag: tag.trim(), error: error.trim(), offset: "" });
   };
   const status = isDead ? "dead" : (where.status ?? "");
   return (
@@ -93,9 +95,11 @@ function Filters({ where, isDead }: { where: Record<string, string>; isDead: boo
         ))}
       </Choice>
       <TextField label="Thread" value={threadId} onChange={setThreadId} placeholder="id" />
+      <TextField label="Tag" value={tag} onChange={setTag} />
+      <TextField label="Error" value={error} onChange={setError} placeholder="ValueError" />
       <TextField label="Metadata" value={metadata} onChange={setMetadata} placeholder='{"customer": "acme"}' />
       <button type="submit">Filter</button>
-      <Button onClick={() => clear(setMetadata, setThreadId)}>Clear</Button>
+      <Button onClick={() => clear(setMetadata, setThreadId, setTag, setError)}>Clear</Button>
       <SavedFilters />
     </form>
   );
@@ -103,7 +107,7 @@ function Filters({ where, isDead }: { where: Record<string, string>; isDead: boo
 
 function clear(...fields: ((value: string) => void)[]): void {
   for (const field of fields) field("");
-  setQuery({ status: "", assistant_id: "", thread_id: "", metadata: "", dead_letters: "", offset: "" });
+  setQuery(NO_FILTERS);
 }
 
 function RunTable({ runs, names }: { runs: Run[]; names: Map<string, string> }) {

@@ -5,7 +5,16 @@ import { route, setQuery } from "../router";
 import { Button } from "../ui/basics";
 
 const STORED_AS = "runstead.filters";
-const NONE = { status: "", assistant_id: "", thread_id: "", metadata: "", dead_letters: "", offset: "" };
+export const NO_FILTERS = {
+  status: "",
+  assistant_id: "",
+  thread_id: "",
+  metadata: "",
+  tag: "",
+  error: "",
+  dead_letters: "",
+  offset: "",
+};
 
 const saved = signal<Record<string, Record<string, string>>>(JSON.parse(localStorage.getItem(STORED_AS) ?? "{}"));
 
@@ -15,7 +24,9 @@ function keep(filters: Record<string, Record<string, string>>): void {
 }
 
 export function SavedFilters() {
-  const current = Object.fromEntries([...route.value.query].filter(([name]) => name in NONE && name !== "offset"));
+  const current = Object.fromEntries(
+    [...route.value.query].filter(([name]) => name in NO_FILTERS && name !== "offset"),
+  );
   const save = (): void => {
     const name = prompt("Name of this filter");
     if (name) keep({ ...saved.value, [name]: current });
@@ -29,7 +40,7 @@ export function SavedFilters() {
       {Object.keys(current).length > 0 && <Button onClick={save}>Save filter</Button>}
       {Object.entries(saved.value).map(([name, filter]) => (
         <span key={name} class="saved">
-          <button type="button" onClick={() => setQuery({ ...NONE, ...filter })}>
+          <button type="button" onClick={() => setQuery({ ...NO_FILTERS, ...filter })}>
             {name}
           </button>
           <button type="button" aria-label={`Forget the filter ${name}`} onClick={() => remove(name)}>

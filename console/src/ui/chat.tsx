@@ -10,11 +10,11 @@ import { Button, Empty, Problem } from "./basics";
 import { Composer } from "./composer";
 import { JsonView } from "./json";
 import { Bubble } from "./messages";
-import { Wire } from "./wire";
+import { Wire, type WireKind } from "./wire";
 
-type ChatProps = { threadId: string; assistantId: string; hasWire?: boolean };
+type ChatProps = { threadId: string; assistantId: string; wire?: WireKind };
 
-export function ChatView({ threadId, assistantId, hasWire = false }: ChatProps) {
+export function ChatView({ threadId, assistantId, wire }: ChatProps) {
   const chat = useMemo(() => new Chat(threadId, assistantId), [threadId, assistantId]);
   const { data: form } = useResource(`input ${assistantId}`, () => inputFormOf(assistantId));
   useEffect(() => {
@@ -26,7 +26,7 @@ export function ChatView({ threadId, assistantId, hasWire = false }: ChatProps) 
     };
   }, [chat]);
   return (
-    <div class={hasWire ? "split" : ""}>
+    <div class={wire === undefined ? "" : wire === "both" ? "split split-even" : "split"}>
       <div class="chat">
         <Messages chat={chat} />
         <Questions chat={chat} />
@@ -43,7 +43,7 @@ export function ChatView({ threadId, assistantId, hasWire = false }: ChatProps) 
           </div>
         )}
       </div>
-      {hasWire && <Wire chat={chat} />}
+      {wire !== undefined && <Wire chat={chat} kind={wire} />}
     </div>
   );
 }

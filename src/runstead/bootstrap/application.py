@@ -18,6 +18,7 @@ from runstead.channels.contract import Channel
 from runstead.gateway.api import ApiEnvironment, Noun, create_api
 from runstead.gateway.auth.policy import METRICS, OPEN_PATHS
 from runstead.gateway.request_log import RequestSpan, no_trace
+from runstead.gateway.routes.console import ConsoleLogin
 from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration, configuration_of_graphs, read_configuration
 from runstead.runtime.actor_context import ActorContext
@@ -121,6 +122,7 @@ class Application:
             trace_request=self._trace_request,
             open_paths=OPEN_PATHS | {METRICS} if settings.metrics_scope == "*" else OPEN_PATHS,
             has_console=settings.console,
+            console_login=_console_login(settings),
         )
 
     @classmethod
@@ -235,3 +237,10 @@ def _disabled(configuration: GraphConfiguration) -> set[Noun]:
 def _security(configuration: GraphConfiguration) -> JsonObject:
     openapi = configuration.auth.openapi if configuration.auth else None
     return openapi.model_dump(exclude_unset=True) if openapi else {}
+
+
+def _console_login(settings: Settings) -> ConsoleLogin | None:
+    client = settings.console_oidc_client_id
+    if client is None or settings.oidc_issuer is None:
+        return None
+    return ConsoleLogin(settings.oidc_issuer, client, settings.console_oidc_scope)

@@ -61,6 +61,7 @@ from .routes import (
     usage,
     webhooks,
 )
+from .routes.console import ConsoleLogin
 from .services import ServiceSource
 
 Noun: TypeAlias = Literal["assistants", "threads", "runs", "store", "meta", "event_streaming"]
@@ -129,7 +130,7 @@ class ApiEnvironment:
     pages may call, None disables that check; ``access_check_seconds`` is the interval at which callers are
     authenticated again during a request; ``memory`` limits the bytes of request and response bodies;
     ``count_request`` is called for each answered request, and ``trace_request`` around each; ``open_paths`` need no
-    authentication; ``has_console``: the pages of the console are served.
+    authentication; ``has_console``: the pages of the console are served, ``console_login`` is their login at an issuer.
     """
 
     mount_prefix: str | None = None
@@ -143,6 +144,7 @@ class ApiEnvironment:
     trace_request: TraceRequest = no_trace
     open_paths: Collection[str] = OPEN_PATHS
     has_console: bool = False
+    console_login: ConsoleLogin | None = None
 
 
 def create_api(
@@ -173,6 +175,7 @@ def create_api(
     )
     app.state.source = source
     app.state.has_console, app.state.mount_prefix = around.has_console, around.mount_prefix
+    app.state.console_login = around.console_login
     app.add_exception_handler(RequestValidationError, _invalid_request)
     about = [meta.router, metrics.router] if has_meta else [meta.bare]
     routers = [*about, *(module.router for module, nouns in _ROUTES if not any(noun in disabled for noun in nouns))]

@@ -82,6 +82,16 @@ class AccessSettings(BaseModel):
         default=("scope",),
         description='Claims that hold scopes (a JSON list of paths such as `["scope", "realm_access.roles"]`).',
     )
+    console_oidc_client_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Client of `oidc_issuer` as which the console logs users in: public, with the authorization code "
+        "flow, PKCE, and the console's address (`https://agents.example.org/console/`) as redirect URI. Unset: the "
+        "console asks for an access token.",
+    )
+    console_oidc_scope: str = Field(
+        default="openid", description="Scopes that the console asks the issuer for (separated by spaces)."
+    )
     authenticator: str | None = Field(
         default=None,
         description="Your own authenticator (`module:object` or `./file.py:object`): an object with `authenticate`, or "
@@ -169,6 +179,8 @@ class AccessSettings(BaseModel):
             raise ValueError(
                 f"oidc_algorithms: {', '.join(unknown)} cannot be accepted; use some of {', '.join(OIDC_ALGORITHMS)}"
             )
+        if self.console_oidc_client_id is not None and self.oidc_issuer is None:
+            raise ValueError("console_oidc_client_id is set and oidc_issuer is not; name the issuer of the client")
         for name in ("oidc_issuer", "oidc_jwks_url"):
             url = getattr(self, name)
             if url is not None and not is_https_or_loopback(url):

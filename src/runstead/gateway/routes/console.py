@@ -6,9 +6,11 @@ The sources are in the folder ``console`` of the repository; ``make console`` bu
 import asyncio
 import gzip
 import mimetypes
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
@@ -16,15 +18,17 @@ from starlette.responses import RedirectResponse, Response
 import runstead
 from runstead.wire.errors import NotFound
 
+from ..dependencies import answer
+
 router = APIRouter(prefix="/console", include_in_schema=False)
 
 FOLDER: Final = Path(runstead.__file__).parent / "console"
 _PAGE: Final = "index.html"
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src {sources}; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 _HEADERS: Final = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
     "cross-origin-opener-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "vary": "accept-encoding",
@@ -32,10 +36,32 @@ _HEADERS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ConsoleLogin:
+    """Login of the console at an OIDC issuer, as a public client."""
+
+    issuer: str
+    client_id: str
+    scope: str
+
+    @property
+    def origin(self) -> str:
+        """The only other origin that the pages may send requests to."""
+        parts = urlsplit(self.issuer)
+        return f"{parts.scheme}://{parts.netloc}"
+
+
 @router.get("")
 async def redirect_to_page() -> Response:
     # Relative, so that it holds behind a proxy that removes a prefix.
     return RedirectResponse("console/")
+
+
+@router.get("/login.json")
+async def get_login(request: Request) -> Response:
+    """The login of users at the issuer; null where they log in with keys or tokens alone."""
+    login: ConsoleLogin | None = request.app.state.console_login
+    return answer({"oidc": None if login is None else asdict(login)}, headers={**_HEADERS, "cache-control": "no-cache"})
 
 
 @router.get("/{name:path}")
@@ -47,7 +73,10 @@ async def get_file(name: str, request: Request) -> Response:
         raise NotFound(f"The console has no file {name[:200]!r}; its page is at console/")
     # Names of assets contain a digest of their content.
     lasting = "no-cache" if name == _PAGE else "public, max-age=31536000, immutable"
-    headers = {**_HEADERS, "cache-control": lasting}
+    login: ConsoleLogin | None = request.app.state.console_login
+    sources = "'self'" if login is None else f"'self' {login.origin}"
+    policy = {"content-security-policy": _POLICY.format(sources=sources)}
+    headers = {**_HEADERS, **policy, "cache-control": lasting}
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     encoding = {"content-encoding": "gzip"} if is_compressed else {}
     return Response(content, headers={**headers, **encoding}, media_type=kind)

@@ -67,15 +67,23 @@ async def search_runs(
     thread_id: ThreadIdField | None = None,
     assistant_id: Assistant = None,
     metadata: Metadata = None,
+    tag: Annotated[list[str] | None, Query(description="Only runs whose config has all of these tags.")] = None,
+    error: Annotated[
+        str | None, Query(max_length=512, description="Only runs that failed with this class of error.")
+    ] = None,
 ) -> Response:
     """Runs of all threads, newest first. ``dead_letters`` selects runs that were given up after losing their
     workers."""
+    if (tag or error) and services.options.encrypts_values:
+        raise Unprocessable("tag, error: this server stores them encrypted and cannot search for them; use metadata")
     where = RunFilter(
         thread_id,
         statuses_of(status),
         metadata_of(metadata),
         dead_letters,
         None if assistant_id is None else services.assistant_lookup.id_of(assistant_id),
+        tag or (),
+        error,
     )
     return await _page(request, services, where, limit, offset, names_of(select))
 

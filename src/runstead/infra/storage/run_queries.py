@@ -122,6 +122,10 @@ def _matching(where: RunFilter, actor: ActorContext) -> ColumnElement[bool]:
         conditions.append(runs.c.assistant_id == where.assistant_id)
     if where.dead_letters_only:
         conditions.append(runs.c.dead_letter)
+    if where.tags:
+        conditions.append(containing(runs.c.spec, {"config": {"tags": list(where.tags)}}))
+    if where.error is not None:
+        conditions.append(containing(runs.c.failure, {"error": where.error}))
     if where.metadata:
         conditions.append(containing(runs.c.metadata, where.metadata))
     return and_(*conditions)

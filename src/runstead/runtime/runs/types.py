@@ -510,10 +510,13 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Filter of runs; all conditions must hold. ``metadata`` matches if every pair is contained."""
+    """Filter of runs; all conditions must hold. ``metadata`` matches if every pair is contained, ``tags`` if the config
+    has all of them, ``error`` if it is the failure's class."""
 
     thread_id: ThreadId | None = None
     statuses: Sequence[RunStatus] = ()
     metadata: JsonMapping = field(default_factory=dict)
     dead_letters_only: bool = False
     assistant_id: AssistantId | None = None
+    tags: Sequence[str] = ()
+    error: str | None = None

@@ -163,6 +163,8 @@ class InMemoryRunStore:
             and (not where.dead_letters_only or row.record.dead_letter)
             and where.assistant_id in (None, row.record.assistant_id)
             and json_contains(row.record.metadata, where.metadata)
+            and set(where.tags) <= set(row.record.spec.config.get("tags", ()))
+            and (where.error is None or (row.record.failure is not None and row.record.failure.error == where.error))
         ]
         return sorted(found, key=lambda record: (record.created_at, record.queue_seq, record.run_id), reverse=True)
 

@@ -1,0 +1,1 @@
+export{n as finishLogin}from"./oidc-Dj6TkgXJ.js";
