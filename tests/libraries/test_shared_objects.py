@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ ECHOING = ("openai", "anthropic", "google", "google-grpc", "aiohttp", "httpx")
 MCP = ("mcp-http", "mcp-http-session", "mcp-stdio", "mcp-stdio-session")
 PLAIN = ("asyncpg", "psycopg", "sqlalchemy", "redis", "lock", "semaphore")
 LIBRARIES = (*ECHOING, *MCP, *PLAIN, "single-flight")
-RUNS = 50
+RUNS = 50 if os.environ.get("RUNSTEAD_LONG") == "1" else 12
 ROUNDS = 2
 
 
