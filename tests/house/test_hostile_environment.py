@@ -13,8 +13,8 @@ import pytest
 from tests.environment import FIXED, isolated
 
 ROOT: Final = Path(__file__).parents[2]
-WITHIN: Final = 300
-"""Seconds: half a minute alone, and several times that beside other tests of a busy machine."""
+WITHIN: Final = 900
+"""Seconds: half a minute alone, and many times that beside other tests of a busy machine."""
 NOWHERE: Final = "/proc/nowhere"
 """A folder that not even root can create."""
 FAKES: Final = (

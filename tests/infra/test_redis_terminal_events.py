@@ -62,7 +62,12 @@ class Faults:
         number, self.asked = self.asked, self.asked + 1
         hit = self.first <= number < self.first + self.times
         if hit and self.how == "data lost":
-            await self.server.ask("FLUSHALL")
+            try:
+                await self.server.ask("FLUSHALL")
+            except BaseException:
+                # Cancelled, at the end of its process: the command is not sent.
+                asking.close()
+                raise
             self.lives += 1
         if process in self.dead or life < self.lives or (hit and self.how == "request lost"):
             asking.close()

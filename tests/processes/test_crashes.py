@@ -16,6 +16,7 @@ from .load import Load, Promise, log_of
 from .server import ServerProcess
 
 NAME = "the-name-that-was-given"
+RUNS = 20
 # A run that is killed repeatedly becomes a dead letter after some attempts: here it must continue.
 SETTINGS = {"max_attempts": 1_000, "max_concurrent_runs": 32}
 
@@ -30,6 +31,9 @@ async def test_random_kills_violate_no_guarantee(start_server: StartServer, is_l
         for _ in range(20 if is_long else 3):
             await asyncio.sleep(chance.uniform(0.1, 1.5))
             await asyncio.to_thread(server.restart)
+        async with asyncio.timeout(300):
+            while len(load.promises) <= RUNS:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
         load.stop()
         await running
         await _check_kept(client, load)
@@ -37,7 +41,7 @@ async def test_random_kills_violate_no_guarantee(start_server: StartServer, is_l
 
 
 async def _check_kept(client: Client, load: Load) -> None:
-    assert len(load.promises) > 20
+    assert len(load.promises) > RUNS
     assert load.rejoined > 0, "no reader lost its connection: the kills proved nothing"
     runs = [await client.ended(promise.location) for promise in load.promises]
     assert load.faults == []

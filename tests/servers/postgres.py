@@ -82,7 +82,8 @@ class SchemaPlace:
     @asynccontextmanager
     async def opened(self, cipher: Cipher | None = None, **options: Any) -> AsyncIterator[PostgresDatabase]:
         """Opened once more, with its content: like another process."""
-        wanted = PostgresOptions(**{"pool_size": 4, "schema": self.name, **options})
+        # Patient: a busy machine may keep all connections occupied for long.
+        wanted = PostgresOptions(**{"pool_size": 4, "patience": 60.0, "schema": self.name, **options})
         async with open_postgres_storage(self.url, wanted, cipher=cipher) as database:
             yield database
 
