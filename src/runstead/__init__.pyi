@@ -16,8 +16,15 @@ from .runtime.runs.approval_question import (
 from .runtime.runs.facade import (
     RunsFacade as RunsFacade,
 )
+from .runtime.runs.message_inbox import (
+    atake_messages as atake_messages,
+    take_messages as take_messages,
+)
 from .runtime.runs.secrets import (
     secrets as secrets,
+)
+from .runtime.runs.steering_middleware import (
+    SteeringMiddleware as SteeringMiddleware,
 )
 from .runtime.runs.types import (
     RunScope as RunScope,

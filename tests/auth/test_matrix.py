@@ -91,8 +91,15 @@ async def matrix(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
         assistant = {"graph_id": "asker", **marked}
         (delivery,) = (await http.get("/webhooks/deliveries", headers=headers)).json()
         (approval,) = (await http.get("/approvals", headers=headers)).json()
+        # The message stays when the run that it waits for is deleted: the thread waits for an answer.
+        later = {"assistant_id": "asker", "input": {}, "after_seconds": 3600}
+        delayed = (await http.post(f"/threads/{thread}/runs", json=later, headers=headers)).json()["run_id"]
+        said = {"input": {"messages": [CANARY]}, "multitask_strategy": "steer", "assistant_id": "asker"}
+        sent = (await http.post(f"/threads/{thread}/runs", json=said, headers=headers)).json()["message_id"]
+        await http.delete(f"/threads/{thread}/runs/{delayed}", headers=headers)
         ids = {
             "thread_id": thread,
+            "message_id": sent,
             "run_id": made["run_id"],
             "checkpoint_id": state["checkpoint_id"],
             "cron_id": (await http.post("/runs/crons", json=cron, headers=headers)).json()["cron_id"],

@@ -108,5 +108,5 @@ async def test_resource_of_another_user_is_not_found(
 
 async def test_own_resource_is_found(http: httpx.AsyncClient, routes: list[Route], ids: dict[str, str]) -> None:
     for route in of_threads(routes):
-        if route[0] == "GET":
+        if route[0] == "GET" and "{message_id}" not in route[1]:
             assert (await ask(http, route, ids, ALICE)).status_code == 200, route

@@ -28,6 +28,7 @@ from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_ends import RunEnds, SqlRunEndOutbox
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunDeleteStore, SqlRunQueryStore
+from runstead.infra.storage.steering import SqlSteeringStore
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.infra.storage.thread_expiry import SqlThreadExpiryStore
 from runstead.infra.storage.thread_owners import SqlThreadOwnerStore
@@ -148,7 +149,8 @@ async def _assembled(
         door = await stack.enter_async_context(
             open_auth(settings, configuration, adapters.auth_or(code.auth), profile.database, profile.clock, user_loop)
         )
-        services = build_services(parts, runs, closing, settings, configuration, files)
+        assert runtime.steering is not None, "a server has a store of messages"
+        services = build_services(parts, runs, closing, settings, configuration, files, runtime.steering)
         sources = metric_sources(profile, runs, blocks, settings.max_concurrent_runs if execute else 0)
         access.services = services = replace(
             with_operations(services, profile, sources, settings, configuration),
@@ -293,12 +295,12 @@ def _runtime(
         SqlRunLeaseStore(database, clock, queue.notify, queue.enqueue, by_turns=scheduler is not None, ends=ends),
         SqlThreadStore(database, clock),
     )
+    creation = SqlRunCreateStore(
+        database, clock, queue.notify, queue.enqueue, default_ttl=ttl, quota=quota, budgets=budgets, ends=ends
+    )
     return RunsRuntime(
-        create_store=handled.run_creation(
-            SqlRunCreateStore(
-                database, clock, queue.notify, queue.enqueue, default_ttl=ttl, quota=quota, budgets=budgets, ends=ends
-            )
-        ),
+        create_store=handled.run_creation(creation),
+        steering=handled.steering(SqlSteeringStore(database, clock, creation)),
         query_store=handled.run_queries(SqlRunQueryStore(database)),
         delete_store=SqlRunDeleteStore(database, clock, queue.notify, queue.enqueue),
         lease_store=leases,

@@ -13,6 +13,7 @@ from runstead.infra.field_encryption.encrypted_assistants import EncryptedAssist
 from runstead.infra.field_encryption.encrypted_crons import EncryptedCronStore
 from runstead.infra.field_encryption.encrypted_deliveries import EncryptedDeliveryStore
 from runstead.infra.field_encryption.encrypted_events import EncryptedRunEventStore
+from runstead.infra.field_encryption.encrypted_messages import EncryptedSteeringStore
 from runstead.infra.field_encryption.encrypted_runs import (
     EncryptedRunCreateStore,
     EncryptedRunLeaseStore,
@@ -27,7 +28,14 @@ from runstead.resources.crons import CronStore
 from runstead.resources.threads import ThreadStore
 from runstead.resources.webhooks import DeliveryStore
 from runstead.runtime.field_encryption import FieldCipher
-from runstead.runtime.runs.store import RunCreateStore, RunEventStore, RunLeaseStore, RunQueryStore, ThreadPriorityStore
+from runstead.runtime.runs.store import (
+    RunCreateStore,
+    RunEventStore,
+    RunLeaseStore,
+    RunQueryStore,
+    SteeringStore,
+    ThreadPriorityStore,
+)
 
 from .unsupported import UnsupportedConfiguration, encryption_source
 
@@ -90,6 +98,9 @@ class EncryptedStores:
 
     def run_creation(self, inner: RunCreateStore) -> RunCreateStore:
         return inner if self.cipher is None else EncryptedRunCreateStore(inner, self.cipher)
+
+    def steering(self, inner: SteeringStore) -> SteeringStore:
+        return inner if self.cipher is None else EncryptedSteeringStore(inner, self.cipher)
 
     def run_queries(self, inner: RunQueryStore) -> RunQueryStore:
         return inner if self.cipher is None else EncryptedRunQueryStore(inner, self.cipher)

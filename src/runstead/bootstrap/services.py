@@ -37,7 +37,7 @@ from runstead.resources.threads import ThreadStore
 from runstead.runtime.runs.error_redaction import ErrorRedactor
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.graph_access import GraphAccess
-from runstead.runtime.runs.store import RunQueryStore
+from runstead.runtime.runs.store import RunQueryStore, SteeringStore
 from runstead.settings import Settings
 
 from .approvals import approval_rules
@@ -56,6 +56,7 @@ def build_services(
     settings: Settings,
     configuration: GraphConfiguration,
     files: ThreadFiles | None,
+    steering: SteeringStore,
 ) -> Services:
     """Create the services of a server, without those that depend on the user's authentication."""
     profile, handled = parts.profile, parts.handled
@@ -96,6 +97,7 @@ def build_services(
         crons=handled.crons(SqlCronStore(profile.database, profile.clock, parts.cron_bell.notify)),
         feedback=SqlFeedbackStore(profile.database, profile.clock, on_feedback),
         approvals=handled.approvals(SqlApprovalStore(profile.database, profile.clock, rules)),
+        steering=steering,
         channel_links=SqlChannelLinkStore(profile.database, profile.clock),
         run_waits=SqlRunWaitReader(profile.database, profile.clock),
         clock=profile.clock,

@@ -56,6 +56,7 @@ from .routes import (
     run_create,
     runs,
     states,
+    steering,
     thread_stream,
     threads,
     usage,
@@ -82,6 +83,7 @@ _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
     (feedback, ("runs",)),
     # Follows threads, and creates runs.
     (approvals, ("threads", "runs")),
+    (steering, ("runs",)),
     (files, ("threads",)),
     (items, ("store",)),
     (usage, ("runs",)),

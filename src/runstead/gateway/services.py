@@ -34,7 +34,7 @@ from runstead.runtime.json_types import JsonObject
 from runstead.runtime.limits import ClientLimits
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.secrets import RunSecretStore
-from runstead.runtime.runs.store import RunEventStore, RunUsageStore
+from runstead.runtime.runs.store import RunEventStore, RunUsageStore, SteeringStore
 from runstead.runtime.user_code.watchdog import BlockCount
 from runstead.wire.authorization import Authorizer
 from runstead.wire.channels import ChannelEndpoint
@@ -133,6 +133,7 @@ class Services:
     crons: CronStore
     feedback: FeedbackStore
     approvals: ApprovalStore
+    steering: SteeringStore
     channel_links: ChannelLinkStore
     run_waits: RunWaitReader
     clock: Clock

@@ -34,6 +34,7 @@ from runstead.wire.protocol.events import Subscription
 from runstead.wire.protocol.graph_tree import tree_of
 from runstead.wire.remarks import unknown
 from runstead.wire.runs import CommandBody, RunCreate
+from runstead.wire.steering import from_steered
 
 from .auth.audit import record_command
 from .auth.authorization import authorize_run
@@ -99,7 +100,8 @@ class ThreadCommands:
                 body |= {"input": None, "command": CommandBody(resume={next(iter(waiting)): params.input})}
             elif waiting:
                 body |= {"input": None, "command": CommandBody(resume=params.input)}
-            return {"run_id": (await self._create(body)).run_id}
+            run = await self._create(body)
+            return from_steered(run) if run.message_id else {"run_id": run.run_id}
 
     async def _respond(self, command: Command) -> JsonObject:
         params = self._params_of(command, INPUT_RESPOND)
@@ -134,9 +136,13 @@ class ThreadCommands:
                 # A run with an input starts from the beginning, and the pending interrupts would be lost.
                 raise CommandRefused("invalid_argument", "The thread waits for an answer: use input.respond.")
             run = await self._create(
-                {"assistant_id": assistant_id, "input": {"messages": [params.message.to_message()]}}
+                {
+                    "assistant_id": assistant_id,
+                    "input": {"messages": [params.message.to_message()]},
+                    "multitask_strategy": "steer",
+                }
             )
-        return {"run_id": run.run_id}
+        return from_steered(run)
 
     async def _fork(self, command: Command) -> JsonObject:
         params = self._params_of(command, STATE_FORK)

@@ -48,6 +48,7 @@ from runstead.runtime.runs.exceptions import (
     ThreadNotFound,
     UnknownInterruptError,
 )
+from runstead.runtime.runs.steering import MessageNotFound, MessageNotWaiting, TooManyMessages
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge.exceptions import BridgeClosed, BridgeUnavailable, CapacityExceeded, StreamNotFound
 from runstead.workspace import FileChanged, FileNotFound, FilePathConflict, FileTooLarge, InvalidFilePath, QuotaExceeded
@@ -212,6 +213,9 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     InvalidSignature: (401, str),
     FeedbackFull: (409, str),
     ApprovalClosed: (409, str),
+    MessageNotFound: (404, str),
+    MessageNotWaiting: (409, str),
+    TooManyMessages: (409, str),
     FileNotFound: (404, str),
     FilePathConflict: (409, str),
     FileChanged: (409, str),

@@ -44,6 +44,8 @@ def from_run_record(record: RunRecord) -> JsonObject:
         "dead_letter": record.dead_letter,
         "completion": record.completion.to_json() if record.completion else None,
         "langsmith_session_name": None,
+        # In the response to a request that sent a message to this run.
+        **({"message_id": record.message_id} if record.message_id else {}),
     }
 
 

@@ -34,6 +34,7 @@ from .body import WireModel
 from .configs import Asked, Continued, merged, thread_config
 from .errors import BadRequest, Unprocessable
 from .identifiers import CheckpointIdField, RunIdField, ThreadIdField, as_uuid
+from .steering import steering_input
 
 _TEN_YEARS: Final = 10 * 366 * 86_400
 _MAX_BATCH: Final = 1_000
@@ -176,7 +177,7 @@ def to_run_spec(
         thread_id=thread_id,
         run_id=body.run_id,
         scope=_scope(body, thread_id),
-        input=body.input,
+        input=_steering_input(body) if body.multitask_strategy == "steer" else body.input,
         command=command,
         config=run.config,
         context=run.context,
@@ -200,6 +201,22 @@ def to_run_spec(
         webhook=body.webhook,
         thread_config=thread_config(asked, assistant, thread),
     )
+
+
+_NOT_STEERING: Final = (
+    "command", "checkpoint", "checkpoint_id", "interrupt_before", "interrupt_after", "webhook", "secrets",
+    "after_seconds",
+)  # fmt: skip
+
+
+def _steering_input(body: RunCreate) -> JsonObject:
+    for name in _NOT_STEERING:
+        if getattr(body, name):
+            raise Unprocessable(
+                f"{name}: a run that is going on cannot be given this; leave it out, or use another multitask_strategy "
+                "than 'steer'"
+            )
+    return steering_input(body.input)
 
 
 def continues(body: RunCreate) -> bool:

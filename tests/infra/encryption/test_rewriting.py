@@ -73,6 +73,7 @@ IN_THE_CLEAR: Final = {
     "channel_conversations": {"provider", "workspace", "chat_id", "chat_user_id"},
     "channel_messages": {"provider", "workspace", "message_id", "chat_id", "chat_user_id"},
     "channel_leases": {"name", "holder"},
+    "steering_messages": {"message_id", "task"},
     "checkpoint_identity": {"identity"},
     "key_holders": {"holder_id", "key_ids"},
 }  # fmt: skip

@@ -79,6 +79,9 @@ PRUNED: Final[Responses] = _json(object_of(pruned_count=COUNT))
 SELECTED_THREAD: Final[Responses] = _json(some_of("Thread"))
 THREAD_OR_NOTHING: Final[Responses] = {**_json(named("Thread")), **_nothing()}
 NO_CONTENT: Final[Responses] = _nothing()
+STEERED: Final[Responses] = _json(named("Steered"), *_PLACES)
+STEERING_MESSAGE: Final[Responses] = _json(named("SteeringMessage"))
+STEERING_MESSAGES: Final[Responses] = _json(many(named("SteeringMessage")))
 STATE_UPDATED: Final[Responses] = _json(named("Updated"))
 CANCELLED: Final[Responses] = {**RUN_OUTPUT, **_nothing("202")}
 NEW_RUNS: Final[Responses] = _json(many(named("Run")), "runstead-remark")

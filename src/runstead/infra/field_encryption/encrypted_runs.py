@@ -81,7 +81,7 @@ class EncryptedRunCreateStore:
             created = await self._inner.create_runs(stored, decide)
         result = []
         for one, spec in zip(created, specs, strict=True):
-            if one.repeated:
+            if one.repeated or one.message is not None:
                 record = (await _unsealed(cipher, [one.record]))[0]
             else:
                 own = replace(spec, thread_config=None, scheduling=None, approval=None)

@@ -17,6 +17,7 @@ from . import json_text
 from .approval_changes import forget_closed
 from .database import Database
 from .schema import feedback, run_events, runs, threads, webhook_deliveries
+from .steering_tables import steering_messages
 from .webhook_deliveries import forget_deliveries
 
 _HIDDEN: Final = ""
@@ -73,6 +74,11 @@ class SqlRetention:
                 forget_deliveries(connection, webhook_deliveries.c.run_id.in_(over))
                 forget_closed(connection, over)
                 connection.execute(delete(runs).where(runs.c.run_id.in_(over)))
+                connection.execute(
+                    delete(steering_messages).where(
+                        steering_messages.c.run_id.in_(over), steering_messages.c.ended_at.is_not(None)
+                    )
+                )
             return report
 
         return await self._database.write(work)

@@ -22,7 +22,8 @@ from runstead.runtime.runs.exceptions import (
     ThreadBusy,
     ThreadNotFound,
 )
-from runstead.runtime.runs.store import Admit, CreatedRun, Decide, Refuse
+from runstead.runtime.runs.steering import MessageLimits
+from runstead.runtime.runs.store import Admit, CreatedRun, Decide, Refuse, Steer
 from runstead.runtime.runs.types import (
     Idempotency,
     RunId,
@@ -47,6 +48,7 @@ from .run_quota import check_quota, lock_quota
 from .run_rows import NEW, RECORD, new_row, to_record
 from .run_stop import stop
 from .schema import idempotency_keys, runs, threads
+from .steering_rows import accept_message, repeated_message
 from .thread_priorities import turn_of
 from .thread_rows import ADD_THREAD, new_thread, set_ttl
 from .thread_status import derive_status, described
@@ -88,11 +90,13 @@ class SqlRunCreateStore:
         quota: RunQuota | None = None,
         budgets: Budgets | None = None,
         ends: RunEnds = WEBHOOKS_ONLY,
+        messages: MessageLimits | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._on_waiting = on_waiting
         self._announce = announce
+        self._messages = messages or MessageLimits()
         self._default_ttl = default_ttl
         self._quota = quota
         self._budgets = budgets
@@ -110,8 +114,9 @@ class SqlRunCreateStore:
             if self._quota is not None and not all(one.repeated for one in created):
                 check_quota(connection, self._quota, actor)
             if self._budgets is not None:
-                self._budgets.check_new(connection, actor, [one.record for one in created if not one.repeated], now)
-            for thread_id in dict.fromkeys(one.record.thread_id for one in created):
+                new = [one.record for one in created if not one.repeated and one.message is None]
+                self._budgets.check_new(connection, actor, new, now)
+            for thread_id in dict.fromkeys(one.record.thread_id for one in created if one.message is None):
                 self._announce(connection, thread_id)
             return created
 
@@ -119,6 +124,22 @@ class SqlRunCreateStore:
             return await self._database.write(work, committed=lambda _: self._on_waiting())
         except json_text.NotJson as error:
             raise InvalidRunSpec(str(error)) from error
+
+    def create_next(
+        self, connection: Connection, spec: RunSpec, thread_id: ThreadId, actor: ActorContext, now: datetime
+    ) -> RunRecord:
+        """Create a run on an idle thread whose lock the transaction holds. Call `ring_if` after the commit."""
+        spec = dataclasses.replace(
+            spec, thread_id=thread_id, multitask_strategy="enqueue", idempotency=None, tick=None, run_id=None
+        )
+        created = self._create(connection, spec, lambda strategy, in_flight: Admit(), actor, now)
+        self._announce(connection, thread_id)
+        return created.record
+
+    def ring_if(self, has_waiting_runs: bool) -> None:
+        """Signal that a run may be claimable."""
+        if has_waiting_runs:
+            self._on_waiting()
 
     def _create(
         self, connection: Connection, spec: RunSpec, decide: Decide, actor: ActorContext, now: datetime
@@ -128,7 +149,7 @@ class SqlRunCreateStore:
             raise InvalidRunSpec(f"assistant_id {spec.assistant_id!a} cannot be used as an id")
         run_id = RunId(_id_or_new("run_id", spec.run_id))
         if spec.idempotency is not None and (made := repeated(connection, spec.idempotency, run_id, actor, now)):
-            return CreatedRun(made, repeated=True)
+            return made
         thread_id = ThreadId(_id_or_new("thread_id", spec.thread_id))
         before = _lock_thread(connection, spec, thread_id, actor, now)
         # A newly created thread has no runs, and its metadata are complete.
@@ -136,6 +157,13 @@ class SqlRunCreateStore:
         admission = decide(spec.multitask_strategy, in_flight)
         if isinstance(admission, Refuse):
             raise ThreadBusy(admission.busy_with)
+        if isinstance(admission, Steer):
+            accepted = accept_message(connection, spec, run_id, thread_id, actor, now, self._messages)
+            if accepted is not None:
+                if spec.tick is not None:
+                    tick(connection, spec.tick, accepted.record.run_id, actor)
+                return accepted
+            admission = Admit()
         if spec.tick is not None:
             # After the thread: deletion of a thread locks in the same order, the thread before its crons.
             tick(connection, spec.tick, run_id, actor)
@@ -264,8 +292,10 @@ _RUN: Final = Prepared(select(*RECORD).where(runs.c.run_id == bindparam("run_id"
 
 def repeated(
     connection: Connection, idempotency: Idempotency, run_id: RunId, actor: ActorContext, now: datetime
-) -> RunRecord | None:
-    """Return the run that this key has created; None if the key is new, and from now on refers to ``run_id``.
+) -> CreatedRun | None:
+    """Return what this key has created, a run or a steering message.
+
+    None if the key is new, and from now on refers to ``run_id``.
 
     The key is written before the run, so that on any engine a second request waits for the first one to commit. Raises
     IdempotencyMismatch, RunNotFound.
@@ -288,6 +318,8 @@ def repeated(
     if fingerprint != idempotency.fingerprint:
         raise IdempotencyMismatch(made)
     found = _RUN.first(connection, {"run_id": made})
-    if found is None:
+    if found is not None:
+        return CreatedRun(to_record(found), repeated=True)
+    if (accepted := repeated_message(connection, made)) is None:
         raise RunNotFound(made)
-    return to_record(found)
+    return accepted

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Boolean, Connection, and_, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import Boolean, Connection, and_, bindparam, case, delete, exists, func, or_, select, update
 
 from runstead.runtime.clock import Clock
 from runstead.runtime.json_types import JsonMapping, JsonObject
@@ -38,6 +38,7 @@ from .run_rows import PROGRESS, RECORD, completion_text, ended_actor, to_progres
 from .run_stop import stop
 from .run_usage import write_usage
 from .schema import runs, threads
+from .steering_tables import steering_messages
 from .thread_status import apply_outcome, derive_status, mark_busy, restore_graph_metadata, status_of
 
 _DEADLINE: Final = bindparam("deadline", type_=runs.c.lease_until.type)
@@ -100,7 +101,12 @@ _SETTLE: Final = Prepared(
         completion=bindparam("the_completion"),
         actor=func.coalesce(bindparam("the_actor", type_=runs.c.actor.type), runs.c.actor),
     )
-    .returning(*PROGRESS)
+    .returning(
+        *PROGRESS,
+        exists()
+        .where(steering_messages.c.thread_id == bindparam("the_thread"), steering_messages.c.ended_at.is_(None))
+        .label("has_messages"),
+    )
 )
 _USE: Final = Prepared(
     update(runs).where(_HELD_BY).values(completion=bindparam("the_completion")).returning(runs.c.run_id)
@@ -297,7 +303,8 @@ def _again(lease: Lease, row: Sequence[Any] | None) -> Lease:
 
 def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetime, ends: RunEnds) -> Settled:
     actor = ended_actor(lease.run.actor)
-    row = _SETTLE.first(connection, {**_holder(lease), **_ending(outcome), "the_actor": actor, "now": now})
+    values = {**_holder(lease), **_ending(outcome), "the_actor": actor, "the_thread": lease.thread_id, "now": now}
+    row = _SETTLE.first(connection, values)
     if row is None:
         record = _settled_before(connection, lease, outcome)
         return Settled(record, status_of(connection, lease.thread_id) or outcome.thread.status)
@@ -311,7 +318,7 @@ def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetim
     status = apply_outcome(connection, lease.thread_id, outcome.thread, now, title=outcome.title)
     if status is not None:
         settle_approvals(connection, lease.thread_id, outcome.thread, now, ends.approvals, run=record)
-    return Settled(record, status or outcome.thread.status)
+    return Settled(record, status or outcome.thread.status, bool(row[-1]))
 
 
 def _ending(outcome: Outcome) -> JsonMapping:

@@ -581,3 +581,6 @@ _after_create(
     "CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE ON audit_log "
     "FOR EACH ROW EXECUTE FUNCTION runstead_audit_append_only()",
 )
+
+# Tables in files of their own, which are part of the schema too.
+from . import steering_tables as steering_tables  # noqa: E402

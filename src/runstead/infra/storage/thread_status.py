@@ -31,6 +31,7 @@ from .schema import (
     thread_ttls,
     threads,
 )
+from .steering_tables import steering_messages
 
 _NOW: Final = bindparam("now", type_=runs.c.due_at.type)
 _THREAD: Final[BindParameter[str]] = bindparam("the_thread")
@@ -97,6 +98,7 @@ _FORGET_APPROVAL_EVENTS: Final = Prepared(delete(approval_events).where(approval
 _FORGET_CONVERSATION: Final = Prepared(
     delete(channel_conversations).where(channel_conversations.c.thread_id == _THREAD)
 )
+_FORGET_STEERING: Final = Prepared(delete(steering_messages).where(steering_messages.c.thread_id == _THREAD))
 # The rows stay: a chat service may deliver a message again.
 _FORGET_MESSAGES: Final = Prepared(
     update(channel_messages)
@@ -186,12 +188,13 @@ def restore_graph_metadata(connection: Connection, thread_id: ThreadId) -> None:
 
 
 def forget_thread(connection: Connection, thread_id: ThreadId) -> None:
-    """Delete the thread with its events, its ttl, its priority, its crons, its approvals and its messages of chat
-    services, but not its runs."""
+    """Delete the thread with its events, its ttl, its priority, its crons, its approvals, its steering messages
+    and its messages of chat services, but not its runs."""
     # Temporary threads have none of these, which saves statements for each stateless run.
     for statement in (
         _FORGET_PRIORITY,
         _FORGET_CONVERSATION,
+        _FORGET_STEERING,
         _FORGET_MESSAGES,
         _FORGET_APPROVALS,
         _FORGET_APPROVAL_EVENTS,

@@ -15,6 +15,7 @@ from sqlalchemy import Column, Table
 
 from runstead.infra.storage import checkpoint_tables
 from runstead.infra.storage import schema as tables
+from runstead.infra.storage.steering_tables import steering_messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ TABLE_GROUPS: Final = (
             tables.feedback,
             tables.approvals,
             tables.approval_events,
+            steering_messages,
         ),
     ),
     TableGroup("run_usage", ("run_id",), (tables.run_usage,)),

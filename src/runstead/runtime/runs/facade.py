@@ -22,6 +22,7 @@ from .internal.execution.planner import ExecutionPlanner
 from .internal.execution.questions import mark_answered
 from .internal.execution.registry import RunRegistry
 from .internal.execution.supervisor import RunSupervisor
+from .internal.execution.waiting_messages import WaitingMessages
 from .internal.lifecycle_events import RunEventEmitter
 from .internal.recovery.ambiguous_commits import AmbiguousCommitResolver
 from .internal.recovery.end_notifications import EndNotifier
@@ -105,6 +106,9 @@ class RunsFacade:
         self._serving = [
             asyncio.create_task(keep_running(work, what, clock), name=what) for what, work in loops.items()
         ]
+        if (messages := self._runtime.steering) is not None:
+            watch = WaitingMessages(self._runtime, messages).watch
+            self._serving.append(asyncio.create_task(keep_running(watch, "waiting messages", clock), name="messages"))
         if (outbox := self._runtime.end_outbox) is not None:
             notifier = EndNotifier(self._runtime, outbox)
             self._serving.append(asyncio.create_task(notifier.watch(), name="end notifications"))
@@ -155,6 +159,9 @@ class RunsFacade:
         `join_stream`. Raises the same errors as `create_background`.
         """
         record = await self.create_background(spec)
+        if record.message_id is not None:
+            # The stream of another request's run, from here on; leaving it must not stop that run.
+            return record, await self._open(record, "$", EventFilter(namespaces=namespaces), cancel_on_leave=False)
         leave = spec.on_disconnect == "cancel"
         # From the first event on, with a gap event if that one is no longer kept.
         choice = EventFilter(namespaces=namespaces)
@@ -167,8 +174,8 @@ class RunsFacade:
     async def create_and_wait(self, spec: RunSpec) -> RunResult:
         """Accept a run and wait for its end. Cancelling the call stops the run if ``spec.on_disconnect`` is
         ``cancel``."""
-        record = await self.create_background(spec)
-        return await self._wait(record, cancel_on_leave=spec.on_disconnect == "cancel", is_new=True)
+        _, wait = await self.create_to_wait(spec)
+        return await wait()
 
     async def create_to_wait(self, spec: RunSpec) -> tuple[RunRecord, Callable[[], Awaitable[RunResult]]]:
         """Accept a run; return it, and a function that waits for its end as `create_and_wait` does.
@@ -176,6 +183,8 @@ class RunsFacade:
         For callers that need the record before the end. The function keeps no input in memory.
         """
         record = await self.create_background(spec)
+        if record.message_id is not None:
+            return record, partial(self._wait_for_message, _without_input(record), record.message_id)
         leave = spec.on_disconnect == "cancel"
         return record, partial(self._wait, _without_input(record), cancel_on_leave=leave, is_new=True)
 
@@ -305,6 +314,16 @@ class RunsFacade:
                 await self._stop(record, StopReason.BY_DISCONNECT)
             raise
 
+    async def _wait_for_message(self, record: RunRecord, message_id: str) -> RunResult:
+        """Wait for the end of the run that a message was sent to, or of the run that the message has started."""
+        result = await self._wait(record, cancel_on_leave=False)
+        if self._runtime.steering is None:
+            return result
+        message = await self._runtime.steering.get(record.thread_id, message_id)
+        if message.status != "moved":
+            return result
+        return await self._wait(await self.get_run(message.run_id), cancel_on_leave=False)
+
     async def _stop(self, record: RunRecord, reason: StopReason) -> StopRequest:
         """Store the stop request, then notify the lease holder, or publish the terminal event if no worker holds the
         run."""
@@ -327,6 +346,8 @@ class RunsFacade:
         async with self._ambiguous_commits.guard(await self._ambiguous_commits.candidates(specs)):
             created = await self._runtime.create_store.create_runs(specs, decide)
         for one in created:
+            if one.message is not None:
+                continue
             self._registry.remember(one.record, require_actor_context("creating a run"))
             self._runtime.telemetry.run_created(one.record)
             await self._carry_out(one)

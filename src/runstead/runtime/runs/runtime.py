@@ -28,6 +28,7 @@ from .store import (
     RunEventStore,
     RunLeaseStore,
     RunQueryStore,
+    SteeringStore,
 )
 from .telemetry import NoTelemetry, RunTelemetry
 from .types import RunRecord
@@ -74,10 +75,11 @@ class RunsRuntime:
     """Ports of the runs domain.
 
     ``store`` is the LangGraph BaseStore for graphs, if there is one. ``error_texts`` decides which errors of agents are
-    shown to clients in full. Users with one of ``budget_scopes`` may raise any of the ``budgets``. ``surroundings``
-    sets context variables for agent code. Without a ``scheduler``, runs begin in the order in which they become due.
-    Without an ``archive``, the streams of ended runs can be read only for as long as the bridge keeps them.
-    ``is_shared``: other processes execute runs of the same database, and take over runs whose leases expire.
+    shown to clients in full. Users with one of ``budget_scopes`` may raise any of the ``budgets``. Without
+    ``steering``, no messages reach runs that are going on. ``surroundings`` sets context variables for agent code.
+    Without a ``scheduler``, runs begin in the order in which they become due. Without an ``archive``, the streams of
+    ended runs can be read only for as long as the bridge keeps them. ``is_shared``: other processes execute runs of the
+    same database, and take over runs whose leases expire.
     """
 
     create_store: RunCreateStore
@@ -96,6 +98,7 @@ class RunsRuntime:
     end_outbox: RunEndOutbox | None = None
     secrets: RunSecretStore | None = None
     budgets: RunBudgetStore | None = None
+    steering: SteeringStore | None = None
     budget_scopes: frozenset[str] = frozenset()
     clock: Clock = field(default_factory=SystemClock)
     limits: RunLimits = field(default_factory=RunLimits)

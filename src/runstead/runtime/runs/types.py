@@ -24,7 +24,7 @@ CronId = NewType("CronId", str)
 StreamMode: TypeAlias = Literal[
     "values", "messages", "messages-tuple", "updates", "events", "debug", "tasks", "checkpoints", "custom"
 ]
-MultitaskStrategy: TypeAlias = Literal["reject", "interrupt", "rollback", "enqueue"]
+MultitaskStrategy: TypeAlias = Literal["reject", "interrupt", "rollback", "enqueue", "steer"]
 Durability: TypeAlias = Literal["sync", "async", "exit"]
 OnDisconnect: TypeAlias = Literal["cancel", "continue"]
 OnCompletion: TypeAlias = Literal["delete", "keep"]
@@ -392,6 +392,7 @@ class RunRecord:
     ``attempt`` counts claims, ``lost_attempts`` the attempts that lost their worker. ``queue_seq`` orders the runs of a
     thread. ``base_checkpoint_id`` is the thread's checkpoint from before the run (None: there was none, or the run has
     not begun), ``final_checkpoint_id`` the one that the run left. ``stop_requested`` is the durable stop flag.
+    ``message_id`` is set if the record answers a request that sent a steering message to this run.
     """
 
     run_id: RunId
@@ -414,6 +415,7 @@ class RunRecord:
     failure: RunFailure | None = None
     completion: RunCompletionData | None = None
     dead_letter: bool = False
+    message_id: str | None = field(default=None, compare=False)
 
     @property
     def metadata(self) -> JsonMapping:

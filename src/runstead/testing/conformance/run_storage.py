@@ -32,6 +32,7 @@ from runstead.runtime.runs.store import (
     RunLeaseStore,
     RunQueryStore,
     RunUsageStore,
+    Steer,
 )
 from runstead.runtime.runs.types import (
     Lease,
@@ -81,6 +82,8 @@ def decide(strategy: MultitaskStrategy, in_flight: Sequence[RunId]) -> Admission
             return Admit(tuple(in_flight), StopReason.SUPERSEDED)
         case "rollback":
             return Admit(tuple(in_flight), StopReason.SUPERSEDED_ROLLBACK)
+        case "steer":
+            return Steer()
         case _:
             assert_never(strategy)
 

@@ -73,7 +73,8 @@ class InMemoryRunStore:
         spec = replace(spec, thread_config=None, scheduling=None, approval=None)
         if isinstance(admission, Refuse):
             raise ThreadBusy(admission.busy_with)
-        stopping, ended = self._make_room(admission)
+        # Without a store of messages, a run that steers waits for its turn.
+        stopping, ended = self._make_room(admission if isinstance(admission, Admit) else Admit())
         now = tables.clock.now()
         thread.last_queue_seq += 1
         record = RunRecord(

@@ -78,6 +78,8 @@ class RunTranslator:
             case "custom":
                 yield from self._seen(namespace)
                 yield self._made("custom", namespace, _custom(orjson.loads(event.data)))
+            case "steering":
+                yield self._made("custom", (), {"name": name, "payload": orjson.loads(event.data)})
             case _:
                 # Metadata frames of "messages", "events" and "debug" contain the same data in another form.
                 return

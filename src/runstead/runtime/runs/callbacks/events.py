@@ -36,6 +36,7 @@ EVENT_TYPES: Final[Mapping[str, RunEventCategory]] = {
     "run_stopped": "lifecycle",
     "budget_warning": "lifecycle",
     "budget_exceeded": "lifecycle",
+    "steering": "lifecycle",
     "node_start": "trace",
     "llm_request": "trace",
     "llm_response": "trace",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from ..store.create_store import Admission, Admit, Refuse
+from ..store.create_store import Admission, Admit, Refuse, Steer
 from ..types import MultitaskStrategy, RunId, StopReason
 
 
@@ -26,5 +26,7 @@ def decide(strategy: MultitaskStrategy, in_flight: Sequence[RunId]) -> Admission
             return Admit(stopping=tuple(in_flight), reason=StopReason.SUPERSEDED)
         case "rollback":
             return Admit(stopping=tuple(in_flight), reason=StopReason.SUPERSEDED_ROLLBACK)
+        case "steer":
+            return Steer()
         case _:
             assert_never(strategy)

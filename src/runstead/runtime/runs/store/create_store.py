@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from ..steering import SteeringMessage
 from ..types import MultitaskStrategy, RunId, RunRecord, RunSpec, StopReason
 
 
@@ -24,7 +25,13 @@ class Refuse:
     busy_with: tuple[RunId, ...]
 
 
-Admission: TypeAlias = Admit | Refuse
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Accept the run's input as a message for the first run in flight of the same user and assistant; admit the run if
+    there is none."""
+
+
+Admission: TypeAlias = Admit | Refuse | Steer
 Decide: TypeAlias = Callable[[MultitaskStrategy, Sequence[RunId]], Admission]
 """Pure function of the strategy and the runs in flight, oldest first."""
 
@@ -34,13 +41,15 @@ class CreatedRun:
     """Result of a creation: the new row; the held runs that were flagged to stop; the pending runs that ended at once.
 
     ``ended`` contains the records as they ended (status ``interrupted``), including those whose row a rollback deleted.
-    ``repeated`` means that nothing was created: an earlier identical request had created this run.
+    ``repeated`` means that nothing was created: an earlier identical request had created this run. With ``message``,
+    no run was created either: ``record`` is the run in flight that the message waits for.
     """
 
     record: RunRecord
     stopping: tuple[RunId, ...] = ()
     ended: tuple[RunRecord, ...] = ()
     repeated: bool = False
+    message: SteeringMessage | None = None
 
 
 class RunCreateStore(Protocol):
@@ -55,6 +64,8 @@ class RunCreateStore(Protocol):
         stop flag of held runs in ``stopping``, and of pending runs that have begun before (their next holder stops them
         properly). It ends the other pending runs at once (deletes them if the reason rolls back). The thread becomes
         ``busy``, also for a delayed run (``after_seconds``); graph_id and assistant_id are added to its metadata.
+        Steer stores the input as a steering message (its id is the one that the run would have) and creates no run;
+        raises TooManyMessages if too much waits on the thread.
         ``run_id`` and ``thread_id`` are generated (uuid7) if the spec omits them; a ``run_id`` that exists raises
         RunConflict.
 

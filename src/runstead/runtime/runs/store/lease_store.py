@@ -46,10 +46,14 @@ class StopRequest:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Settled run as it ended, and its thread's new status (``busy`` while another due run waits)."""
+    """Settled run as it ended, and its thread's new status (``busy`` while another due run waits).
+
+    ``has_messages``: steering messages of the thread are open.
+    """
 
     record: RunRecord
     thread_status: ThreadStatus
+    has_messages: bool = False
 
 
 @dataclass(frozen=True, slots=True)

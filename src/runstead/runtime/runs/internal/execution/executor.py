@@ -21,6 +21,7 @@ from runstead.runtime.runs.agent_loop import AgentLoop, AgentTask
 from runstead.runtime.runs.callbacks.builder import RunCallbacks
 from runstead.runtime.runs.callbacks.step_gate import StepGate
 from runstead.runtime.runs.exceptions import LeaseLost, RunError
+from runstead.runtime.runs.message_inbox import bound_inbox
 from runstead.runtime.runs.observer import RunLifecycleEventType
 from runstead.runtime.runs.runtime import RunsRuntime, SaveWork
 from runstead.runtime.runs.secrets import bound_secrets, secret_names
@@ -49,6 +50,7 @@ from .planner import ExecutionPlan, ExecutionPlanner
 from .questions import EarlierQuestion
 from .registry import RunHandle, stop_revoked
 from .settlement import Settlement
+from .steering_inbox import steering_inbox
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ class RunExecution:
         self._budgets = budget_gate(
             runtime, handle, self._trace, self._publisher, self._callbacks.events.note, self._events
         )
+        self._inbox = steering_inbox(runtime, handle, self._publisher, self._callbacks.events.note)
         self._guard = LeaseGuard(handle, runtime)
         self._gate = WriteGate(self._guard, handle.lease)
         self._save: SaveWork | None = None
@@ -108,6 +111,8 @@ class RunExecution:
                     end = await self._execute()
                     if self._budgets is not None:
                         await self._budgets.close()
+                    if self._inbox is not None:
+                        await self._inbox.close(end)
                 await self._finish(end)
             except LeaseLost:
                 _log.warning("run %s: attempt %s lost its lease", self._lease.run_id, self._lease.attempt)
@@ -171,7 +176,7 @@ class RunExecution:
         work = UserWork("run", plan.graph_id, self._lease.run_id, self._lease.thread_id)
         async with self._runtime.agent_loops.lease(work) as loop, self._timeout():
             attempt = self._attempt(plan, loop, queue)
-            with bound_secrets(secret_names(self._lease.run.spec), await self._secrets()):
+            with bound_secrets(secret_names(self._lease.run.spec), await self._secrets()), bound_inbox(self._inbox):
                 task = loop.submit(attempt.run)
             # The attempt finishes the queue itself, unless its loop is abandoned.
             task.when_ended(queue.finish)
@@ -255,6 +260,7 @@ class RunExecution:
             frozenset(self._lease.run.spec.context_only),
             sleep=self._runtime.clock.sleep,
             save=self._save,
+            messages=self._inbox,
         )
 
     async def _publish_all(self, queue: CrossLoopQueue[EncodedEvent]) -> None:

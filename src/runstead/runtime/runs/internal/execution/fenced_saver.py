@@ -12,7 +12,7 @@ import concurrent.futures
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -26,10 +26,12 @@ from langgraph.checkpoint.base import (
 from runstead.runtime.backoff import retry
 from runstead.runtime.blocking_saver import BlockingSaver
 from runstead.runtime.runs.message_removals import MessageRemovals
+from runstead.runtime.runs.steering import MessageId
 from runstead.runtime.runs.types import Holder
 from runstead.runtime.storage_fault import StorageFault
 
-from ....json_types import JsonObject
+from ....json_types import JsonMapping, JsonObject
+from .waiting_messages import DELIVERED_MESSAGES
 
 T = TypeVar("T")
 
@@ -52,6 +54,18 @@ def fenced_store(store: Any | None, check: Callable[[], object], holder: Holder)
     """Return the item store fenced for one attempt if it is a FenceableStore, otherwise the store itself."""
     fenced = getattr(store, "fenced", None)
     return store if fenced is None else fenced(check, holder)
+
+
+class StoredMessages(Protocol):
+    """Steering messages that checkpoints contain. Called on any thread."""
+
+    def stamp(self, config: JsonMapping, metadata: JsonMapping) -> Sequence[MessageId]:
+        """Return the messages that a new checkpoint contains, for its metadata."""
+        ...
+
+    def stored(self, message_ids: Sequence[MessageId]) -> None:
+        """Note that a checkpoint with these messages is stored."""
+        ...
 
 
 class PendingWrites:
@@ -93,7 +107,8 @@ class FencedSaver(BlockingSaver[Any]):
     guard. ``stamp`` is added to the metadata of every checkpoint. ``holder`` identifies the lease holder to a shared
     database. ``hidden`` are keys of the configurable that are kept out of all metadata. A write that finds the disk
     full is retried until there is space, with ``sleep`` between the tries. ``save`` runs on the home loop before each
-    write: what a step has done elsewhere, such as written files, is stored before the step counts as done.
+    write: what a step has done elsewhere, such as written files, is stored before the step counts as done. ``messages``
+    are the steering messages of the attempt: checkpoints that contain one say so in their metadata.
     """
 
     def __init__(
@@ -109,12 +124,14 @@ class FencedSaver(BlockingSaver[Any]):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         removals: MessageRemovals | None = None,
         save: Callable[[], Awaitable[None]] | None = None,
+        messages: StoredMessages | None = None,
     ) -> None:
         # Not through the parent's constructor: it would check again, and slowly, that this serializer is one.
         self.serde = inner.serde
         self._inner, self._home, self._guard, self._stamp, self._check = inner, home, guard, stamp, check
         self._holder, self._hidden, self._writes = holder, hidden, writes or PendingWrites()
         self._sleep, self._removals, self._save = sleep, removals or MessageRemovals(), save
+        self._messages = messages
         fenced = getattr(inner, "fenced", None)
         self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass, holder) if fenced is not None else None
 
@@ -128,7 +145,7 @@ class FencedSaver(BlockingSaver[Any]):
     def with_allowlist(self, *args: Any, **kwargs: Any) -> FencedSaver:
         inner = self._inner.with_allowlist(*args, **kwargs)
         options = (self._home, self._guard, self._stamp, self._check, self._holder, self._hidden, self._writes)
-        return FencedSaver(inner, *options, self._sleep, self._removals, self._save)
+        return FencedSaver(inner, *options, self._sleep, self._removals, self._save, self._messages)
 
     async def writes_ended(self) -> None:
         """Wait until no write is in progress. LangGraph stores in the background, and a graph that is stopped while it
@@ -163,7 +180,12 @@ class FencedSaver(BlockingSaver[Any]):
     ) -> RunnableConfig:
         stamped: Any = {**metadata, **self._stamp, **self._removals.stamp(config, checkpoint)}
         shown = self._without_hidden(config) if self._hidden else config
-        return await self._write(lambda saver: saver.aput(shown, checkpoint, stamped, new_versions))
+        if self._messages is None or not (delivered := self._messages.stamp(config, metadata)):
+            return await self._write(lambda saver: saver.aput(shown, checkpoint, stamped, new_versions))
+        stamped[DELIVERED_MESSAGES] = list(delivered)
+        saved = await self._write(lambda saver: saver.aput(shown, checkpoint, stamped, new_versions))
+        self._messages.stored(delivered)
+        return saved
 
     def _without_hidden(self, config: RunnableConfig) -> RunnableConfig:
         """Return the config without hidden keys: savers copy the configurable into checkpoint metadata, which every

@@ -14,6 +14,7 @@ from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.secrets import secret_names
 from runstead.runtime.runs.store import Settled
 from runstead.runtime.runs.types import NO_INTERRUPTS, Lease, Outcome, RunStatus, StopReason
+from runstead.runtime.serialization import encode
 from runstead.runtime.storage_fault import StorageFault
 from runstead.runtime.user_code.thread_loop import LoopLost
 
@@ -28,6 +29,7 @@ from .questions import EarlierQuestion
 from .registry import RunHandle
 from .required_observers import confirm_end
 from .snapshot import StateSnapshot, read_stored
+from .waiting_messages import WaitingMessages
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +65,8 @@ class Settlement:
         settled, outcome = await self._guard.retry("settled", lambda: self._write(outcome))
         if outcome.final_checkpoint_id is not None and settled.record.started_at is not None:
             self._states.remember(self._lease.thread_id, outcome.final_checkpoint_id)
+        if settled.has_messages:
+            await self._move_messages(outcome)
         await self._publisher.end(*terminal_kind(outcome))
         if outcome.status is RunStatus.SUCCESS and outcome.thread.interrupts != NO_INTERRUPTS:
             await self._publisher.awaiting_input()
@@ -88,6 +92,21 @@ class Settlement:
     async def _roll_back(self) -> Outcome:
         await self._runtime.checkpoints.undo(self._lease.thread_id, self._lease.run_id)
         return rollback_outcome(await self._latest(), self._callbacks.completion_data(), self._callbacks.usage())
+
+    async def _move_messages(self, outcome: Outcome) -> None:
+        """Let a message that this run has not taken start the next one, and tell this run's readers."""
+        if self._runtime.steering is None:
+            return
+        try:
+            waiting = WaitingMessages(self._runtime, self._runtime.steering)
+            moved = await waiting.run_ended(self._lease.thread_id, is_paused=outcome.thread.interrupts != NO_INTERRUPTS)
+        except Exception:
+            # A scan does it later.
+            _log.warning("messages for thread %s still wait", self._lease.thread_id, exc_info=True)
+            return
+        if moved is not None:
+            told = {"event": "moved", "message_id": moved.message_id, "run_id": moved.run.run_id}
+            await self._publisher.publish("steering", encode(told))
 
     async def _latest(self) -> StateSnapshot:
         try:
