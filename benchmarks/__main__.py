@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import gate, servers
+from . import counts, gate, servers
 from .figures import Measurement, Row, rows, table, to_json
 from .scenarios import DURABLE, SCENARIOS, Scenario, warm_up
 from .servers import Server
@@ -22,6 +22,9 @@ OURS, FLOOR, FLOOR_DURABLE = "runstead", "floor", "floor-durable"
 def main() -> None:
     if sys.argv[1:2] == ["gate"]:
         gate.main(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["counts"]:
+        counts.main(sys.argv[2:])
         return
     options = _options()
     chosen = {name: SCENARIOS[name] for name in SCENARIOS if not options.only or options.only in name}

@@ -28,7 +28,9 @@ class Machine:
     def elapsed(self) -> float:
         return self.seconds
 
-    async def read(self, work: Callable[[Connection], T], *, quick: bool = False, slow: bool = False) -> Any:
+    async def read(
+        self, work: Callable[[Connection], T], *, quick: bool = False, slow: bool = False, single: bool = False
+    ) -> Any:
         self.seconds += self.queue
         connection: Any = self
         return work(connection)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
+from sqlalchemy import Connection, text
 
 from runstead.infra.checkpoints.postgres import PostgresCheckpoints
 from runstead.infra.checkpoints.saver import SqlCheckpointSaver
@@ -27,6 +28,7 @@ from runstead.runtime.runs.store import RunEvent
 from runstead.runtime.runs.types import Lease, Outcome, RunStatus, ThreadId
 from runstead.runtime.storage_fault import StorageFault
 from runstead.testing.conformance.run_storage import ALICE, DONE, TERM, RunStorage
+from tests.processes.client import eventually
 from tests.servers.stores import stores_over
 
 ROOT: RunnableConfig = {"configurable": {"thread_id": "t-1", "checkpoint_ns": ""}}
@@ -119,6 +121,17 @@ async def test_abandoned_code_of_a_stopped_run_cannot_write_items(storage: RunSt
         assert await items.aget(("notes",), "k") is None
 
 
+class _NotWritten(Exception):
+    """Rolls a transaction back."""
+
+
+async def _is_waiting(database: Database, count: int) -> bool:
+    """Return whether so many statements in the server wait for a lock."""
+    statement = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    waiting = await database.read(lambda connection: connection.execute(statement).scalar_one())
+    return bool(waiting >= count)
+
+
 class TestCheckpointsOfALateWorker:
     """On PostgreSQL, where other workers may have taken the run. SQLite has one process, which knows by itself."""
 
@@ -168,23 +181,34 @@ class TestCheckpointsOfALateWorker:
         assert await checkpoints.saver.aget_tuple(ROOT) is None
 
     async def test_next_lease_holder_sees_the_write_in_progress(
-        self, storage: RunStorage, checkpoints: PostgresCheckpoints
+        self, storage: RunStorage, checkpoints: PostgresCheckpoints, postgres_database: PostgresDatabase
     ) -> None:
-        """Frozen between the database's check and the commit: until the commit, no other worker gets the run."""
+        """Between the database's check and the commit, which are one statement: until the commit, no other worker gets
+        the run. The statement waits for another transaction that is writing the same row."""
         lease = await storage.begun(await storage.accept())
         await storage.clock.advance(2 * TERM)
         writing, go_on = threading.Event(), threading.Event()
 
-        def freeze() -> None:
+        def block(connection: Connection) -> None:
+            connection.exec_driver_sql(
+                "INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, position)"
+                " VALUES ('t-1', '', 'c-1', 0)"
+            )
             writing.set()
-            go_on.wait(10)
+            go_on.wait(30)
+            raise _NotWritten
 
-        put = asyncio.ensure_future(self.put(checkpoints.saver.fenced(freeze, lease.holder), lease, "c-1"))
-        await asyncio.to_thread(writing.wait, 10)
+        blocking = asyncio.ensure_future(postgres_database.write(block))
+        await asyncio.to_thread(writing.wait, 30)
+        put = asyncio.ensure_future(self.put(checkpoints.saver.fenced(all_is_well, lease.holder), lease, "c-1"))
+        await eventually(lambda: _is_waiting(postgres_database, 1))
         recovery = asyncio.ensure_future(storage.leases.recover(lease.run_id, 10))
-        await asyncio.sleep(0.1)
+        await eventually(lambda: _is_waiting(postgres_database, 2))
+        assert not put.done()
         assert not recovery.done()
         go_on.set()
+        with pytest.raises(_NotWritten):
+            await blocking
         await put
         assert await recovery is not None
         assert await checkpoints.saver.aget_tuple(ROOT) is not None

@@ -19,8 +19,9 @@ from runstead.infra.storage.schema import runs
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.runs.types import RunId, ThreadId
 
-from . import rollback
+from . import postgres_writes, rollback
 from .driver import Driver, driver_of
+from .postgres_writes import WritesUnderWay
 from .saver import SqlCheckpointSaver
 from .store import SqlCheckpoints, keep_latest
 
@@ -37,17 +38,26 @@ class PostgresCheckpoints(SqlCheckpoints):
         serde: SerializerProtocol | None = None,
         field_cipher: FieldCipher | None = None,
     ) -> None:
+        self._under_way = under_way = WritesUnderWay()
+        self._place = database.place
         super().__init__(
-            database, SqlCheckpointSaver(database, serde=serde, hold=lock_attempt, field_cipher=field_cipher)
+            database,
+            SqlCheckpointSaver(
+                database, serde=serde, hold=lock_attempt, under_way=under_way, field_cipher=field_cipher
+            ),
         )
 
     async def mark(self, thread_id: ThreadId, run_id: RunId) -> str | None:
         def work(connection: Connection) -> str | None:
-            driver = driver_of(connection)
-            _line_up(driver, thread_id)
-            return rollback.begin_undo_log(driver, thread_id, run_id)
+            return postgres_writes.mark(driver_of(connection), thread_id, run_id, _line(thread_id))
 
-        return await self._database.write(work)
+        return await self._database.write(work, single=True)
+
+    async def forget_mark(self, thread_id: ThreadId, run_id: RunId) -> None:
+        def work(connection: Connection) -> None:
+            postgres_writes.discard(driver_of(connection), thread_id, run_id)
+
+        await self._database.write(work, single=True)
 
     async def keep_latest(self, thread_id: ThreadId) -> bool:
         def work(connection: Connection) -> bool:
@@ -59,7 +69,9 @@ class PostgresCheckpoints(SqlCheckpoints):
 
     async def undo(self, thread_id: ThreadId, run_id: RunId) -> None:
         def work(connection: Connection) -> None:
-            # A write that the agent is making at this moment is either committed before, or refused after.
+            # A write that the agent is making at this moment is either committed before, or refused after: in other
+            # processes by the row, and in this one by its check.
+            self._under_way.wait(run_id, self._place)
             _RUN.first(connection, {"the_run": run_id})
             rollback.undo(driver_of(connection), thread_id, run_id)
 
@@ -71,5 +83,12 @@ def _line_up(driver: Driver, thread_id: ThreadId) -> None:
 
     Each statement sees only what is committed by then, so an operation that reads and then deletes needs a lock.
     """
-    # Two threads may have the same hash: then one waits briefly for the other.
-    driver.execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (f"marks {thread_id}",))
+    driver.execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (_line(thread_id),))
+
+
+def _line(thread_id: ThreadId) -> str:
+    """Return the name of the thread's lock.
+
+    Two threads may have the same hash: then one waits briefly for the other.
+    """
+    return f"marks {thread_id}"

@@ -35,10 +35,11 @@ from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.types import Holder, RunId, ThreadId
 from runstead.runtime.serialization import written_out
 
-from . import maintenance, queries
+from . import maintenance, postgres_writes, queries
 from .driver import REPLACING_CHECKPOINT, REPLACING_WRITE, Driver, driver_of
 from .encrypted import metadata_text
 from .handler_encryption import HandlerEncryptedValues
+from .postgres_writes import WritesUnderWay
 from .rollback import record_checkpoint, record_writes
 from .serde import CheckpointSerializer
 from .unkept_values import UnstorableValue
@@ -88,7 +89,8 @@ class SqlCheckpointSaver(BlockingSaver[str]):
 
     ``near``: reads and small writes are so quick that an agent's event loop does them itself, without a thread. Without
     ``durable``, writes are not yet on disk when they return (see RunCheckpointStore.sync). ``hold`` raises LeaseLost,
-    in a transaction, if the holder no longer holds the run's lease. ``field_cipher`` encrypts values and metadata, in
+    in a transaction, if the holder no longer holds the run's lease. ``under_way``: on PostgreSQL, whose statements are
+    round trips: writes of a holder and reads are one statement each. ``field_cipher`` encrypts values and metadata, in
     addition to what ``serde`` does.
     """
 
@@ -99,6 +101,7 @@ class SqlCheckpointSaver(BlockingSaver[str]):
         serde: SerializerProtocol | None = None,
         near: bool = False,
         hold: Callable[[Connection, Holder], None] | None = None,
+        under_way: WritesUnderWay | None = None,
         durable: bool = True,
         field_cipher: FieldCipher | None = None,
     ) -> None:
@@ -106,7 +109,7 @@ class SqlCheckpointSaver(BlockingSaver[str]):
         self._handled = None if field_cipher is None else HandlerEncryptedValues(field_cipher, self.serde)
         self.read_with: SerializerProtocol = self.serde if self._handled is None else self._handled.stored
         self._database = database
-        self._near, self._hold, self._durable = near, hold, durable
+        self._near, self._hold, self._under_way, self._durable = near, hold, under_way, durable
         self._holder: Holder | None = None
         self._loop = asyncio.get_running_loop()
         self._check: Callable[[], object] | None = None
@@ -120,7 +123,10 @@ class SqlCheckpointSaver(BlockingSaver[str]):
         return fenced
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        found = await self._read(lambda driver: queries.get(driver, self.read_with, config))
+        if self._under_way is None:
+            found = await self._read(lambda driver: queries.get(driver, self.read_with, config))
+        else:
+            found = await self._read(lambda driver: queries.get_at_once(driver, self.read_with, config), single=True)
         if found is None or self._handled is None:
             return found
         return (await self._unsealed(self._handled, [found]))[0]
@@ -196,14 +202,16 @@ class SqlCheckpointSaver(BlockingSaver[str]):
             *value,
             metadata_text(self.serde, described),
             run_id,
-            *(thread_id, namespace, thread_id),
         )
 
         def work(driver: Driver) -> None:
             record_checkpoint(driver, ThreadId(thread_id), namespace, checkpoint_id)
-            driver.execute(_PUT, row)
+            driver.execute(_PUT, (*row, thread_id, namespace, thread_id))
 
-        await self._write(work, size=len(value[1]))
+        if (holder := self._holder) is not None and self._under_way is not None:
+            await self._write_at_once(lambda driver: postgres_writes.put_checkpoint(driver, holder, row))
+        else:
+            await self._write(work, size=len(value[1]))
         return {
             "configurable": {
                 "thread_id": place["thread_id"],
@@ -226,13 +234,20 @@ class SqlCheckpointSaver(BlockingSaver[str]):
             for (index, channel, _), value in zip(indexed, values, strict=True)
         ]
         # A special channel keeps the latest value; an ordinary write of a task is made once.
-        put = _LATEST if all(channel in WRITES_IDX_MAP for channel, _ in writes) else _ONCE
+        latest = all(channel in WRITES_IDX_MAP for channel, _ in writes)
 
         def work(driver: Driver) -> None:
             record_writes(driver, *key, [(task_id, index) for index, _, _ in indexed])
-            driver.executemany(put, rows)
+            driver.executemany(_LATEST if latest else _ONCE, rows)
 
-        await self._write(work, size=sum(len(value) for _, value in values))
+        if (holder := self._holder) is not None and self._under_way is not None:
+            task = (task_id, task_path)
+            given = [(index, channel, value) for (index, channel, _), value in zip(indexed, values, strict=True)]
+            await self._write_at_once(
+                lambda driver: postgres_writes.put_writes(driver, holder, key, task, given, latest=latest)
+            )
+        else:
+            await self._write(work, size=sum(len(value) for _, value in values))
 
     def _dumped(self, channel: str, value: object) -> tuple[str, bytes]:
         if channel == _ERROR and isinstance(value, BaseException):
@@ -307,11 +322,23 @@ class SqlCheckpointSaver(BlockingSaver[str]):
         version = 0 if current is None else int(str(current).split(".")[0])
         return f"{version + 1:032}.{random.random():016}"
 
-    async def _read(self, work: Callable[[Driver], T]) -> T:
+    async def _read(self, work: Callable[[Driver], T], *, single: bool = False) -> T:
         here = self._is_near()
         return await self._with_retries(
-            lambda: self._database.read(lambda connection: work(driver_of(connection)), quick=here)
+            lambda: self._database.read(lambda connection: work(driver_of(connection)), quick=here, single=single)
         )
+
+    async def _write_at_once(self, work: Callable[[Driver], T]) -> T:
+        """Return the result of ``work``, one statement that checks by itself whether the holder holds the run."""
+        holder, under_way = self._holder, self._under_way
+        assert holder is not None, "only an attempt writes so"
+        assert under_way is not None, "only PostgreSQL has such statements"
+
+        def checked(connection: Connection) -> T:
+            with under_way.checked(holder.run_id, self._check):
+                return work(driver_of(connection))
+
+        return await self._with_retries(lambda: self._database.write(checked, single=True))
 
     async def _write(self, work: Callable[[Driver], T], *, size: int | None = None) -> T:
         """Return the result of ``work``, which writes values of ``size`` bytes; None if that is not known."""

@@ -9,21 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
-from procrastinate import App, BaseRetryStrategy, PsycopgConnector, RetryDecision
+from procrastinate import App, BaseRetryStrategy, RetryDecision
 from procrastinate.jobs import Job
 from psycopg import AsyncConnection
 
+from runstead.resources.storage_errors import StorageError
 from runstead.runtime.clock import Clock
 from runstead.runtime.periodic import repeat
 from runstead.runtime.runs.dispatch import RunWorker
 from runstead.runtime.runs.types import RunId
 
 from .fair_jobs import FairJobs
+from .procrastinate_connector import JobConnector
 from .procrastinate_jobs import TASK, RunJobs
 from .procrastinate_worker import CapacityJobManager, FailFastWorker
 
@@ -108,6 +110,7 @@ class ProcrastinateDispatcher:
             finally:
                 # Half a claim would look like a lost worker.
                 await deliveries.all_launched()
+                await deliveries.return_fetched()
             await self._clock.sleep(self._settings.patience)
 
     async def _restore_regularly(self) -> None:
@@ -148,7 +151,7 @@ class _Deliveries:
         self._launching: set[asyncio.Task[bool]] = set()
 
     async def run(self, url: str, settings: ProcrastinateSettings) -> None:
-        connector = PsycopgConnector(
+        connector = JobConnector(
             conninfo=url,
             # The first user opens a connection: one that the pool opens itself would be waited for longer than the
             # limit.
@@ -181,12 +184,24 @@ class _Deliveries:
             await _until_cancelled(life.run(), settings.farewell)
 
     async def _configure(self, connection: AsyncConnection[Any]) -> None:
-        await connection.execute("SELECT set_config('search_path', %s, false)", (f'"{self._schema}", public',))
-        await connection.commit()
+        # Each statement is a transaction by itself. Its commit need not wait for the disk: a job is a hint, and a lost
+        # one is created again.
+        await connection.set_autocommit(True)
+        await connection.execute(
+            "SELECT set_config('search_path', %s, false), set_config('synchronous_commit', 'off', false)",
+            (f'"{self._schema}", public',),
+        )
 
     async def all_launched(self) -> None:
         if self._launching:
             await asyncio.wait(self._launching)
+
+    async def return_fetched(self) -> None:
+        """Create again the jobs that were fetched and will not be launched here. Without a database, that is done at
+        the next restoring."""
+        for run_id in self._fetching.take_fetched() if self._fetching is not None else ():
+            with suppress(StorageError):
+                await self._jobs.reschedule(run_id)
 
     async def _deliver(self, run_id: RunId) -> None:
         launch = asyncio.create_task(self._launch(run_id), name=f"launch-{run_id}")

@@ -38,6 +38,7 @@ from .postgres_pool import (
     discard_all,
     driver_of,
     is_gone,
+    is_stale,
     open_pool,
     place_of,
     probe_of,
@@ -48,6 +49,8 @@ from .work_item import WorkItem, resolve_all
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
+_ALONE: Final = ""
+"""Write without a transaction around it: one statement is a transaction by itself."""
 _WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 # The commit returns before it is on disk; the next commit that waits for the disk also brings this one there.
 _WRITE_SOON: Final = f"{_WRITE}; SET LOCAL synchronous_commit TO off"
@@ -82,15 +85,17 @@ class PostgresDatabase:
         """The dialect that its statements are compiled for."""
         return self._engine.dialect
 
-    async def read(self, work: Callable[[Connection], T], *, quick: bool = False, slow: bool = False) -> T:
+    async def read(
+        self, work: Callable[[Connection], T], *, quick: bool = False, slow: bool = False, single: bool = False
+    ) -> T:
         """Return the result of ``work``, which sees one snapshot.
 
-        ``quick`` work is one statement, and so needs no transaction; it still runs in a thread, since a network is too
-        slow for the event loop. ``slow`` work may use at most half of the threads for reads. Raises StorageBusy if no
-        connection becomes free within the patience, and StorageUnavailable if the server does not answer for that
-        time.
+        ``quick`` and ``single`` work is one statement, and so needs no transaction; it still runs in a thread, since a
+        network is too slow for the event loop. ``slow`` work may use at most half of the threads for reads. Raises
+        StorageBusy if no connection becomes free within the patience, and StorageUnavailable if the server does not
+        answer for that time.
         """
-        begin = None if quick else _READ
+        begin = None if quick or single else _READ
         lane = self._slow if slow else self._readers
         job = self._item(work, None, durable=False)
         result: T = await self._submit(lane, job, _READ if job.tenant_id is not None else begin)
@@ -103,18 +108,21 @@ class PostgresDatabase:
         committed: Callable[[T], None] | None = None,
         durable: bool = True,
         quick: bool = False,
+        single: bool = False,
     ) -> T:
         """Return the result of ``work`` after its commit. An exception of ``work`` rolls it back and is raised here.
 
         ``work`` may be repeated after a collision or a lost connection, so it must have no effects outside the
         transaction. ``committed`` is called with the result on the caller's event loop, even if the caller was
         cancelled meanwhile. Without ``durable``, a crash of the database server (not of this process) may lose the
-        write, until the next durable one. After StorageUnavailable from a write, it is unknown whether the write was
-        committed. Other errors: see `read`.
+        write, until the next durable one. ``single`` work is one statement, and raises only if that changed nothing:
+        it needs no transaction. A statement that need not be durable says so itself. After StorageUnavailable from a
+        write, it is unknown whether the write was committed. Other errors: see `read`.
         """
         job = self._item(work, committed, durable=durable)
+        begin = _ALONE if single else _WRITE if durable else _WRITE_SOON
         try:
-            result: T = await self._submit(self._writers, job, _WRITE if durable else _WRITE_SOON)
+            result: T = await self._submit(self._writers, job, begin)
         except StorageError as error:
             self.fault = error
             raise
@@ -248,6 +256,11 @@ class PostgresDatabase:
 
     def _transacted(self, connection: Connection, work: Callable[[Connection], T], begin: str | None) -> T:
         driver = driver_of(connection)
+        if begin == _ALONE and is_stale(driver.pgconn):
+            # Before the statement: afterwards it would be unknown whether it was committed.
+            lost = psycopg.OperationalError("the server has ended the connection")
+            discard_all(connection, lost)
+            raise _Undone from lost
         self._in_use.add(driver)
         try:
             return self._committed(connection, driver, work, begin)
@@ -262,21 +275,24 @@ class PostgresDatabase:
         begin: str | None,
     ) -> T:
         try:
-            if begin is not None:
+            if begin:
                 driver.execute(begin)
             result = work(connection)
         except BaseException as error:
             # A standby in place of the former primary: a new connection may reach the new primary.
-            is_write = begin is not None and begin.startswith(_WRITE)
-            useless = is_gone(driver) or (is_write and is_read_only(error))
+            is_write = begin == _ALONE or (begin is not None and begin.startswith(_WRITE))
+            is_lost = is_gone(driver)
+            useless = is_lost or (is_write and is_read_only(error))
             if useless:
                 discard_all(connection, error)
             else:
                 self._roll_back(connection, driver)
+            if begin == _ALONE and is_lost and of_driver(error) is not None:
+                raise self._lost_in_commit(error) from error
             if of_driver(error) is not None and (useless or is_collision(error)):
                 raise _Undone from error
             raise
-        if begin is not None:
+        if begin:
             self._commit(connection, driver)
         return result
 
@@ -290,14 +306,17 @@ class PostgresDatabase:
                     raise _Undone from error
                 raise
             discard_all(connection, error)
-            if was_cut_off_before(error):
-                raise _Undone from error
-            # Not repeated: the commit may have succeeded.
-            raise StorageUnavailable(self.place, f"the connection was lost during a commit: {error}") from error
+            raise self._lost_in_commit(error) from error
         if ended != "COMMIT":
             raise RuntimeError(
                 "work on the database continued after a failed statement; the transaction was rolled back"
             )
+
+    def _lost_in_commit(self, error: BaseException) -> Exception:
+        if was_cut_off_before(error):
+            return _Undone()
+        # Not repeated: the commit may have succeeded.
+        return StorageUnavailable(self.place, f"the connection was lost during a commit: {error}")
 
     def _roll_back(self, connection: Connection, driver: psycopg.Connection[Any]) -> None:
         try:
@@ -326,7 +345,7 @@ def _for_tenant(begin: str | None, tenant_id: str | None) -> str | None:
     """Return the beginning of a transaction that names its tenant; in the same message, so that it costs no time."""
     if begin is None or tenant_id is None:
         return begin
-    return f"{begin}; SET LOCAL {TENANT_VARIABLE} = {sql.Literal(tenant_id).as_string(None)}"
+    return f"{begin or _WRITE}; SET LOCAL {TENANT_VARIABLE} = {sql.Literal(tenant_id).as_string(None)}"
 
 
 def _caller() -> tuple[asyncio.Future[Any], asyncio.AbstractEventLoop]:

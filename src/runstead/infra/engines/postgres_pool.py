@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -86,6 +87,16 @@ def driver_of(connection: Connection) -> psycopg.Connection[Any]:
 
 def is_gone(driver: psycopg.Connection[Any]) -> bool:
     return driver.closed or driver.broken
+
+
+def is_stale(pgconn: psycopg.pq.abc.PGconn) -> bool:
+    """Return whether the server has ended an idle connection, as far as this machine knows. Costs no round trip.
+
+    A server sends nothing to an idle connection but the reason of its end.
+    """
+    waiting = select.poll()
+    waiting.register(pgconn.socket, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def discard_all(connection: Connection, error: BaseException) -> None:

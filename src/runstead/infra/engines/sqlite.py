@@ -75,7 +75,9 @@ class SqliteDatabase:
         """The dialect that its statements are compiled for."""
         return self._engine.dialect
 
-    async def read(self, work: Callable[[Connection], T], *, quick: bool = False, slow: bool = False) -> T:
+    async def read(
+        self, work: Callable[[Connection], T], *, quick: bool = False, slow: bool = False, single: bool = False
+    ) -> T:
         """Return the result of ``work``, which sees one snapshot. Never waits for the writer.
 
         ``quick`` work finds a few rows by their keys, in one statement. It is done at once, in the calling thread: two
@@ -123,6 +125,7 @@ class SqliteDatabase:
         committed: Callable[[T], None] | None = None,
         durable: bool = True,
         quick: bool = False,
+        single: bool = False,
     ) -> T:
         """Return the result of ``work`` once it is on disk.
 

@@ -40,7 +40,7 @@ class SqlFrameArchive:
 
     async def list_missing(self, run_ids: Collection[RunId]) -> Sequence[RunId]:
         statement = select(runs.c.run_id).where(runs.c.run_id.in_(list(run_ids)), _is_missing())
-        return await self._database.read(lambda connection: list(connection.execute(statement).scalars()))
+        return await self._database.read(lambda connection: list(connection.execute(statement).scalars()), single=True)
 
     async def list_missing_between(
         self, after: datetime, until: datetime, limit: int

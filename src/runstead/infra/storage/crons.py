@@ -132,11 +132,11 @@ class SqlCronStore:
             )
             return [_to_record(row) for row in connection.execute(statement)]
 
-        return await self._database.read(work)
+        return await self._database.read(work, single=True)
 
     async def next_due(self) -> datetime | None:
         statement = select(func.min(crons.c.next_run_date)).where(_ENABLED)
-        return await self._database.read(lambda connection: connection.execute(statement).scalar())
+        return await self._database.read(lambda connection: connection.execute(statement).scalar(), single=True)
 
     async def skip(self, cron_id: CronId, due_at: datetime, next_at: datetime | None, error: str) -> bool:
         statement = (

@@ -16,12 +16,14 @@ T = TypeVar("T")
 class Database(Protocol):
     """Runs plain functions over a connection, each in a transaction of its own."""
 
-    async def read(self, work: Callable[[Connection], T], *, quick: bool = False, slow: bool = False) -> T:
+    async def read(
+        self, work: Callable[[Connection], T], *, quick: bool = False, slow: bool = False, single: bool = False
+    ) -> T:
         """Return the result of ``work``, which sees one snapshot.
 
         ``quick`` is a hint: the work finds a few rows by their keys in one statement, so it may run in the calling
         thread. ``slow`` is another hint: the work may scan many rows. Only a few such reads run at a time, so others
-        find a thread.
+        find a thread. ``single`` is a hint too: the work is one statement, which is a snapshot by itself.
         """
         ...
 
@@ -32,6 +34,7 @@ class Database(Protocol):
         committed: Callable[[T], None] | None = None,
         durable: bool = True,
         quick: bool = False,
+        single: bool = False,
     ) -> T:
         """Return the result of ``work`` once it is durable; an exception of ``work`` rolls it back.
 
@@ -39,7 +42,8 @@ class Database(Protocol):
         survives the death of the process in any case. ``work`` may run more than once, each time after the previous
         transaction was rolled back. ``committed`` is called with the result on the caller's event loop after the
         commit, even if the caller was cancelled. ``quick`` is a hint for work that need not be durable: it writes a few
-        small rows, so it may run in the calling thread.
+        small rows, so it may run in the calling thread. ``single`` is a hint for work that is one statement, and raises
+        only if that changed nothing: it may run without a transaction around it.
         """
         ...
 

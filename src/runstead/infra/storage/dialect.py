@@ -246,13 +246,15 @@ def line_up(connection: Connection, thread_ids: Iterable[str]) -> None:
         connection.execute(turns).close()
 
 
-def lock_thread_of(connection: Connection, runs: Table, threads: Table, run_id: str) -> None:
-    """Lock the thread that a run is on; see `lock_thread`."""
-    if connection.dialect.name != "sqlite":
-        _locking_of(runs, threads).first(connection, {"the_run": run_id})
+def lock_thread_of(connection: Connection, runs: Table, threads: Table, run_id: str) -> str | None:
+    """Lock the thread that a run is on; see `lock_thread`. Return its status, or None where nothing was read."""
+    if connection.dialect.name == "sqlite":
+        return None
+    row = _locking_of(runs, threads).first(connection, {"the_run": run_id})
+    return None if row is None else row[0]
 
 
 @lru_cache
 def _locking_of(runs: Table, threads: Table) -> Prepared:
     on = select(runs.c.thread_id).where(runs.c.run_id == bindparam("the_run")).scalar_subquery()
-    return Prepared(select(threads.c.thread_id).where(threads.c.thread_id == on).with_for_update())
+    return Prepared(select(threads.c.status).where(threads.c.thread_id == on).with_for_update())

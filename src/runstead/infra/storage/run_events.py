@@ -20,6 +20,7 @@ from runstead.runtime.serialization import encode
 from .access_predicates import is_storable
 from .database import Database
 from .prepared import Prepared, PreparedInsert
+from .run_events_at_once import append_at_once
 from .run_predicates import lock_attempt
 from .run_queries import clamp_limit
 from .schema import run_event_threads, run_events, threads
@@ -75,6 +76,9 @@ class SqlRunEventStore:
         rows = [_to_row(event) for event in events]
 
         def work(connection: Connection) -> list[StoredRunEvent]:
+            if holder is not None and connection.dialect.name == "postgresql":
+                last = append_at_once(connection, thread_id, actor, holder, rows)
+                return [StoredRunEvent(seq, event) for seq, event in enumerate(events, start=last + 1)]
             if holder is not None:
                 lock_attempt(connection, holder)
             last = _take_numbers(connection, thread_id, actor, len(rows))
@@ -83,7 +87,8 @@ class SqlRunEventStore:
 
         # The end of the run is durable before it is reported, and makes earlier writes durable too.
         size = sum(len(row["content"]) + len(row["metadata"]) for row in rows)
-        return await self._database.write(work, durable=False, quick=size <= _QUICK)
+        quick = size <= _QUICK
+        return await self._database.write(work, durable=False, quick=quick, single=holder is not None)
 
     async def list_events(
         self,

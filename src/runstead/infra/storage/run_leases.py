@@ -39,7 +39,7 @@ from .run_stop import stop
 from .run_usage import write_usage
 from .schema import runs, threads
 from .steering_tables import steering_messages
-from .thread_status import apply_outcome, derive_status, mark_busy, restore_graph_metadata, status_of
+from .thread_status import apply_outcome, derive_status, drop_temporary, mark_busy, restore_graph_metadata, status_of
 
 _DEADLINE: Final = bindparam("deadline", type_=runs.c.lease_until.type)
 _PENDING: Final = RunStatus.PENDING.value
@@ -154,14 +154,15 @@ class SqlRunLeaseStore:
 
     async def claim(self, run_id: RunId, worker: WorkerId, term: timedelta) -> Lease | None:
         def work(connection: Connection) -> Lease | None:
-            lock_thread_of(connection, runs, threads, run_id)
+            status = lock_thread_of(connection, runs, threads, run_id)
             now = self._clock.now()
             wanted = {"the_run": run_id, "the_worker": worker, "now": now, "deadline": now + term}
             row = _CLAIM.first(connection, wanted)
             if row is None:
                 return None
             run = to_record(row)
-            mark_busy(connection, run.thread_id, now)
+            if status != "busy":
+                mark_busy(connection, run.thread_id, now)
             return Lease(run, worker, run.attempt, now + term)
 
         # A claim has no visible effect before `begin` makes it durable: if a power cut loses it, it never happened.
@@ -173,9 +174,10 @@ class SqlRunLeaseStore:
             return _again(lease, _RENEW.first(connection, {**_holder(lease), "deadline": deadline}))
 
         # Durable: a database server may crash and restart while its workers continue with the renewed lease.
-        return await self._database.write(work)
+        return await self._database.write(work, single=True)
 
     async def begin(self, lease: Lease, base_checkpoint_id: str | None) -> Lease:
+        # One statement, which changes nothing if it returns no row.
         def work(connection: Connection) -> Lease:
             values = {**_holder(lease), "base": base_checkpoint_id, "the_thread": lease.thread_id}
             values["now"] = self._clock.now()
@@ -183,7 +185,7 @@ class SqlRunLeaseStore:
             begun = _again(lease, row and row[:-1])
             return dataclasses.replace(begun, follows_question=row is not None and row[-1] == "interrupted")
 
-        return await self._database.write(work)
+        return await self._database.write(work, single=True)
 
     async def record_usage(self, lease: Lease, completion: RunCompletionData, usage: Sequence[ModelUsage]) -> None:
         def work(connection: Connection) -> None:
@@ -251,10 +253,10 @@ class SqlRunLeaseStore:
         return await self._database.read(work, quick=True)
 
     async def list_expired(self, limit: int = 100) -> Sequence[RunId]:
-        return await self._database.read(lambda connection: expired(connection, self._clock.now(), limit))
+        return await self._database.read(lambda connection: expired(connection, self._clock.now(), limit), single=True)
 
     async def list_ended_before(self, run_ids: Collection[RunId], before: datetime) -> Sequence[RunRecord]:
-        return await self._database.read(lambda connection: ended(connection, run_ids, before))
+        return await self._database.read(lambda connection: ended(connection, run_ids, before), single=True)
 
     async def recover(self, run_id: RunId, max_attempts: int) -> Recovery | None:
         def work(connection: Connection) -> Recovery | None:
@@ -315,6 +317,8 @@ def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetim
     if outcome.rolled_back:
         _UNDO.rows(connection, {"the_run": lease.run_id})
         restore_graph_metadata(connection, lease.thread_id)
+    if lease.run.spec.scope.is_temporary and drop_temporary(connection, lease.thread_id):
+        return Settled(record, outcome.thread.status, bool(row[-1]))
     status = apply_outcome(connection, lease.thread_id, outcome.thread, now, title=outcome.title)
     if status is not None:
         settle_approvals(connection, lease.thread_id, outcome.thread, now, ends.approvals, run=record)

@@ -92,6 +92,24 @@ _FORGET: Final = tuple(
     Prepared(delete(table).where(table.c.thread_id == bindparam("the_thread")))
     for table in (run_events, run_event_threads, thread_ttls, crons, threads)
 )
+_DROPPED: Final = (
+    delete(threads)
+    .where(
+        threads.c.thread_id == _THREAD,
+        threads.c.temporary,
+        ~exists().where(runs.c.thread_id == _THREAD, or_(runs.c.ended_at.is_(None), runs.c.dead_letter)),
+    )
+    .returning(threads.c.thread_id)
+    .cte("dropped")
+)
+_DROP: Final = Prepared(
+    select(_DROPPED.c.thread_id).add_cte(
+        *(
+            delete(table).where(table.c.thread_id.in_(select(_DROPPED.c.thread_id))).cte(f"dropped_{table.name}")
+            for table in (run_events, run_event_threads, thread_ttls, crons)
+        )
+    )
+)
 _FORGET_PRIORITY: Final = Prepared(delete(thread_priorities).where(thread_priorities.c.thread_id == _THREAD))
 _FORGET_APPROVALS: Final = Prepared(delete(approvals).where(approvals.c.thread_id == _THREAD))
 _FORGET_APPROVAL_EVENTS: Final = Prepared(delete(approval_events).where(approval_events.c.thread_id == _THREAD))
@@ -208,10 +226,19 @@ def _forget(connection: Connection, thread_id: ThreadId) -> None:
         statement.rows(connection, {"the_thread": thread_id})
 
 
-def forget_temporary(connection: Connection, thread_id: ThreadId) -> bool:
+def drop_temporary(connection: Connection, thread_id: ThreadId) -> bool:
+    """Delete the thread as `forget_temporary` does, in one statement; return False where that is not possible.
+
+    The caller must have locked the thread.
+    """
+    return connection.dialect.name != "sqlite" and _DROP.first(connection, {"the_thread": thread_id}) is not None
+
+
+def forget_temporary(connection: Connection, thread_id: ThreadId, *, is_locked: bool = False) -> bool:
     """Delete a temporary thread that no run needs any more; a dead letter needs it, since it can be retried."""
-    # Before the check: a run that is being created on it would otherwise lose its thread.
-    lock_thread(connection, threads, thread_id)
+    if not is_locked:
+        # Before the check: a run that is being created on it would otherwise lose its thread.
+        lock_thread(connection, threads, thread_id)
     if _STILL_NEEDED.first(connection, {"the_thread": thread_id}) is not None:
         return False
     _forget(connection, thread_id)
@@ -222,7 +249,8 @@ def _settled(connection: Connection, thread_id: ThreadId, row: Any, more: JsonMa
     if row is None:
         return None
     status, temporary, metadata = row
-    if temporary and forget_temporary(connection, thread_id):
+    # The row was updated just now, which locks it.
+    if temporary and forget_temporary(connection, thread_id, is_locked=True):
         return None
     if more:
         set_title(connection, thread_id, metadata, more)

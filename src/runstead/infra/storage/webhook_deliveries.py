@@ -153,7 +153,7 @@ class SqlDeliveryStore:
 
     async def next_due(self) -> datetime | None:
         statement = select(func.min(_FREE_AT, type_=deliveries.c.next_attempt_at.type)).where(_PENDING)
-        return await self._database.read(lambda connection: connection.execute(statement).scalar())
+        return await self._database.read(lambda connection: connection.execute(statement).scalar(), single=True)
 
     async def abandon_all(self) -> int:
         statement = update(deliveries).where(deliveries.c.lease_until.is_not(None)).values(lease_until=None)

@@ -64,7 +64,7 @@ class StreamKeepalive:
     async def _renew_owned(self) -> None:
         owners = list(self._outbox.writers)
         for writer in owners:
-            if not writer.orders:
+            if not any(order.kind == "look" for order in writer.orders):
                 self._outbox.put(writer, WriteCommand("look", writer.attempt))
         for start in range(0, len(owners), _AT_ONCE):
             await self._index.renew([writer.run_id for writer in owners[start : start + _AT_ONCE]])

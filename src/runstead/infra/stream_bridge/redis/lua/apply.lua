@@ -19,16 +19,16 @@ local attempt, seq = tonumber(kept[1] or 0), tonumber(kept[2] or 0)
 local published, bytes = tonumber(kept[3] or 0), tonumber(kept[4] or 0)
 local status, terminal, asked = kept[5], kept[6], kept[7]
 local begun, base, by = kept[8] or '', tonumber(kept[9] or nil), kept[10]
-local retime, added = false, false
+local retime, added, renew, length = false, false, false, 0
 
 local function create(first)
   redis.call('DEL', meta, log)
-  exists, gone, attempt, seq, published, bytes = true, false, first, 0, 0, 0
+  exists, gone, attempt, seq, published, bytes, renew = true, false, first, 0, 0, 0, true
   status, terminal, asked, begun, base, by = 'open', false, false, '', nil, false
 end
 
 local function take_over(higher)
-  attempt, seq, base, by, status, asked = higher, 0, nil, false, 'open', false
+  attempt, seq, base, by, status, asked, renew = higher, 0, nil, false, 'open', false, true
 end
 
 local function add(number, ...)
@@ -37,9 +37,12 @@ local function add(number, ...)
     begun = begun .. (begun == '' and '' or ',') .. string.format('%d:%d', attempt, base)
   end
   -- A server that is short of memory may have evicted the log, but not this hash.
-  if not added and bytes > 0 and redis.call('XLEN', log) == 0 then bytes = 0 end
+  if not added then
+    length = redis.call('XLEN', log)
+    if length == 0 then bytes, renew = 0, true end
+  end
   redis.call('XADD', log, string.format('%d-%d', attempt, number), ...)
-  seq, by, added = number, publisher, true
+  seq, by, added, length = number, publisher, true, length + 1
 end
 
 local word, done = 'ok', 0
@@ -61,6 +64,8 @@ for i = 8, #ARGV, 5 do
   elseif not exists then
     word = gone and 'gone' or 'missing'
     break
+  elseif kind == 'look' then
+    renew = true
   elseif kind == 'await' then
     if status == 'ended' then asked, retime, status = '1', true, 'awaiting_input' end
   elseif kind == 'answer' then
@@ -101,7 +106,7 @@ if not exists then return { word, done, 0, 0, 0, 0, '', '' } end
 
 if added then
   -- The terminal event does not count and is not trimmed; the last other event stays, however large it is.
-  local count, step = redis.call('XLEN', log) - (terminal and 1 or 0), 1
+  local count, step = length - (terminal and 1 or 0), 1
   while count > 1 and (count > most_events or bytes > most_bytes) do
     local last
     step = math.max(math.min(64, step * 2), math.min(64, count - most_events))
@@ -114,14 +119,20 @@ if added then
   end
 end
 
-redis.call('HSET', meta, 'attempt', attempt, 'seq', seq, 'published', published, 'bytes', bytes, 'status', status,
-  'begun', begun)
-for name, value in pairs({ terminal = terminal or '', asked = asked or '', base = base or '', by = by or '' }) do
-  if value == '' then redis.call('HDEL', meta, name) else redis.call('HSET', meta, name, value) end
+local present, absent = {}, {}
+for index, pair in ipairs({ { 'terminal', terminal, 6 }, { 'asked', asked, 7 }, { 'base', base, 9 }, { 'by', by, 10 } }) do
+  if pair[2] then
+    present[#present + 1], present[#present + 2] = pair[1], pair[2]
+  elseif kept[pair[3]] then
+    absent[#absent + 1] = pair[1]
+  end
 end
+redis.call('HSET', meta, 'attempt', attempt, 'seq', seq, 'published', published, 'bytes', bytes, 'status', status,
+  'begun', begun, unpack(present))
+if #absent > 0 then redis.call('HDEL', meta, unpack(absent)) end
 
--- An open stream is kept as long as an owner or a reader renews it.
-if not terminal or retime then
+-- An open stream is kept as long as an owner or a reader renews it, which begins here.
+if retime or (renew and not terminal) then
   local keep = unowned
   if terminal then keep = asked and awaiting or retention end
   redis.call('PEXPIRE', meta, keep)

@@ -11,9 +11,10 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 if what == 'enter' then
   local run = ARGV[4]
+  if tonumber(redis.call('ZSCORE', live, run) or 0) > now then return { 'known', '' } end
   redis.call('ZREMRANGEBYSCORE', live, '-inf', now)
   redis.call('ZREMRANGEBYSCORE', ended, '-inf', now)
-  if redis.call('ZSCORE', live, run) or redis.call('ZSCORE', ended, run) then return { 'known', '' } end
+  if redis.call('ZSCORE', ended, run) then return { 'known', '' } end
   local leaver = ''
   if redis.call('ZCARD', live) + redis.call('ZCARD', ended) >= most then
     leaver = redis.call('ZRANGE', ended, 0, 0)[1]
