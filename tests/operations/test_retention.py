@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -21,14 +23,19 @@ from runstead.infra.checkpoints.retention import CheckpointRetention, created_at
 from runstead.infra.checkpoints.sqlite import open_checkpoints
 from runstead.infra.engines.sqlite import open_sqlite
 from runstead.infra.engines.sqlite_space import give_back_space
+from runstead.infra.storage.database import Database
 from runstead.resources.retention import RetentionReport, RetentionRule, StoredCheckpoint, deletable, rule_for
+from runstead.runtime.pace import Pace
 from runstead.runtime.runs.types import ThreadId
 from runstead.settings import Settings, SettingsError, load_settings
 from runstead.settings.retention import RetentionSetting
+from runstead.testing.clock import ManualClock
 
 from .conftest import application_of, execute
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
+PACE = Pace(ManualClock(), 1)
+T = TypeVar("T")
 
 
 def chain(count: int, **changed: Any) -> list[StoredCheckpoint]:
@@ -72,8 +79,8 @@ def test_interrupt_fork_and_end_of_a_branch_stay() -> None:
     checkpoints[2] = StoredCheckpoint("2", "1", 2, NOW, is_interrupted=True)
     branch = StoredCheckpoint("20", "4", 20, NOW)
     over = deletable([*checkpoints, branch], RetentionRule(checkpoints_per_thread=1), NOW)
-    # 20 is the latest, 7 the end of the other branch, 4 the fork.
-    assert ids(over) == [0, 1, 3, 5, 6]
+    # 20 is the latest, 7 the end of the other branch, 4 the fork, 5 the first one behind it.
+    assert ids(over) == [0, 1, 3, 6]
 
 
 def test_checkpoint_without_a_time_is_never_old() -> None:
@@ -99,11 +106,13 @@ def test_time_of_a_checkpoint_is_in_its_id() -> None:
 def histories(draw: st.DrawFn) -> list[StoredCheckpoint]:
     """A history with branches, in which each checkpoint has a snapshot of its delta channels or writes since one."""
     made: list[StoredCheckpoint] = []
+    # Simple histories too: otherwise few have several checkpoints in a row that can be deleted.
+    has_branches, has_deltas, has_interrupts = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
     for number in range(draw(st.integers(1, 25))):
-        branches: bool = draw(st.booleans())
+        branches: bool = has_branches and draw(st.booleans())
         latest = made[-1] if made else None
         parent = draw(st.sampled_from(made)) if made and branches else latest
-        has_snapshot = parent is None or draw(st.integers(0, 3)) == 0
+        has_snapshot = parent is None or not has_deltas or draw(st.integers(0, 3)) == 0
         made.append(
             StoredCheckpoint(
                 checkpoint_id=str(number),
@@ -112,7 +121,7 @@ def histories(draw: st.DrawFn) -> list[StoredCheckpoint]:
                 created_at=NOW - timedelta(days=draw(st.integers(0, 30))),
                 step=number,
                 delta_steps=0 if has_snapshot or parent is None else parent.delta_steps + 1,
-                is_interrupted=draw(st.integers(0, 5)) == 0,
+                is_interrupted=has_interrupts and draw(st.integers(0, 5)) == 0,
             )
         )
     return made
@@ -127,16 +136,16 @@ rules = st.builds(
 
 
 @given(histories(), rules)
-def test_what_stays_can_be_rebuilt_and_a_second_pass_deletes_nothing(
+def test_what_a_delta_channel_a_fork_or_an_interrupt_needs_stays(
     history: list[StoredCheckpoint], rule: RetentionRule
 ) -> None:
     gone = {one.checkpoint_id for one in deletable(history, rule, NOW)}
     by_id = {one.checkpoint_id: one for one in history}
-    children = {one.parent_id for one in history}
+    children = Counter(one.parent_id for one in history)
     for one in history:
         if one.checkpoint_id in gone:
             assert not one.is_interrupted
-            assert one.checkpoint_id in children
+            assert children[one.checkpoint_id] == 1
             continue
         # With one delta channel, all that stays has its ancestors up to the snapshot.
         current = one
@@ -145,6 +154,15 @@ def test_what_stays_can_be_rebuilt_and_a_second_pass_deletes_nothing(
             current = by_id[current.parent_id]
             assert current.checkpoint_id not in gone
     assert history[-1].checkpoint_id not in gone
+
+
+@given(histories(), rules, st.integers(0, 25))
+def test_deletion_that_was_cut_off_is_completed_by_the_next_pass(
+    history: list[StoredCheckpoint], rule: RetentionRule, done: int
+) -> None:
+    over = deletable(history, rule, NOW)
+    left = [one for one in history if one not in over[:done]]
+    assert deletable(left, rule, NOW) == over[done:]
 
 
 def stored(data: Path) -> dict[str, int]:
@@ -216,25 +234,78 @@ async def test_run_with_feedback_and_the_latest_run_stay(tmp_path: Path) -> None
     assert left == [newest_first[0], newest_first[2]]
 
 
+def insert_chain(connection: Connection, count: int, first: int = 0) -> None:
+    """Insert checkpoints ``first`` and later of thread t, each with the one before it as its parent."""
+    for number in range(first, first + count):
+        parent = str(number - 1) if number else None
+        connection.exec_driver_sql(
+            "INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type,"
+            " checkpoint, metadata, position) VALUES ('t', '', ?, ?, 'json', x'00', ?, ?)",
+            (str(number), parent, json.dumps({"step": number}).encode(), number),
+        )
+
+
+class WatchedDatabase:
+    """A database that counts its transactions of writing, and calls ``before`` the first of them."""
+
+    def __init__(self, database: Database, before: Callable[[Connection], None] | None = None) -> None:
+        self._database, self._before, self.writes = database, before, 0
+
+    async def read(self, work: Callable[[Connection], T], **options: Any) -> T:
+        return await self._database.read(work, **options)
+
+    async def write(self, work: Callable[[Connection], T], **options: Any) -> T:
+        self.writes += 1
+        if self.writes == 1 and self._before is not None:
+            await self._database.write(self._before)
+        return await self._database.write(work, **options)
+
+
+async def test_thread_with_many_checkpoints_is_cleaned_in_small_transactions(tmp_path: Path) -> None:
+    async with open_checkpoints(tmp_path / "checkpoints.db") as checkpoints:
+        await checkpoints.database.write(partial(insert_chain, count=501))
+        watched = WatchedDatabase(checkpoints.database)
+        rule = RetentionRule(checkpoints_per_thread=1)
+        retention = CheckpointRetention(watched)
+        assert (await retention.planned({ThreadId("t"): rule}, NOW, PACE))[ThreadId("t")].checkpoints == 500
+        assert (await retention.apply({ThreadId("t"): rule}, NOW, PACE))[ThreadId("t")].checkpoints == 500
+        assert watched.writes == 10
+
+
+async def test_thread_that_changes_after_it_was_read_is_left_for_the_next_pass(tmp_path: Path) -> None:
+    async with open_checkpoints(tmp_path / "checkpoints.db") as checkpoints:
+        await checkpoints.database.write(partial(insert_chain, count=5))
+        rule = RetentionRule(checkpoints_per_thread=1)
+        # A step is written while the first batch is about to be deleted.
+        watched = WatchedDatabase(checkpoints.database, partial(insert_chain, count=1, first=5))
+        assert await CheckpointRetention(watched).apply({ThreadId("t"): rule}, NOW, PACE) == {}
+        # So is an interrupt of a checkpoint that was about to be deleted.
+        asks = WatchedDatabase(checkpoints.database, ask)
+        assert await CheckpointRetention(asks).apply({ThreadId("t"): rule}, NOW, PACE) == {}
+        done = await CheckpointRetention(checkpoints.database).apply({ThreadId("t"): rule}, NOW, PACE)
+        assert done[ThreadId("t")].checkpoints == 4
+
+
+def ask(connection: Connection) -> None:
+    connection.exec_driver_sql(
+        "INSERT INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, value)"
+        " VALUES ('t', '', '2', 'task', 0, '__interrupt__', 'json', x'00')"
+    )
+
+
 async def test_thread_with_a_run_that_could_be_undone_is_left(tmp_path: Path) -> None:
     async with open_checkpoints(tmp_path / "checkpoints.db") as checkpoints:
         thread = ThreadId("t")
 
-        def fill(connection: Connection) -> None:
-            for number in range(5):
-                connection.exec_driver_sql(
-                    "INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type,"
-                    " checkpoint, metadata, position) VALUES ('t', '', ?, ?, 'json', x'00', ?, ?)",
-                    (str(number), str(number - 1) if number else None, json.dumps({"step": number}).encode(), number),
-                )
-            connection.exec_driver_sql("INSERT INTO marks (thread_id, run_id) VALUES ('t', 'r')")
-
-        await checkpoints.database.write(fill)
+        await checkpoints.database.write(
+            lambda connection: connection.exec_driver_sql("INSERT INTO marks (thread_id, run_id) VALUES ('t', 'r')")
+        )
+        await checkpoints.database.write(partial(insert_chain, count=5))
         retention = CheckpointRetention(checkpoints.database)
         rule = RetentionRule(checkpoints_per_thread=1)
-        assert await retention.apply(thread, rule, NOW) == RetentionReport()
+        assert await retention.apply({thread: rule}, NOW, PACE) == {}
         await checkpoints.database.write(lambda c: c.exec_driver_sql("DELETE FROM marks").close())
-        assert (await retention.apply(thread, rule, NOW)).checkpoints == 4
+        assert (await retention.apply({thread: rule}, NOW, PACE))[ThreadId("t")].checkpoints == 4
 
 
 async def test_free_space_of_a_new_file_goes_back_to_the_disk(tmp_path: Path) -> None:
@@ -249,9 +320,9 @@ async def test_free_space_of_a_new_file_goes_back_to_the_disk(tmp_path: Path) ->
             )
 
         await database.write(fill)
-        assert await give_back_space(database) == 0
+        assert await give_back_space(database, PACE) == 0
         await database.write(lambda connection: connection.exec_driver_sql("DELETE FROM big").close())
-        given = await give_back_space(database)
+        given = await give_back_space(database, PACE)
     assert given > 20_000_000
     assert path.stat().st_size < 10_000_000
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, insert, text
 
-from runstead.bootstrap.retention import Retention
+from runstead.bootstrap.retention import Retention, RetentionRounds
 from runstead.infra.checkpoints.retention import CheckpointRetention
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.storage.retention import SqlRetention
 from runstead.infra.storage.schema import run_events, runs, threads
+from runstead.infra.storage.sweeps import SqlSweep
 from runstead.resources.retention import RetentionReport, RetentionRule
 from runstead.testing.clock import ManualClock
 from tests.servers.rows import run_row
@@ -92,7 +94,7 @@ async def test_rules_apply_by_tenant_and_the_dry_run_is_exact(postgres_database:
     await postgres_database.write(fill)
     clock = ManualClock(NOW)
     rules = [RetentionRule(tenant="trial", runs_days=7, checkpoints_per_thread=1)]
-    retention = Retention(rules, SqlRetention(postgres_database, clock), CheckpointRetention(postgres_database), clock)
+    retention = Retention(rules, SqlRetention(postgres_database), CheckpointRetention(postgres_database), clock)
     planned = await retention.run(dry=True)
 
     def left(connection: Connection) -> dict[str, int]:
@@ -102,13 +104,16 @@ async def test_rules_apply_by_tenant_and_the_dry_run_is_exact(postgres_database:
         }
 
     before = await postgres_database.read(left)
-    rule = rules[0]
-    stored, pruned = SqlRetention(postgres_database, clock), CheckpointRetention(postgres_database)
-    first, *_ = await stored.threads_after(None, rules, 10)
-    done = (await stored.apply(first.thread_id, rule, NOW)).plus(await pruned.apply(first.thread_id, rule, NOW))
+    # Two nodes, of which one makes the pass.
+    sweeps = [SqlSweep(postgres_database, clock, "retention") for _ in range(2)]
+    await asyncio.gather(*(RetentionRounds(retention, sweep, clock).round() for sweep in sweeps))
+    progress = await sweeps[0].progress()
+    assert progress is not None
+    assert (progress.ended_at, progress.next_at) == (NOW, NOW + timedelta(hours=1))
+    done = RetentionReport.from_json(progress.deleted)
     after = await postgres_database.read(left)
     assert planned == done
-    assert (done.runs, done.events, done.checkpoints, done.writes) == (1, 1, 2, 1)
+    assert (done.threads, done.runs, done.events, done.checkpoints, done.writes) == (1, 1, 1, 2, 1)
     assert {table: before[table] - after[table] for table in before} == {
         "runs": 1,
         "run_events": 1,

@@ -10,6 +10,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+from runstead.runtime.runs.types import ThreadId
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,19 @@ class RetentionRule:
         """True if the rule deletes checkpoints."""
         return self.checkpoints_days is not None or self.checkpoints_per_thread is not None
 
+    def may_delete_of(self, count: int) -> bool:
+        """Return whether the rule may delete some of ``count`` checkpoints of a namespace."""
+        if count < 2 or not self.limits_checkpoints:
+            return False
+        return self.checkpoints_days is not None or count > (self.checkpoints_per_thread or 0)
+
     def applies_to(self, graph: str, tenant: str) -> bool:
         """Return whether the rule is for threads of this graph and tenant."""
         return fnmatchcase(graph, self.graph) and fnmatchcase(tenant, self.tenant)
+
+
+Ruled: TypeAlias = Mapping[ThreadId, RetentionRule]
+"""Threads with the rule of each."""
 
 
 def rule_for(rules: Sequence[RetentionRule], graph: str, tenant: str) -> RetentionRule | None:
@@ -67,10 +80,13 @@ class StoredCheckpoint:
 def deletable(
     checkpoints: Collection[StoredCheckpoint], rule: RetentionRule, now: datetime
 ) -> Sequence[StoredCheckpoint]:
-    """Return the checkpoints of one thread and namespace that the rule deletes.
+    """Return the checkpoints of one thread and namespace that the rule deletes, the oldest first.
 
-    The latest one, those with a pending interrupt, points where branches part, and the last one of each branch always
-    stay, and so do the ancestors that a delta channel of one of these needs.
+    The latest one, those with a pending interrupt, points where branches part with the first checkpoint of each branch,
+    and the last one of each branch always stay, and so do the ancestors that a delta channel of one of these needs.
+
+    If only the first ones of the result are deleted, a later call returns the others: so they may be deleted in
+    several transactions, and a call after the last one returns nothing.
     """
     newest_first = sorted(checkpoints, key=lambda one: one.position, reverse=True)
     if not rule.limits_checkpoints or len(newest_first) < 2:
@@ -79,11 +95,16 @@ def deletable(
     kept = {
         one.checkpoint_id
         for number, one in enumerate(newest_first)
-        if number == 0 or one.is_interrupted or children[one.checkpoint_id] != 1 or not _is_over(one, number, rule, now)
+        if number == 0
+        or one.is_interrupted
+        or children[one.checkpoint_id] != 1
+        # Without them, the point where branches part would look like one without branches to the next pass.
+        or (one.parent_id is not None and children[one.parent_id] > 1)
+        or not _is_over(one, number, rule, now)
     }
     by_id = {one.checkpoint_id: one for one in newest_first}
     kept |= _ancestors([by_id[name] for name in kept], by_id)
-    return [one for one in newest_first if one.checkpoint_id not in kept]
+    return [one for one in reversed(newest_first) if one.checkpoint_id not in kept]
 
 
 def _is_over(one: StoredCheckpoint, number: int, rule: RetentionRule, now: datetime) -> bool:
@@ -131,6 +152,24 @@ class RetentionReport:
         names = [one.name for one in fields(self)]
         return RetentionReport(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
+    @property
+    def deletes(self) -> bool:
+        """True if anything is deleted."""
+        return any((self.runs, self.events, self.checkpoints, self.writes))
+
+    @classmethod
+    def from_json(cls, numbers: Mapping[str, int]) -> RetentionReport:
+        """Return a report from its numbers by their names."""
+        return cls(**{one.name: numbers.get(one.name, 0) for one in fields(cls)})
+
     def to_json(self) -> dict[str, int]:
         """Return the numbers by their names."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+def sum_of(reports: Iterable[RetentionReport]) -> RetentionReport:
+    """Return the sum of reports."""
+    total = RetentionReport()
+    for report in reports:
+        total = total.plus(report)
+    return total

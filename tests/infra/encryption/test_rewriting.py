@@ -75,6 +75,7 @@ IN_THE_CLEAR: Final = {
     "channel_leases": {"name", "holder"},
     "steering_messages": {"message_id", "task"},
     "checkpoint_identity": {"identity"},
+    "sweeps": {"name", "position", "holder", "deleted"},
     "key_holders": {"holder_id", "key_ids"},
 }  # fmt: skip
 

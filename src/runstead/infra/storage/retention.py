@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, exists, func, or_, select
 
-from runstead.resources.retention import RetentionReport, RetentionRule, rule_for
-from runstead.runtime.clock import Clock
+from runstead.resources.retention import RetentionReport, RetentionRule, Ruled, rule_for
+from runstead.runtime.pace import Pace
 from runstead.runtime.runs.types import ThreadId
 
 from . import json_text
@@ -22,6 +24,9 @@ from .webhook_deliveries import forget_deliveries
 
 _HIDDEN: Final = ""
 """Tenant of threads that are being deleted."""
+_EVENTS: Final = 200
+_RUNS: Final = 20
+"""Rows that one transaction deletes. A run has further rows: its deliveries and its archived stream."""
 _later: Final = runs.alias("later")
 
 
@@ -36,8 +41,8 @@ class RuledThread:
 class SqlRetention:
     """Runs, events and threads in a database, for retention. Unscoped, since it serves the server."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database, self._clock = database, clock
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def threads_after(
         self, last: ThreadId | None, rules: Sequence[RetentionRule], limit: int
@@ -58,30 +63,84 @@ class SqlRetention:
 
         return await self._database.read(work)
 
-    async def planned(self, thread_id: ThreadId, rule: RetentionRule, now: datetime) -> RetentionReport:
-        """Return what `apply` would delete now."""
-        return await self._database.read(lambda connection: _count(connection, thread_id, rule, now))
+    async def with_old_rows(self, ruled: Sequence[RuledThread], now: datetime) -> set[ThreadId]:
+        """Return those of the threads that may have runs or events to delete."""
+        by_rule: dict[RetentionRule, list[ThreadId]] = defaultdict(list)
+        for one in ruled:
+            if one.rule is not None and (one.rule.runs_days is not None or one.rule.events_days is not None):
+                by_rule[one.rule].append(one.thread_id)
 
-    async def apply(self, thread_id: ThreadId, rule: RetentionRule, now: datetime) -> RetentionReport:
-        """Delete runs and events of a thread, in one transaction."""
+        def work(connection: Connection) -> set[ThreadId]:
+            return {
+                ThreadId(thread_id)
+                for rule, thread_ids in by_rule.items()
+                for thread_id in connection.execute(_with_old_rows(thread_ids, rule, now)).scalars()
+            }
 
-        def work(connection: Connection) -> RetentionReport:
-            report = _count(connection, thread_id, rule, now)
-            if report.events:
-                connection.execute(delete(run_events).where(_old_events(thread_id, rule, now)))
-            if report.runs:
-                over = connection.execute(select(runs.c.run_id).where(_old_runs(thread_id, rule, now))).scalars().all()
-                forget_deliveries(connection, webhook_deliveries.c.run_id.in_(over))
-                forget_closed(connection, over)
-                connection.execute(delete(runs).where(runs.c.run_id.in_(over)))
-                connection.execute(
-                    delete(steering_messages).where(
-                        steering_messages.c.run_id.in_(over), steering_messages.c.ended_at.is_not(None)
-                    )
-                )
-            return report
+        return await self._database.read(work) if by_rule else set()
 
-        return await self._database.write(work)
+    async def planned(self, ruled: Ruled, now: datetime, pace: Pace) -> Mapping[ThreadId, RetentionReport]:
+        """Return what `apply` would delete now, by thread."""
+        return {
+            thread_id: await pace.step(self._database.read(partial(_count, thread_id=thread_id, rule=rule, now=now)))
+            for thread_id, rule in ruled.items()
+        }
+
+    async def apply(self, ruled: Ruled, now: datetime, pace: Pace) -> Mapping[ThreadId, RetentionReport]:
+        """Delete runs and events of threads, and return what was deleted by thread."""
+        return {thread_id: await self._apply(thread_id, rule, now, pace) for thread_id, rule in ruled.items()}
+
+    async def _apply(self, thread_id: ThreadId, rule: RetentionRule, now: datetime, pace: Pace) -> RetentionReport:
+        report = RetentionReport()
+        # Events first, so that none is ever without its run.
+        for delete_some, size in ((_delete_events, _EVENTS), (_delete_runs, _RUNS)):
+            work, deleted = partial(delete_some, thread_id=thread_id, rule=rule, now=now), size
+            while deleted >= size:
+                done = await pace.step(self._database.write(work, durable=False))
+                deleted = done.runs + done.events
+                report = report.plus(done)
+        return report
+
+
+def _with_old_rows(thread_ids: Sequence[ThreadId], rule: RetentionRule, now: datetime) -> Select[str]:
+    conditions: list[ColumnElement[bool]] = []
+    if rule.runs_days is not None:
+        cutoff = now - timedelta(days=rule.runs_days)
+        conditions.append(exists().where(runs.c.thread_id == threads.c.thread_id, runs.c.ended_at < cutoff))
+    if rule.events_days is not None:
+        # Events are in the order of their times: the first one is enough.
+        first = select(run_events.c.created_at).where(run_events.c.thread_id == threads.c.thread_id)
+        cutoff = now - timedelta(days=rule.events_days)
+        conditions.append(first.order_by(run_events.c.seq).limit(1).scalar_subquery() < cutoff)
+    return select(threads.c.thread_id).where(threads.c.thread_id.in_(thread_ids), or_(*conditions))
+
+
+def _delete_events(connection: Connection, thread_id: ThreadId, rule: RetentionRule, now: datetime) -> RetentionReport:
+    """Delete old events of a thread, up to _EVENTS of them."""
+    old = select(run_events.c.seq).where(_old_events(thread_id, rule, now)).order_by(run_events.c.seq).limit(_EVENTS)
+    over = connection.execute(old).scalars().all()
+    if over:
+        of_thread = run_events.c.thread_id == thread_id
+        connection.execute(delete(run_events).where(of_thread, run_events.c.seq.in_(over)))
+    return RetentionReport(events=len(over))
+
+
+def _delete_runs(connection: Connection, thread_id: ThreadId, rule: RetentionRule, now: datetime) -> RetentionReport:
+    """Delete old runs of a thread, up to _RUNS of them."""
+    if rule.runs_days is None:
+        return RetentionReport()
+    old = select(runs.c.run_id).where(_old_runs(thread_id, rule, now)).order_by(runs.c.queue_seq).limit(_RUNS)
+    over = connection.execute(old).scalars().all()
+    if over:
+        forget_deliveries(connection, webhook_deliveries.c.run_id.in_(over))
+        forget_closed(connection, over)
+        connection.execute(delete(runs).where(runs.c.run_id.in_(over)))
+        connection.execute(
+            delete(steering_messages).where(
+                steering_messages.c.run_id.in_(over), steering_messages.c.ended_at.is_not(None)
+            )
+        )
+    return RetentionReport(runs=len(over))
 
 
 def _graph_of(metadata: str) -> str:
@@ -97,7 +156,7 @@ def _count(connection: Connection, thread_id: ThreadId, rule: RetentionRule, now
     events = 0
     if rule.events_days is not None or over:
         events = number(run_events, _old_events(thread_id, rule, now))
-    return RetentionReport(threads=1 if over or events else 0, runs=over, events=events)
+    return RetentionReport(runs=over, events=events)
 
 
 def _old_runs(thread_id: ThreadId, rule: RetentionRule, now: datetime) -> ColumnElement[bool]:

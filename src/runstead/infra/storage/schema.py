@@ -25,6 +25,7 @@ from .budget_tables import budget_raises as budget_raises
 from .budget_tables import budget_reservations as budget_reservations
 from .column_types import Counter, Text, UtcTime
 from .encrypted_types import EncryptedBlob, EncryptedBytes, EncryptedMetadata, EncryptedText, HashedText
+from .sweep_tables import sweeps as sweeps
 from .tables_metadata import metadata as metadata
 
 # ``status`` is ``busy`` or the result of the thread's last run, which ``resting`` keeps while the thread is busy.

@@ -93,6 +93,7 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "channel_leases": "which processes answer chat services there",
     "key_holders": "which processes are alive there, and their keys",
     "budget_reservations": "model calls in flight; nothing is in flight in an export",
+    "sweeps": "how far a deletion of old data has come there",
     "import_progress": "how far an import has come; it goes when the import is done",
     "procrastinate_jobs": "jobs of waiting runs, which are made again from the runs",
     "procrastinate_events": "what became of jobs",
