@@ -17,6 +17,9 @@ export const credentials = signal<Credentials | null>(stored());
 /** The server's reason for refusing the last request; the login is shown while there is one. */
 export const refusal = signal<string | null>(null);
 
+/** The user may only read: what changes something is not offered. */
+export const isReadOnly = signal(false);
+
 export function logIn(given: Credentials): void {
   sessionStorage.setItem(STORED_AS, JSON.stringify(given));
   credentials.value = given;

@@ -3,12 +3,13 @@ import type { ComponentType } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { absence, lostAt } from "./connection";
+import { get } from "./api";
 import { duration } from "./format";
 import { Login } from "./login";
 import { Missed } from "./missed";
 import { PAGES } from "./pages";
 import { href, route } from "./router";
-import { credentials, logOut, refusal } from "./session";
+import { credentials, isReadOnly, logOut, refusal } from "./session";
 import { theme, type Theme } from "./theme";
 import { Button, Empty } from "./ui/basics";
 
@@ -44,6 +45,12 @@ function Menu() {
   const here = route.value.path[0] ?? FIRST;
   const [isOpen, setOpen] = useState(false);
   useEffect(() => setOpen(false), [here]);
+  useEffect(() => {
+    get<{ is_read_only: boolean }>("/limits").then(
+      (found) => (isReadOnly.value = found.is_read_only),
+      () => (isReadOnly.value = false),
+    );
+  }, [credentials.value]);
   return (
     <header class="menu">
       <a class="brand" href={href([FIRST])}>
@@ -76,6 +83,7 @@ function Menu() {
               <option value="dark">Dark</option>
             </select>
           </label>
+          {isReadOnly.value && <p class="note">You may only read</p>}
           {credentials.value !== null && <Button onClick={logOut}>Log out</Button>}
         </div>
       </nav>

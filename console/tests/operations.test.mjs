@@ -1,9 +1,10 @@
 // The pages about the work of the server: workers, keys, limits; and why a run waits.
+import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { addressOf, api, human, isWell, newRun, open } from "./browser.mjs";
 
-const { OPERATOR_KEY } = process.env;
+const { OPERATOR_KEY, READER_KEY } = process.env;
 
 test("an operator sees the workers with their slots and leases, others are told who may", async (context) => {
   const run = await newRun("saga", human("go"), { wait: false, stream_mode: ["messages-tuple"] });
@@ -53,6 +54,20 @@ test("limits and budgets are shown with what is used of them", async (context) =
   await page.getByRole("link", { name: "Usage" }).last().click();
   await page.getByRole("region", { name: "Budgets" }).waitFor();
 });
+
+test("a reader is offered nothing that changes something", async (context) => {
+  const page = await open(context, "#/crons", { key: READER_KEY });
+  await page.getByText("You may only read").waitFor();
+  await page.getByText("No run is scheduled").waitFor();
+  for (const button of await page.locator("button.primary, button.danger").all()) await expectDisabled(button);
+  await page.evaluate(() => (location.hash = "#/playground"));
+  await page.getByRole("alert").filter({ hasText: "You may only read" }).waitFor();
+  await isWell(page, "reader-light-1440");
+});
+
+async function expectDisabled(button) {
+  assert.equal(await button.isDisabled(), true);
+}
 
 test("a delayed run says until when", async (context) => {
   const run = await newRun("story", human("later"), { wait: false, after_seconds: 3600 });

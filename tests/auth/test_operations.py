@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import re
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute
+from websockets.asyncio.client import connect
 
+from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
+from runstead.gateway.route_declaration import declaration_of
 
+from .test_denials import routers
 from .test_identity import application_of
 from .test_limits import ACME
-from .test_roles_and_audit import keys, url
+from .test_roles_and_audit import FOLDER, keys, url
 
 __all__ = ["keys", "url"]
 
@@ -94,3 +102,39 @@ async def test_limits_and_budgets_are_shown_with_their_use(tmp_path: Path) -> No
     assert budgets[1] == (["thread"], "usd", 2, None, "stop")
     assert {budget[2:] for budget in budgets[2:]} == {(50, 0, "pause")}
     assert all(one["graph_id"] for one in found["budgets"][2:])
+
+
+READ_BY_POST = {"search", "count", "history", "namespaces", "checkpoint", "stream", "events", "commands", "versions"}
+"""Last parts of the paths of routes with a body that only read."""
+
+
+async def test_reader_is_refused_by_every_route_that_changes_something(tmp_path: Path, keys: dict[str, str]) -> None:
+    settings: dict[str, Any] = {"auth": "keys", "admin_scope": "admin", "read_only_scope": "admin"}
+    application = Application.from_file(FOLDER / "roles.json", data_dir=tmp_path / "data", port=0, **settings)
+    found = {
+        (method, route.path): declaration_of(route.endpoint)
+        for router in routers()
+        for route in router.routes
+        if isinstance(route, APIRoute) and declaration_of(route.endpoint).permission is not None
+        for method in route.methods or ()
+    }
+    changing = [route for route, declaration in found.items() if not declaration.is_read]
+    reading = {path.rsplit("/", 1)[-1] for method, path in found if method != "GET" and (method, path) not in changing}
+    assert reading <= READ_BY_POST
+    reader, thread = of(keys["carol"]), str(uuid.uuid4())
+    async with serving(application) as url, httpx.AsyncClient(base_url=url, timeout=60) as http:
+        assert (await http.get("/limits", headers=reader)).json()["is_read_only"] is True
+        assert (await http.get("/limits", headers=of(keys["alice"]))).json()["is_read_only"] is False
+        for method, path in [*changing, ("DELETE", "/keys/{key_id}")]:
+            refused = await http.request(method, re.sub(r"\{\w+\}", thread, path), headers=reader, json={})
+            assert (refused.status_code, "only read" in refused.text) == (403, True), (method, path, refused.text)
+        path = f"/threads/{thread}/runs/{uuid.uuid4()}"
+        assert (await http.get(f"{path}/join", params={"cancel_on_disconnect": 1}, headers=reader)).status_code == 403
+        assert (await http.get(path, headers=reader)).status_code == 404
+        start = {"id": 1, "method": "run.start", "params": {"assistant_id": "asker", "input": {}}}
+        answer = (await http.post(f"/threads/{thread}/commands", headers=reader, json=start)).json()
+        assert (answer["type"], "only read" in answer["message"]) == ("error", True)
+        socket = f"{url.replace('http', 'ws')}/threads/{thread}/stream/events"
+        async with connect(socket, additional_headers=reader) as connection:
+            await connection.send(json.dumps(start))
+            assert "only read" in await connection.recv(decode=True)

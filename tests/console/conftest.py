@@ -33,23 +33,25 @@ SETTINGS = {
     "auth": "keys",
     "admin_scope": "admin",
     "operator_scope": "operator",
+    "read_only_scope": "viewer",
     "webhook_allow_loopback": True,
     "limit_user_runs": 500,
     "budgets": json.dumps([{"per": ["user", "day"], "tokens": 10_000_000}, {"per": ["thread"], "usd": 5}]),
 }
-USERS = {"ada": "admin", "olga": "operator"}
+USERS = {"ada": "admin", "olga": "operator", "rita": "viewer"}
 """The scope of each user's key."""
 PREFIX = "/agents"
 """The mount prefix in `GRAPHS`."""
 
 
 class Console(NamedTuple):
-    """A server with a console for users with API keys: of an admin, and of an operator."""
+    """A server with a console for users with API keys: of an admin, of an operator, and of a reader."""
 
     process: ServerProcess
     url: str
     key: str
     operator_key: str
+    reader_key: str
 
 
 @pytest.fixture(scope="session")
@@ -67,10 +69,10 @@ def node() -> Node:
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """A server shared by all tests; each creates its own threads."""
     data = tmp_path_factory.mktemp("console") / "data"
-    key, operator_key = (asyncio.run(_add_key(data, user, scope)) for user, scope in USERS.items())
+    keys = (asyncio.run(_add_key(data, user, scope)) for user, scope in USERS.items())
     process = ServerProcess(data, config=GRAPHS, settings=SETTINGS)
     process.start()
-    yield Console(process, process.url + PREFIX, key, operator_key)
+    yield Console(process, process.url + PREFIX, *keys)
     process.stop()
 
 

@@ -37,6 +37,7 @@ def test_page(use: Use, suites: Suites, console: Console, browser_url: str, requ
         "SERVER_URL": console.url,
         "API_KEY": console.key,
         "OPERATOR_KEY": console.operator_key,
+        "READER_KEY": console.reader_key,
         "BROWSER_URL": browser_url,
         # A folder for pictures of the pages, if they are wanted.
         "SCREENSHOTS": machine_environment().get("SCREENSHOTS", ""),

@@ -140,8 +140,9 @@ function State({ run }: { run: Run }) {
 }
 
 function textOf(run: Run) {
-  if (run.error !== null) return <span class="invalid">{preview(run.error, 120)}</span>;
-  return preview(run.completion?.last_ai_message ?? run.completion?.first_human_message ?? "", 120);
+  if (run.error !== null) return <span class="clamped invalid">{preview(run.error, 120)}</span>;
+  const text = run.completion?.last_ai_message ?? run.completion?.first_human_message ?? "";
+  return <span class="clamped">{preview(text, 120)}</span>;
 }
 
 function lasted(run: Run): string {

@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 
 import { ago, shortId } from "../format";
+import { isReadOnly } from "../session";
 
 const now = signal(Date.now());
 setInterval(() => {
@@ -70,9 +71,10 @@ type ButtonProps = {
   disabled?: boolean;
 };
 
-/** A button that is disabled while its action is under way. */
+/** A button that is disabled while its action is under way, and for readers if it changes something. */
 export function Button({ children, onClick, kind, disabled = false }: ButtonProps) {
   const [isBusy, setBusy] = useState(false);
+  const isRefused = kind !== undefined && isReadOnly.value;
   const act = async (): Promise<void> => {
     setBusy(true);
     try {
@@ -82,7 +84,7 @@ export function Button({ children, onClick, kind, disabled = false }: ButtonProp
     }
   };
   return (
-    <button type="button" class={kind ?? ""} disabled={disabled || isBusy} onClick={act}>
+    <button type="button" class={kind ?? ""} disabled={disabled || isBusy || isRefused} onClick={act}>
       {children}
     </button>
   );

@@ -143,6 +143,7 @@ def _gateway_options(parts: Parts, settings: Settings, configuration: GraphConfi
         cron_min_interval=settings.cron_min_interval_seconds,
         metrics_scope=settings.metrics_scope,
         operator_scope=settings.operator_scope,
+        read_only_scope=settings.read_only_scope,
         slots=settings.max_concurrent_runs,
         lease_term=timedelta(seconds=settings.lease_term_seconds),
         configurable_headers=header_choice(configuration),

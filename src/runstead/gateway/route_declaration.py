@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from fastapi import APIRouter
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
-from .auth.policy import Permission
+from .auth.policy import READS, Permission
 from .openapi.responses import Responses
 
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
@@ -24,19 +24,26 @@ _ATTRIBUTE: Final = "__runstead_route__"
 
 @dataclass(frozen=True, slots=True)
 class RouteDeclaration:
-    """``permission``: None for an open path. ``responses``: None for arbitrary JSON with status 200."""
+    """``permission``: None for an open path. ``responses``: None for arbitrary JSON with status 200. ``writes``: the
+    route changes something, although its permission is one to read."""
 
     permission: Permission | None = None
     responses: Responses | None = None
+    writes: bool = False
+
+    @property
+    def is_read(self) -> bool:
+        """Return whether the route changes nothing."""
+        return not self.writes and (self.permission is None or self.permission.action in READS)
 
 
 def declare(
-    permission: Permission | None = None, responses: Responses | None = None
+    permission: Permission | None = None, responses: Responses | None = None, *, writes: bool = False
 ) -> Callable[[_Endpoint], _Endpoint]:
     """Declare the function of a route. Below the router's decorator."""
 
     def mark(endpoint: _Endpoint) -> _Endpoint:
-        setattr(endpoint, _ATTRIBUTE, RouteDeclaration(permission, responses))
+        setattr(endpoint, _ATTRIBUTE, RouteDeclaration(permission, responses, writes))
         return endpoint
 
     return mark

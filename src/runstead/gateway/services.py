@@ -52,8 +52,9 @@ class GatewayOptions:
     after which a waiting response sends a heartbeat. ``is_traced``: the operator has enabled LangSmith tracing.
     ``encrypts_values``: thread values are stored encrypted, and cannot be searched. ``cron_min_interval`` (seconds):
     the shortest time between two runs of a cron; None for no limit. ``metrics_scope``: scope of users who may read
-    metrics; ``*`` for all callers. ``operator_scope``: scope of operators. ``slots``: runs that this process executes
-    at once. ``lease_term``: time without renewal after which other workers take a run over.
+    metrics; ``*`` for all callers. ``operator_scope``: scope of operators, ``read_only_scope`` of users who may only
+    read. ``slots``: runs that this process executes at once. ``lease_term``: time without renewal after which other
+    workers take a run over.
     """
 
     max_body_bytes: int = 32 * 1024 * 1024
@@ -66,6 +67,7 @@ class GatewayOptions:
     cron_min_interval: float | None = None
     metrics_scope: str = "*"
     operator_scope: str | None = None
+    read_only_scope: str | None = None
     slots: int = 0
     lease_term: timedelta = timedelta(seconds=10)
 

@@ -91,6 +91,11 @@ class LimitSettings(BaseModel):
         description="Scope of users that act as admins of any tenant, which they name in the header "
         "`x-runstead-tenant`. Unset: no user has it.",
     )
+    read_only_scope: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Scope of users who may only read, whatever other scopes they have. Unset: no user has it.",
+    )
     audit: bool | None = Field(
         default=None,
         description="Record in the audit log what users change, what they are refused, and what admins and operators "

@@ -49,11 +49,12 @@ def _lost(held: HeldRun) -> JsonObject:
     return {"kind": "worker", "run_id": held.run_id, "worker": held.worker, "until": held.lease_until}
 
 
-def from_allowances(actor: ActorContext, found: Allowances) -> JsonObject:
-    """Return the limits and budgets of a user."""
+def from_allowances(actor: ActorContext, found: Allowances, *, is_read_only: bool) -> JsonObject:
+    """Return the limits and budgets of a user. ``is_read_only``: the user may only read."""
     return {
         "user_id": actor.user_id,
         "tenant_id": actor.tenant_id,
+        "is_read_only": is_read_only,
         "limits": [_from_limit(level) for level in found.limits],
         "budgets": [_from_budget(use) for use in found.budgets],
     }

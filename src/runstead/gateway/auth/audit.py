@@ -23,6 +23,7 @@ from runstead.wire.credentials import ROLE
 from runstead.wire.errors import problem_of
 
 from ..route_declaration import declaration_of
+from .policy import READS
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +37,6 @@ _OF_ROLES: Final[Mapping[tuple[str, str], str]] = {
     ("DELETE", "/keys/{key_id}"): "api_keys.delete",
 }
 """Actions of routes for roles, which have no permission that auth handlers decide about."""
-_READS: Final = frozenset(("read", "search", "get", "list_namespaces"))
 
 
 class AuditLog:
@@ -166,7 +166,7 @@ async def _record(log: AuditLog, scope: Scope, status: int) -> None:
     if action is None:
         return
     is_refused = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-    if action.partition(".")[2] in _READS and not is_refused and ROLE not in scope:
+    if action.partition(".")[2] in READS and not is_refused and ROLE not in scope:
         return
     notes = scope.get(NOTES) or {}
     ids = {name: value for name, value in notes.items() if name.endswith(("_id", "_ids"))}

@@ -98,10 +98,14 @@ async def authorize(connection: HTTPConnection) -> Authorization:
         return FREE
     source: ServiceSource = connection.app.state.source
     services = source.services
+    declaration = declaration_of(scope["route"].endpoint)
+    ask = declaration.permission
+    if not declaration.is_read or connection.query_params.get("cancel_on_disconnect", "0").lower() in ("1", "true"):
+        check_write_access(services)
     if (authorizer := _authorizer(services)) is None:
         return FREE
     method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
-    if (ask := declaration_of(scope["route"].endpoint).permission) is None:
+    if ask is None:
         raise Forbidden("This server's auth handlers are not asked about this route, so it is closed to all users")
     body = await _body(connection, method, services.options.max_body_bytes) if ask.has_json_body else {}
     granted = [await _granted(services, authorizer, ask, _given(connection, one)) for one in ask.bodies(body)]
@@ -114,6 +118,19 @@ async def authorize(connection: HTTPConnection) -> Authorization:
     # Authentication resets the binding after the response: its stream reads on with the same access.
     bind_actor_context(require_actor_context("authorization").with_scope(reach))
     return Authorization(ask, reach, changes, granted[0].items)
+
+
+def is_read_only(services: Services, actor: ActorContext) -> bool:
+    """Return whether the actor may only read: users with the scope of the setting read_only_scope."""
+    scope = services.options.read_only_scope
+    return scope is not None and not actor.is_server and scope in actor.scopes
+
+
+def check_write_access(services: Services) -> None:
+    """Raise Forbidden if the actor may only read. Called before anything is changed."""
+    if is_read_only(services, require_actor_context("authorization")):
+        scope = services.options.read_only_scope
+        raise Forbidden(f"You may only read: your scope {scope!r} is that of readers (setting read_only_scope)")
 
 
 def _authorizer(services: Services) -> Authorizer | None:
@@ -143,6 +160,7 @@ async def authorize_run(services: Services, thread_id: str | None, run: RunCreat
 
     From then on, the actor has the access that the run needs: call this where the actor is bound for the run.
     """
+    check_write_access(services)
     if (authorizer := _authorizer(services)) is None:
         return run
     body = run.model_dump(mode="json", exclude_unset=True)

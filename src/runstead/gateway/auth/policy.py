@@ -34,6 +34,8 @@ def is_open(path: str, open_paths: Collection[str] = OPEN_PATHS) -> bool:
     return path in open_paths or any(path.startswith(one[:-1]) for one in open_paths if one.endswith("/*"))
 
 
+READS: Final = frozenset(("read", "search", "get", "list_namespaces"))
+"""Actions that change nothing."""
 Reach: TypeAlias = Literal[
     "new thread",
     "thread",

@@ -214,6 +214,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "Limits": object_of(
         user_id=TEXT,
         tenant_id=TEXT,
+        is_read_only=_FLAG,
         limits=many(
             object_of(
                 kind={"enum": ["requests", "streams", "runs", "queued_runs"]},

@@ -23,7 +23,7 @@ Workspace = Annotated[str | None, Query(max_length=500, description="Absent: in 
 
 
 @router.post("/channels/codes")
-@declare(policy.THREAD_SEARCH, responses.CHANNEL_CODE)
+@declare(policy.THREAD_SEARCH, responses.CHANNEL_CODE, writes=True)
 async def create_code(services: ServicesDep) -> Response:
     """A one-time code that links a chat user to the account of the caller, valid for 10 minutes."""
     code = new_code()
@@ -38,7 +38,7 @@ async def list_links(services: ServicesDep) -> Response:
 
 
 @router.delete("/channels/links", status_code=204)
-@declare(policy.THREAD_SEARCH, responses.NO_CONTENT)
+@declare(policy.THREAD_SEARCH, responses.NO_CONTENT, writes=True)
 async def delete_link(
     services: ServicesDep, provider: Name, chat_user_id: Name, workspace: Workspace = None
 ) -> Response:

@@ -32,7 +32,7 @@ OfMessage = Annotated[MessageId | None, Query(description="Absent: the run as a 
 
 
 @router.put("/threads/{thread_id}/runs/{run_id}/feedback")
-@declare(policy.THREAD_READ, responses.FEEDBACK)
+@declare(policy.THREAD_READ, responses.FEEDBACK, writes=True)
 async def put_feedback(
     thread_id: ThreadId,
     run_id: RunId,
@@ -64,7 +64,7 @@ async def list_feedback(
 
 
 @router.delete("/threads/{thread_id}/runs/{run_id}/feedback", status_code=204)
-@declare(policy.THREAD_READ, responses.NO_CONTENT)
+@declare(policy.THREAD_READ, responses.NO_CONTENT, writes=True)
 async def delete_feedback(
     thread_id: ThreadId, run_id: RunId, services: ServicesDep, message_id: OfMessage = None
 ) -> Response:

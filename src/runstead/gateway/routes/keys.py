@@ -14,6 +14,7 @@ from runstead.wire.credentials import ROLE, TENANT_HEADER
 from runstead.wire.errors import Forbidden, NotFound
 from runstead.wire.operations import from_api_key
 
+from ..auth.authorization import check_write_access
 from ..dependencies import ServicesDep, answer, empty_response
 from ..openapi import responses
 from ..route_declaration import declare
@@ -35,6 +36,7 @@ async def list_keys(request: Request, services: ServicesDep) -> Response:
 @declare(responses=responses.NO_CONTENT)
 async def revoke_key(key_id: Annotated[str, Path(max_length=512)], request: Request, services: ServicesDep) -> Response:
     """Revoke a key permanently, and keep its record. Admins revoke keys of their tenant, but not those of operators."""
+    check_write_access(services)
     store, actor = _store(request, services), require_actor_context("API keys")
     key = await store.get(key_id)
     if key is None or not _reaches(request, actor, key):

@@ -10,6 +10,7 @@ from runstead.wire.errors import Forbidden, NotFound
 from runstead.wire.operations import from_allowances
 
 from ..auth import policy
+from ..auth.authorization import is_read_only
 from ..dependencies import ServicesDep, answer
 from ..openapi import responses
 from ..route_declaration import declare
@@ -37,4 +38,5 @@ async def get_workers(request: Request, services: ServicesDep) -> Response:
 @declare(policy.USAGE_READ, responses.LIMITS)
 async def get_limits(services: ServicesDep) -> Response:
     """The limits and budgets that apply to the caller, and how much of each is used."""
-    return answer(from_allowances(require_actor_context("limits"), await services.allowances.read()))
+    actor = require_actor_context("limits")
+    return answer(from_allowances(actor, await services.allowances.read(), is_read_only=is_read_only(services, actor)))

@@ -141,7 +141,7 @@ async def get_thread(thread_id: ThreadId, services: ServicesDep, include: Select
 
 @router.post("/threads/{thread_id}/copy")
 # The creation of the copy is authorized separately, when it is made.
-@declare(policy.THREAD_READ, responses.THREAD)
+@declare(policy.THREAD_READ, responses.THREAD, writes=True)
 async def copy_thread(thread_id: ThreadId, services: ServicesDep) -> Response:
     if (record := await services.threads.get(thread_id)) is None:
         raise not_found(thread_id)

@@ -1,0 +1,1 @@
+export{n as finishLogin}from"./oidc-nNo-a7-x.js";

@@ -1,1 +1,0 @@
-export{n as finishLogin}from"./oidc-Dj6TkgXJ.js";
