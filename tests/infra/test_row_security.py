@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +13,29 @@ import httpx
 import psycopg
 import pytest
 from psycopg import conninfo
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
 from runstead.infra.engines.postgres import PostgresDatabase
 from runstead.infra.engines.postgres_pool import PostgresOptions
+from runstead.infra.prices.genai import GenaiPrices
+from runstead.infra.storage import checkpoint_tables
 from runstead.infra.storage.postgres import open_postgres_storage
-from runstead.infra.storage.row_security import TENANT_TABLES
-from runstead.infra.storage.schema import metadata, runs, threads
+from runstead.infra.storage.row_security import ITEM_TABLES, PART_TABLES, TENANT_TABLES, UNLIMITED_TABLES
+from runstead.infra.storage.run_budgets import Budgets
+from runstead.infra.storage.schema import items, metadata, run_usage, runs, thread_priorities, threads
 from runstead.infra.storage.threads import SqlThreadStore
+from runstead.resources.item_sharing import own_room
 from runstead.resources.storage_errors import StorageUnusable
 from runstead.runtime.actor_context import ActorContext, across_tenants, acting
 from runstead.runtime.clock import SystemClock
+from runstead.runtime.runs.budgets import Budget, BudgetPlace
+from runstead.runtime.runs.types import USAGE_COUNTS, ThreadId
 from tests.servers.postgres import a_schema, own_postgres
 
 CONFIG = Path(__file__).parents[1] / "auth" / "roles.json"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ACME, UMBRELLA = (ActorContext("alice", tenant_id=tenant) for tenant in ("acme", "umbrella' OR 'x"))
 
 
@@ -96,9 +105,89 @@ async def test_servers_may_start_at_once(role_url: str) -> None:
     await asyncio.gather(*(start() for _ in range(4)))
 
 
-def test_every_table_with_a_tenant_is_limited_or_listed() -> None:
-    with_tenant = {table.name for table in metadata.tables.values() if "tenant_id" in table.c}
-    assert with_tenant - {table.name for table in TENANT_TABLES} == {"api_keys", "audit_log"}
+def test_every_table_is_limited_or_listed() -> None:
+    every = {*metadata.tables, *checkpoint_tables.metadata.tables}
+    limited = {table.name for table in (*TENANT_TABLES, *PART_TABLES, *ITEM_TABLES)}
+    assert (every - limited, limited & UNLIMITED_TABLES.keys()) == (UNLIMITED_TABLES.keys(), set())
+
+
+async def test_parts_of_rows_of_another_tenant_are_neither_seen_nor_written(role_url: str) -> None:
+    schema = a_schema()
+    options = PostgresOptions(pool_size=4, row_security=True, schema=schema)
+    async with open_postgres_storage(role_url, options) as database:
+        for actor, thread_id in ((ACME, "t-acme"), (UMBRELLA, "t-umbrella")):
+            with acting(actor):
+                await SqlThreadStore(database, SystemClock()).create(ThreadId(thread_id))
+        checkpoints, writes = checkpoint_tables.checkpoints, checkpoint_tables.writes
+        rows: list[tuple[Any, dict[str, Any]]] = [
+            (thread_priorities, {"thread_id": "t-acme", "priority": 1}),
+            (checkpoints, {"thread_id": "t-acme", "checkpoint_ns": "", "checkpoint_id": "1", "position": 1}),
+            (writes, {"thread_id": "t-acme", "checkpoint_ns": "", "checkpoint_id": "1", "task_id": "1", "idx": 0,
+                      "task_path": "", "channel": "c"}),
+        ]  # fmt: skip
+        for table, row in rows:
+            with acting(UMBRELLA), pytest.raises(Exception, match="row-level security"):
+                await database.write(lambda c, table=table, row=row: c.execute(insert(table).values(row)).close())
+            with acting(ACME):
+                await database.write(lambda c, table=table, row=row: c.execute(insert(table).values(row)).close())
+
+            def count(connection: Connection, table: Any = table) -> int:
+                return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+            for actor, number in ((ACME, 1), (UMBRELLA, 0)):
+                with acting(actor):
+                    assert (table.name, await database.read(count)) == (table.name, number)
+            with acting(UMBRELLA):
+                assert await database.write(lambda c, table=table: c.execute(delete(table)).rowcount) == 0
+            assert await database.read(count) == 1
+        # What remains of a deleted thread can be deleted.
+        with acting(ACME):
+            await database.write(lambda c: c.execute(delete(threads)).close())
+            assert await database.write(lambda c: c.execute(delete(checkpoints)).rowcount) == 1
+
+
+async def test_items_of_another_tenant_are_neither_seen_nor_written(role_url: str) -> None:
+    schema = a_schema()
+    options = PostgresOptions(pool_size=4, row_security=True, schema=schema)
+    dotted = ActorContext("alice", tenant_id="acme.eu")
+    async with open_postgres_storage(role_url, options) as database:
+        for actor in (ACME, UMBRELLA, dotted):
+            with acting(actor):
+                place = ".".join((*own_room(actor), "notes"))
+                row = {"namespace": place, "key": "key", "created_at": NOW, "updated_at": NOW, "value": "{}"}
+                await database.write(lambda c, row=row: c.execute(insert(items).values(row)).close())
+        for actor in (ACME, UMBRELLA, dotted):
+            with acting(actor):
+                found = await database.read(lambda c: c.execute(select(items.c.namespace)).scalars().all())
+                assert len(found) == 1
+                assert await database.write(lambda c: c.execute(update(items).values(key="moved")).rowcount) == 1
+                with pytest.raises(Exception, match="row-level security"):
+                    await database.write(lambda c: c.execute(update(items).values(namespace="other.alice")).close())
+
+
+async def test_budget_over_all_tenants_counts_all_of_them(role_url: str) -> None:
+    schema = a_schema()
+    options = PostgresOptions(pool_size=4, row_security=True, schema=schema)
+    budgets = Budgets(
+        [Budget(("graph",), "tokens", Decimal(100)), Budget(("user",), "tokens", Decimal(100))], GenaiPrices()
+    )
+    async with open_postgres_storage(role_url, options) as database:
+        for actor in (ACME, UMBRELLA):
+            counts = dict.fromkeys((*USAGE_COUNTS, "attempt"), 0)
+            names = {"model": "m", "provider": "", "caller": "all", "day": "2026-01-01", "graph_id": "agent"}
+            ids = {"run_id": actor.tenant_id, "thread_id": "t", "tenant_id": actor.tenant_id, "user_id": "alice"}
+            row = {**counts, **names, **ids, "total_tokens": 30}
+            with acting(actor):
+                await database.write(lambda c, row=row: c.execute(insert(run_usage).values(row)).close())
+        place = BudgetPlace("acme", "alice", "agent", date(2026, 1, 1))
+
+        def used(connection: Connection) -> list[int]:
+            return [int(level.used) for level in budgets.levels(connection, place, budgets.all)]
+
+        with acting(ACME):
+            assert await database.read(used) == [60, 30]
+            # The limit holds again after it.
+            assert await tenants_in(database, run_usage) == ["acme"]
 
 
 async def test_runs_of_two_tenants_work_as_without_it(role_url: str, redis_url: str, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Final, cast
-from urllib.parse import quote
 
 from langgraph.store.base import (
     BaseStore,
@@ -23,7 +22,7 @@ from langgraph.store.base import (
     SearchOp,
 )
 
-from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.actor_context import ActorContext, namespace_label
 
 from .item_scoping import ALL, Namespace, ScopedBatch
 
@@ -35,7 +34,7 @@ _MARK: Final = "shared"
 
 
 def own_room(actor: ActorContext) -> Namespace:
-    return (_label(actor.tenant_id), _label(actor.user_id))
+    return (namespace_label(actor.tenant_id), namespace_label(actor.user_id))
 
 
 class SharedRoom:
@@ -48,7 +47,7 @@ class SharedRoom:
 
     def __init__(self, inner: BaseStore, actor: ActorContext, led_to: Namespace | None) -> None:
         self._inner, self._led_to = inner, led_to
-        tenant = _label(actor.tenant_id)
+        tenant = namespace_label(actor.tenant_id)
         self._own, self._shared, self._marks = own_room(actor), (tenant, _SHARED), (tenant, _MARKS)
 
     async def answer(self, asked: Sequence[Op]) -> list[Result]:
@@ -149,8 +148,3 @@ def _is_put(op: Op) -> bool:
 
 def _is_deletion(op: Op) -> bool:
     return isinstance(op, PutOp) and op.value is None
-
-
-def _label(name: str) -> str:
-    """Quote a tenant or user as one label. A dot would make it two labels, and one user's room a part of another's."""
-    return quote(name, safe="", errors="surrogatepass").replace(".", "%2E")

@@ -14,6 +14,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, Literal
+from urllib.parse import quote
 
 from .json_types import JsonMapping, JsonObject
 from .metadata_filter import MetadataFilter
@@ -239,6 +240,12 @@ def across_tenants() -> Iterator[None]:
         yield
     finally:
         _is_across_tenants.reset(token)
+
+
+def namespace_label(name: str) -> str:
+    """Quote a tenant or user as one label of a namespace of items. A dot would make it two labels, and one user's items
+    a part of another's."""
+    return quote(name, safe="", errors="surrogatepass").replace(".", "%2E")
 
 
 def tenant_limit() -> str | None:

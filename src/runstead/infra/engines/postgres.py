@@ -24,13 +24,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from runstead.resources.storage_errors import StorageBusy, StorageClosed, StorageError, StorageUnavailable
-from runstead.runtime.actor_context import tenant_limit
+from runstead.runtime.actor_context import namespace_label, tenant_limit
 from runstead.runtime.backoff import Backoff
 
 from .figures import PoolFigures
 from .liveness import CHECKS, LivenessCheck
 from .postgres_errors import is_collision, is_read_only, of_driver, translate, was_cut_off_before
 from .postgres_pool import (
+    TENANT_LABEL_VARIABLE,
     TENANT_VARIABLE,
     PostgresOptions,
     check_server,
@@ -345,7 +346,9 @@ def _for_tenant(begin: str | None, tenant_id: str | None) -> str | None:
     """Return the beginning of a transaction that names its tenant; in the same message, so that it costs no time."""
     if begin is None or tenant_id is None:
         return begin
-    return f"{begin or _WRITE}; SET LOCAL {TENANT_VARIABLE} = {sql.Literal(tenant_id).as_string(None)}"
+    named = {TENANT_VARIABLE: tenant_id, TENANT_LABEL_VARIABLE: namespace_label(tenant_id)}
+    settings = [f"SET LOCAL {name} = {sql.Literal(value).as_string(None)}" for name, value in named.items()]
+    return "; ".join((begin or _WRITE, *settings))
 
 
 def _caller() -> tuple[asyncio.Future[Any], asyncio.AbstractEventLoop]:
