@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from runstead.bootstrap.files import file_store
 from runstead.infra.files.disk import DiskFiles
 from runstead.infra.files.limits import FileLimits
 from runstead.infra.files.s3 import S3Files
 from runstead.resources.storage_errors import StorageUnavailable
+from runstead.settings import load_settings
 from runstead.testing.conformance.file_store import (
     ALICE,
     FILE_BYTES,
@@ -24,7 +27,8 @@ from runstead.testing.conformance.file_store import (
     content,
     paths,
 )
-from tests.servers.s3 import store_in
+from runstead.workspace import ArchiveTooLarge
+from tests.servers.s3 import CREDENTIALS, ENCRYPTIONS, REQUESTS, new_bucket, store_in
 
 LIMITS = FileLimits(FILE_BYTES, USER_BYTES, USER_FILES)
 
@@ -79,6 +83,75 @@ async def test_a_run_leaves_what_it_did_not_save(bucket: S3Files) -> None:
         folder = working.workspace.root
         (working.workspace.outputs / "half").write_bytes(b"1")
     assert (await paths(bucket, ALICE, T1), folder.exists()) == ([], False)
+
+
+async def requests_of(files: S3Files) -> Counter[str]:
+    """Return the number of requests for the copy of a run, by method."""
+    before = len(REQUESTS)
+    async with files.working(ALICE, T1):
+        return Counter(method for method, _ in REQUESTS[before:])
+
+
+async def test_a_run_reads_only_files_that_have_changed_since_the_last_run(s3_url: str) -> None:
+    open_store = store_in(s3_url)
+    store = open_store()
+    bucket, other = S3Files(store, "s3://tests"), S3Files(store, "s3://tests")
+    for number in range(4):
+        await bucket.write(ALICE, T1, f"uploads/{number}", chunks(f"first {number}".encode()))
+    await bucket.write(ALICE, None, "memory/notes", chunks(b"note"))
+    assert await requests_of(bucket) == {"LIST": 2, "GET": 5}
+    assert await requests_of(bucket) == {"LIST": 2}
+    # Another process replaces one.
+    await other.write(ALICE, T1, "uploads/2", chunks(b"other 2"))
+    assert await requests_of(bucket) == {"LIST": 2, "GET": 1}
+    async with bucket.working(ALICE, T1) as working:
+        assert (working.workspace.uploads / "2").read_bytes() == b"other 2"
+        (working.workspace.uploads / "1").write_bytes(b"changed 1")
+        assert working.save is not None
+        await working.save()
+    # What a run has stored itself is here, too.
+    assert await requests_of(bucket) == {"LIST": 2}
+    async with bucket.working(ALICE, T1) as working:
+        texts = [path.read_text() for path in sorted(working.workspace.uploads.iterdir())]
+    assert texts == ["first 0", "changed 1", "other 2", "first 3"]
+
+
+async def test_kept_files_are_bounded_and_a_damaged_one_is_read_again(s3_url: str) -> None:
+    bucket = S3Files(store_in(s3_url)(), "s3://tests", cache_bytes=400)
+    for number in range(6):
+        await bucket.write(ALICE, T1, f"uploads/{number}", chunks(b"x" * 100))
+    await bucket.write(ALICE, T1, "uploads/large", chunks(b"y" * 101))
+    assert (await requests_of(bucket))["GET"] == 7
+    folder = Path(bucket._cache._folder.name)  # type: ignore[union-attr]
+    kept = sorted(folder.iterdir())  # noqa: ASYNC240
+    assert [path.stat().st_size for path in kept] == [100] * 4
+    for path in kept:
+        path.write_bytes(b"z")
+    async with bucket.working(ALICE, T1) as working:
+        assert {path.read_bytes() for path in working.workspace.uploads.iterdir()} == {b"x" * 100, b"y" * 101}
+
+
+async def test_bucket_encrypts_files_as_the_environment_says(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": s3_url, "AWS_SERVER_SIDE_ENCRYPTION": "AES256"}.items():
+        monkeypatch.setenv(name, value)
+    name = new_bucket(s3_url)
+    files = file_store(load_settings({"files_url": f"s3://{name}", "data_dir": "unused"}))
+    assert isinstance(files, S3Files)
+    await files.write(ALICE, T1, "uploads/a", chunks(b"1"))
+    asked = {path: value for path, value in ENCRYPTIONS.items() if path.startswith(f"/{name}/files/")}
+    assert [(path.rpartition("/")[2], value) for path, value in asked.items()] == [("a", "AES256")]
+
+
+async def test_archive_of_more_than_the_quota_is_refused(tmp_path: Path, bucket: S3Files) -> None:
+    limits = FileLimits(user_bytes=1000)
+    for files in (DiskFiles(tmp_path, limits), S3Files(bucket._store, "s3://tests", limits)):
+        async with files.working(ALICE, T1) as working:
+            with (working.workspace.outputs / "sparse").open("wb") as file:
+                file.truncate(1001)
+            if working.save is not None:
+                await working.save()
+        with pytest.raises(ArchiveTooLarge, match="download them one by one"):
+            await files.archive(ALICE, T1)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")

@@ -13,6 +13,24 @@ _NAMES: Final = itertools.count(1)
 CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
 
 
+REQUESTS: Final[list[tuple[str, str]]] = []
+"""Method and path of each request to a server of this process; a list of a bucket has the method ``LIST``."""
+
+ENCRYPTIONS: Final[dict[str, str]] = {}
+"""Encryption that the latest request for a path asked the server for."""
+
+
+def _recorded(app: Any) -> Any:
+    def call(environ: Any, start: Any) -> Any:
+        is_list = environ["REQUEST_METHOD"] == "GET" and "list-type" in environ.get("QUERY_STRING", "")
+        REQUESTS.append(("LIST" if is_list else environ["REQUEST_METHOD"], environ["PATH_INFO"]))
+        if (encryption := environ.get("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION")) is not None:
+            ENCRYPTIONS[environ["PATH_INFO"]] = encryption
+        return app(environ, start)
+
+    return call
+
+
 @contextmanager
 def s3_server() -> Iterator[str]:
     """Serve buckets for the duration of a block; yield the URL."""
@@ -20,6 +38,7 @@ def s3_server() -> Iterator[str]:
 
     server: Any = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    server._server.app = _recorded(server._server.app)
     try:
         host, port = server.get_host_and_port()
         yield f"http://{host}:{port}"

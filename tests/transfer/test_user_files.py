@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import zipfile
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from runstead.bootstrap.files import file_store
 from runstead.bootstrap.transfer import back_up_file, export_file, import_file, restore_file, verify_file
+from runstead.infra.engines.data_dir import RUNS_FILE
 from runstead.infra.files.disk import DiskFiles
 from runstead.infra.transfer.exceptions import ContentMismatch, FileUnusable, RowsDiffer, TransferError
 from runstead.settings import Settings, load_settings
 from runstead.testing.conformance.file_store import ALICE, BOB, T1, chunks, content, paths
+from tests.servers.s3 import CREDENTIALS, new_bucket, s3_server
 from tests.servers.sqlite import current_data
 
 
@@ -93,7 +97,7 @@ async def test_a_changed_export_is_refused(source: Settings, tmp_path: Path, kin
         name = next(name for name in members if name.endswith("uploads/a.txt"))
         first, second = members["files.jsonl"].splitlines()
         if kind in ("content", "larger"):
-            members[name] = b"ONE" if kind == "content" else b"one" * 100_000
+            members[name] = b"ONE" if kind == "content" else b"one" * 1_000
         elif kind == "outside":
             entry = json.loads(first)
             entry[0] = "default/alice/threads/../../../../x"
@@ -149,9 +153,40 @@ async def test_a_changed_backup_is_refused(source: Settings, tmp_path: Path, kin
                 manifest[part][outside] = manifest[part].pop(name)
             members["manifest.json"] = json.dumps(manifest).encode()
         else:
-            members[name] = b"one" * 100_000
+            members[name] = b"one" * 1_000
 
     rewritten(file, change)
     with pytest.raises(FileUnusable):
         restore_file(target, file)
     assert not (tmp_path / "x").exists()
+
+
+async def test_files_of_a_bucket_are_backed_up_and_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3_server() as endpoint:
+        for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint}.items():
+            monkeypatch.setenv(name, value)
+
+        def settings_in(folder: str) -> Settings:
+            data, bucket = current_data(tmp_path / folder), f"s3://{new_bucket(endpoint)}"
+            return load_settings({"data_dir": data, "files_url": bucket}, project=tmp_path)
+
+        source, file = settings_in("in-bucket"), tmp_path / "all.zip"
+        files = file_store(source)
+        assert files is not None
+        await files.write(ALICE, T1, "uploads/a.txt", chunks(b"one" * 1_000))
+        await files.write(BOB, None, "memory/notes", chunks(b"two"))
+        await asyncio.to_thread(back_up_file, source, file)
+        target = settings_in("other")
+        (target.data_dir / RUNS_FILE).unlink()
+        await asyncio.to_thread(restore_file, target, file)
+        restored = file_store(target)
+        assert restored is not None
+        assert await content(restored, ALICE, T1, "uploads/a.txt") == b"one" * 1_000
+        assert await content(restored, BOB, None, "memory/notes") == b"two"
+        (target.data_dir / RUNS_FILE).unlink()
+        with pytest.raises(TransferError, match="has files already"):
+            await asyncio.to_thread(restore_file, target, file)
+        # A backup of a bucket can be restored into a folder, too.
+        folder = load_settings({"data_dir": tmp_path / "folder"}, project=tmp_path)
+        await asyncio.to_thread(restore_file, folder, file)
+        assert await content(DiskFiles(folder.data_dir / "files"), BOB, None, "memory/notes") == b"two"

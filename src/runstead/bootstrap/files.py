@@ -26,12 +26,12 @@ def file_store(settings: Settings) -> DiskFiles | S3Files | None:
     """
     limits = FileLimits(settings.files_max_file_bytes, settings.files_user_bytes)
     if settings.files_url is not None:
-        return _bucket(settings.files_url, limits)
+        return _bucket(settings.files_url, limits, settings.files_cache_bytes)
     folder = settings.files_dir or (None if settings.is_cluster else settings.data_dir / "files")
     return None if folder is None else DiskFiles(folder, limits)
 
 
-def _bucket(url: str, limits: FileLimits) -> S3Files:
+def _bucket(url: str, limits: FileLimits, cache_bytes: int) -> S3Files:
     if not _URL.fullmatch(url):
         raise UnsupportedConfiguration("files_url: a bucket is named as s3://bucket/prefix")
     if find_spec("obstore") is None:
@@ -43,7 +43,7 @@ def _bucket(url: str, limits: FileLimits) -> S3Files:
 
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint is None:
-        return S3Files(S3Store.from_url(url), url, limits)
+        return S3Files(S3Store.from_url(url), url, limits, cache_bytes)
     # Stores beside Amazon's have buckets as paths. An operator who names an address without TLS means it.
     store = S3Store.from_url(
         url,
@@ -51,4 +51,4 @@ def _bucket(url: str, limits: FileLimits) -> S3Files:
         virtual_hosted_style_request=False,
         client_options={"allow_http": endpoint.startswith("http://")},
     )
-    return S3Files(store, url, limits)
+    return S3Files(store, url, limits, cache_bytes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.transfer.archive import Archive
 from runstead.infra.transfer.backup import Backup as Backup
 from runstead.infra.transfer.backup import back_up, copy_databases, restore
+from runstead.infra.transfer.bucket_files import BucketFiles
 from runstead.infra.transfer.endpoints import Place, data_dir_place, postgres_place
 from runstead.infra.transfer.exceptions import FileUnusable
 from runstead.infra.transfer.exceptions import TransferError as TransferError
@@ -105,22 +106,29 @@ def blocked_names(configuration: GraphConfiguration | None) -> BlockedNames | No
 def back_up_file(settings: Settings, path: Path, *, with_files: bool = True) -> tuple[str, Backup]:
     """Back up the data directory to ``path``, while its server may run. Raises TransferError, StorageError.
 
-    ``with_files``: include users' files, unless they are in a bucket.
+    ``with_files``: include users' files.
     """
     _refuse_shared(settings, "back it up with pg_dump, or with `runstead export`")
-    files = _files_folder(settings) if with_files else None
-    return str(settings.data_dir), back_up(settings.data_dir, path, files=files)
+    with ExitStack() as stack:
+        files = _files(settings, stack) if with_files else None
+        return str(settings.data_dir), back_up(settings.data_dir, path, files=files)
 
 
-def _files_folder(settings: Settings) -> Path | None:
-    return None if settings.files_url is not None else settings.files_dir or settings.data_dir / "files"
+def _files(settings: Settings, stack: ExitStack) -> Path | BucketFiles:
+    """Return the folder or the bucket of users' files. Raises TransferError."""
+    if settings.files_url is None:
+        return settings.files_dir or settings.data_dir / "files"
+    store = file_store(settings)
+    assert store is not None, "there is a bucket"
+    return stack.enter_context(BucketFiles.opened(store))
 
 
 def restore_file(settings: Settings, path: Path) -> tuple[str, Backup]:
     """Restore the data directory from ``path``. No server may use it. Raises TransferError, StorageError."""
     _refuse_shared(settings, "restore it with pg_restore, or with `runstead import`")
-    with own_data_dir(settings.data_dir) as data_dir:
-        return str(data_dir), restore(path, data_dir, _files_folder(settings))
+    with ExitStack() as stack:
+        data_dir = stack.enter_context(own_data_dir(settings.data_dir))
+        return str(data_dir), restore(path, data_dir, _files(settings, stack))
 
 
 def _refuse_shared(settings: Settings, way_out: str) -> None:

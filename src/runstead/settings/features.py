@@ -20,6 +20,12 @@ class FeatureSettings(BaseModel):
         "store. Credentials, region and endpoint are read from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION "
         "and AWS_ENDPOINT_URL, or from the machine's role.",
     )
+    files_cache_bytes: int = Field(
+        default=1024 * 1024 * 1024,
+        ge=0,
+        description="Size of the files of a bucket that a process keeps between runs, in its folder for temporary "
+        "files (bytes).",
+    )
     files_max_file_bytes: int = Field(
         default=100 * 1024 * 1024, ge=1, description="Maximum size of a file, and of all files in one upload (bytes)."
     )

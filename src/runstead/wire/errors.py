@@ -51,7 +51,15 @@ from runstead.runtime.runs.exceptions import (
 from runstead.runtime.runs.steering import MessageNotFound, MessageNotWaiting, TooManyMessages
 from runstead.runtime.storage_fault import FaultKind, StorageFault
 from runstead.runtime.stream_bridge.exceptions import BridgeClosed, BridgeUnavailable, CapacityExceeded, StreamNotFound
-from runstead.workspace import FileChanged, FileNotFound, FilePathConflict, FileTooLarge, InvalidFilePath, QuotaExceeded
+from runstead.workspace import (
+    ArchiveTooLarge,
+    FileChanged,
+    FileNotFound,
+    FilePathConflict,
+    FileTooLarge,
+    InvalidFilePath,
+    QuotaExceeded,
+)
 
 UNEXPECTED: Final = 500
 """Status of an unexpected error."""
@@ -221,6 +229,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     FileChanged: (409, str),
     FileTooLarge: (413, str),
     QuotaExceeded: (413, str),
+    ArchiveTooLarge: (413, str),
     InvalidFilePath: (422, str),
     ThreadBusy: (409, lambda _: _BUSY),
     ThreadExists: (409, str),

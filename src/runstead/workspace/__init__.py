@@ -4,6 +4,7 @@ from .current import Workspace, WorkspaceRequired, bound_workspace, current_work
 from .files import (
     FOLDERS,
     MEMORY,
+    ArchiveTooLarge,
     FileChanged,
     FileEntry,
     FileNotFound,
@@ -22,6 +23,7 @@ from .paths import InvalidFilePath, parts_in, parts_of
 __all__ = [
     "FOLDERS",
     "MEMORY",
+    "ArchiveTooLarge",
     "FileChanged",
     "FileEntry",
     "FileNotFound",

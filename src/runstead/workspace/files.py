@@ -52,6 +52,16 @@ class FileTooLarge(Exception):
         super().__init__(f"A file may have at most {limit} bytes here (setting files_max_file_bytes)")
 
 
+class ArchiveTooLarge(Exception):
+    """The files are too large for an archive."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"These files have {size} bytes, and an archive may have {limit} (setting files_user_bytes); download them "
+            "one by one"
+        )
+
+
 class QuotaExceeded(Exception):
     """The owner's files would exceed the quota."""
 
@@ -133,7 +143,7 @@ class FileStore(Protocol):
         ...
 
     async def archive(self, owner: ActorContext, thread_id: ThreadId | None) -> OpenFile:
-        """Return a new zip archive of all files."""
+        """Return a new zip archive of all files. Raises ArchiveTooLarge."""
         ...
 
     async def delete(self, owner: ActorContext, thread_id: ThreadId | None, path: str) -> bool:

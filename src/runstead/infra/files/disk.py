@@ -94,7 +94,10 @@ class DiskFiles:
         return await _opened(SafeTree(self._root(owner, thread_id)), readable_parts(path, thread_id))
 
     async def archive(self, owner: ActorContext, thread_id: ThreadId | None) -> DiskFile:
-        return await asyncio.to_thread(_archive, SafeTree(self._root(owner, thread_id)), thread_id)
+        tree = SafeTree(self._root(owner, thread_id))
+        sizes = await asyncio.to_thread(lambda: sum(state.st_size for _, state in _walk(tree, thread_id)))
+        self._limits.check_archive(sizes)
+        return await asyncio.to_thread(_archive, tree, thread_id)
 
     async def delete(self, owner: ActorContext, thread_id: ThreadId | None, path: str) -> bool:
         try:

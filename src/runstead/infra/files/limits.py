@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runstead.workspace import QuotaExceeded
+from runstead.workspace import ArchiveTooLarge, QuotaExceeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,11 @@ class FileLimits:
     file_bytes: int = 100 * 1024 * 1024
     user_bytes: int = 1024 * 1024 * 1024
     user_files: int = 10_000
+
+    def check_archive(self, used: int) -> None:
+        """Raise ArchiveTooLarge for files of this size together: what agents write is not limited."""
+        if used > self.user_bytes:
+            raise ArchiveTooLarge(used, self.user_bytes)
 
     def check(self, files: int, used: int) -> None:
         """Raise QuotaExceeded if a user may not have this number of files, or of bytes in them."""

@@ -37,6 +37,7 @@ from runstead.workspace import (
 )
 
 from .disk import DiskFile, receive
+from .file_cache import FileCache
 from .keys import key_parts, readable_parts, root_key, user_key
 from .limits import FileLimits
 from .working_copy import WorkingCopy
@@ -50,18 +51,23 @@ _OWNERS: Final = "owners"
 _AHEAD: Final = 4 * 1024 * 1024
 """Bytes that one request reads."""
 _PIECE: Final = 256 * 1024
+_CACHE_BYTES: Final = 1024 * 1024 * 1024
 
 
 class S3Files:
-    """A FileStore, and a FileVault, over a store of obstore. ``place`` names it in errors."""
+    """A FileStore, and a FileVault, over a store of obstore. ``place`` names it in errors; ``cache_bytes`` is the size
+    of the files that are kept between runs."""
 
-    def __init__(self, store: ObjectStore, place: str, limits: FileLimits | None = None) -> None:
+    def __init__(
+        self, store: ObjectStore, place: str, limits: FileLimits | None = None, cache_bytes: int = _CACHE_BYTES
+    ) -> None:
         self._store, self._place, self._limits = store, place, limits or FileLimits()
+        self._cache = FileCache(cache_bytes)
         self._storing = asyncio.Lock()
 
     @asynccontextmanager
     async def working(self, owner: ActorContext, thread_id: ThreadId) -> AsyncIterator[WorkingFiles]:
-        async with WorkingCopy.opened(self, owner, thread_id) as copy:
+        async with WorkingCopy.opened(self, self._cache, owner, thread_id) as copy:
             yield WorkingFiles(copy.workspace, copy.save)
 
     async def list(self, owner: ActorContext, thread_id: ThreadId | None) -> Sequence[FileEntry]:
@@ -87,13 +93,14 @@ class S3Files:
                 await self.put(owner, thread_id, path, incoming)
         return _entry(await self._meta(key, path), f"{_FILES}/{root_key(owner, thread_id)}")
 
-    async def put(self, owner: ActorContext, thread_id: ThreadId | None, path: str, file: Path) -> None:
-        """Store a local file without regard to quotas."""
+    async def put(self, owner: ActorContext, thread_id: ThreadId | None, path: str, file: Path) -> str | None:
+        """Store a local file without regard to quotas; return its version."""
         with self._errors():
             if thread_id is not None:
                 # Before the first file, so that a deletion of the thread finds it.
                 await obstore.put_async(self._store, _owner_key(owner, thread_id), b"", use_multipart=False)
-            await obstore.put_async(self._store, f"{_FILES}/{root_key(owner, thread_id)}/{path}", file)
+            stored = await obstore.put_async(self._store, f"{_FILES}/{root_key(owner, thread_id)}/{path}", file)
+        return stored["e_tag"]
 
     async def open(self, owner: ActorContext, thread_id: ThreadId | None, path: str) -> S3File:
         readable_parts(path, thread_id)
@@ -101,9 +108,11 @@ class S3Files:
         return self._opened(_entry(await self._meta(f"{root}/{path}", path), root), f"{root}/{path}")
 
     async def archive(self, owner: ActorContext, thread_id: ThreadId | None) -> DiskFile:
+        entries = await self.list(owner, thread_id)
+        self._limits.check_archive(sum(entry.size for entry in entries))
         file = tempfile.TemporaryFile()  # noqa: SIM115 - open beyond this function
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for entry in await self.list(owner, thread_id):
+            for entry in entries:
                 try:
                     opened = self._opened(entry, f"{_FILES}/{root_key(owner, thread_id)}/{entry.path}")
                     first = await opened.read(0, _PIECE)

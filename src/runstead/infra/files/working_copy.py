@@ -1,8 +1,8 @@
 """A run's local copy of a thread's files and of its owner's memory, where the files are in an object store.
 
-The copy is made before the run's code executes, and deleted after it. What the run has changed is stored whenever it is
-saved. Two runs of one user at the same time have copies of their own: of a file in the memory that both change, the one
-that is saved last stays.
+The copy is made before the run's code executes, and deleted after it; files that an earlier run of this process had in
+the same version are not read again. What the run has changed is stored whenever it is saved. Two runs of one user at
+the same time have copies of their own: of a file in the memory that both change, the one that is saved last stays.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.types import ThreadId
 from runstead.workspace import MEMORY, FileChanged, FileEntry, InvalidFilePath, Workspace, parts_of
 
+from .file_cache import FileCache
+from .keys import root_key
 from .safe_tree import SafeTree
 
 _AT_ONCE: Final = 8
@@ -39,7 +41,9 @@ class RemoteFiles(Protocol):
         self, owner: ActorContext, thread_id: ThreadId | None, entry: FileEntry, target: Path
     ) -> None: ...
 
-    async def put(self, owner: ActorContext, thread_id: ThreadId | None, path: str, file: Path) -> None: ...
+    async def put(self, owner: ActorContext, thread_id: ThreadId | None, path: str, file: Path) -> str | None:
+        """Store a local file; return its version."""
+        ...
 
     async def delete(self, owner: ActorContext, thread_id: ThreadId | None, path: str) -> bool: ...
 
@@ -59,7 +63,10 @@ class _State(NamedTuple):
 class WorkingCopy:
     """The local copy. ``workspace`` has its folders."""
 
-    def __init__(self, remote: RemoteFiles, owner: ActorContext, thread_id: ThreadId, root: Path) -> None:
+    def __init__(
+        self, remote: RemoteFiles, cache: FileCache, owner: ActorContext, thread_id: ThreadId, root: Path
+    ) -> None:
+        self._cache = cache
         self._remote, self._owner, self._thread_id, self._root = remote, owner, thread_id, root
         self.workspace = Workspace(root / "thread", root / "user" / MEMORY)
         self._saved: dict[tuple[bool, str], _State] = {}
@@ -68,11 +75,13 @@ class WorkingCopy:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, remote: RemoteFiles, owner: ActorContext, thread_id: ThreadId) -> AsyncIterator[Self]:
+    async def opened(
+        cls, remote: RemoteFiles, cache: FileCache, owner: ActorContext, thread_id: ThreadId
+    ) -> AsyncIterator[Self]:
         """Copy the files for the duration of a block."""
         root = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="runstead-files-"))
         try:
-            copy = cls(remote, owner, thread_id, root)
+            copy = cls(remote, cache, owner, thread_id, root)
             await copy._fetch()
             yield copy
         finally:
@@ -85,11 +94,25 @@ class WorkingCopy:
             found = await asyncio.to_thread(lambda: dict(self._walk()))
             for place, state in found.items():
                 if self._saved.get(place) != state and self._is_storable(place[1]):
-                    await self._remote.put(self._owner, self._thread(place), place[1], self._file(place))
+                    await self._put(place)
                     self._saved[place] = state
             for place in [place for place in self._saved if place not in found]:
                 await self._remote.delete(self._owner, self._thread(place), place[1])
                 del self._saved[place]
+
+    async def _put(self, place: tuple[bool, str]) -> None:
+        file, thread_id = self._file(place), self._thread(place)
+        # From a copy, if there is one: the run's code may write on while the file is stored.
+        staged = await self._cache.stage(file)
+        if staged is None:
+            await self._remote.put(self._owner, thread_id, place[1], file)
+            return
+        try:
+            version = await self._remote.put(self._owner, thread_id, place[1], staged)
+        except BaseException:
+            await self._cache.drop(staged)
+            raise
+        await self._cache.keep(staged, self._key(thread_id, place[1]), version)
 
     async def _fetch(self) -> None:
         limit = asyncio.Semaphore(_AT_ONCE)
@@ -98,8 +121,13 @@ class WorkingCopy:
             target = self._file((thread_id is None, entry.path))
             async with limit:
                 await asyncio.to_thread(make_directory, target.parent)
+                key = self._key(thread_id, entry.path)
+                if await self._cache.fetch(key, entry.version, target):
+                    return
                 try:
                     await self._remote.download(self._owner, thread_id, entry, target)
+                    if (staged := await self._cache.stage(target)) is not None:
+                        await self._cache.keep(staged, key, entry.version)
                 except FileChanged:
                     # Replaced at this moment, so it is read anew with the others, or deleted.
                     await asyncio.to_thread(target.unlink, missing_ok=True)
@@ -117,6 +145,9 @@ class WorkingCopy:
         for is_memory, name in ((False, "thread"), (True, "user")):
             for parts, state in SafeTree(self._root / name).walk():
                 yield (is_memory, "/".join(parts)), _State.of(state)
+
+    def _key(self, thread_id: ThreadId | None, path: str) -> str:
+        return f"{root_key(self._owner, thread_id)}/{path}"
 
     def _thread(self, place: tuple[bool, str]) -> ThreadId | None:
         return None if place[0] else self._thread_id

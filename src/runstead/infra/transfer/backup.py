@@ -28,6 +28,7 @@ from runstead.runtime.json_types import JsonObject
 
 from .archive import ZIP_DAMAGE
 from .backup_files import FILES, files_in, is_file, refuse_existing
+from .bucket_files import BucketFiles
 from .exceptions import FileUnusable, TransferError
 
 _FORMAT: Final = "runstead-backup"
@@ -54,11 +55,11 @@ class Backup:
     keys: frozenset[str] = frozenset()
 
 
-def back_up(data_dir: Path, file: Path, *, with_events: bool = True, files: Path | None = None) -> Backup:
+def back_up(data_dir: Path, file: Path, *, with_events: bool = True, files: Path | BucketFiles | None = None) -> Backup:
     """Copy the data of the server of ``data_dir`` to ``file`` while the server runs.
 
-    ``with_events``: include event files, if there are any. ``files``: folder of users' files to include, as they are
-    after the databases were copied. Raises TransferError, StorageError, OSError.
+    ``with_events``: include event files, if there are any. ``files``: folder or bucket of users' files to include, as
+    they are after the databases were copied. Raises TransferError, StorageError, OSError.
     """
     if file.exists():
         raise TransferError(f"{file} is there already; choose another name, or move it away")
@@ -72,7 +73,8 @@ def back_up(data_dir: Path, file: Path, *, with_events: bool = True, files: Path
         events = [path for path in found if path.is_file() and not path.is_symlink()]
         members: list[tuple[str, Callable[[], IO[bytes]]]] = [(copy.name, partial(_read, copy)) for copy in copies]
         members += [(path.relative_to(data_dir).as_posix(), partial(_read, path)) for path in events]
-        members += [] if files is None else files_in(files)
+        if files is not None:
+            members += files.members() if isinstance(files, BucketFiles) else files_in(files)
         backup = replace(_write(part, members), keys=_recorded_keys(Path(scratch) / RUNS_FILE))
         os.replace(part, file)
         _sync_folder(file.resolve().parent)
@@ -93,11 +95,11 @@ def copy_databases(data_dir: Path, target: Path) -> Sequence[Path]:
         return [_copied(reader, file, target / file.name) for reader, file in zip(readers, files, strict=True)]
 
 
-def restore(file: Path, data_dir: Path, files: Path | None = None) -> Backup:
+def restore(file: Path, data_dir: Path, files: Path | BucketFiles | None = None) -> Backup:
     """Restore ``file`` into a directory that the caller owns and that has no database.
 
-    ``files``: empty or missing folder for the files of users; None if they are elsewhere. Encrypted data is restored
-    without its keys. Raises TransferError, StorageError, OSError.
+    ``files``: empty or missing folder for the files of users, or an empty bucket; None: the backup may have no files.
+    Encrypted data is restored without its keys. Raises TransferError, StorageError, OSError.
     """
     if found := [name for name in DATABASES if (data_dir / name).exists()]:
         raise TransferError(f"{data_dir} holds {', '.join(found)} already; move it away, or choose another --data-dir")
@@ -105,7 +107,8 @@ def restore(file: Path, data_dir: Path, files: Path | None = None) -> Backup:
         with ZipFile(file) as archive:
             manifest = _manifest(archive, file)
             sizes: dict[str, int] = manifest["sizes"]
-            refuse_existing(sizes, files)
+            if any(is_file(name) for name in sizes):
+                _check_target(files)
             with tempfile.TemporaryDirectory(dir=data_dir, prefix=".restoring-") as scratch:
                 for name in sizes:
                     _extract(archive, name, Path(scratch) / name, manifest["sha256"][name], sizes[name], file)
@@ -116,10 +119,8 @@ def restore(file: Path, data_dir: Path, files: Path | None = None) -> Backup:
                 if _EVENTS in {PurePosixPath(name).parts[0] for name in sizes}:
                     shutil.rmtree(data_dir / _EVENTS, ignore_errors=True)
                     os.replace(Path(scratch) / _EVENTS, data_dir / _EVENTS)
-                if files is not None and (Path(scratch) / FILES).exists():
-                    make_directory(files)
-                    for path in (Path(scratch) / FILES).iterdir():
-                        shutil.move(path, files / path.name)
+                if files is not None and (restored := Path(scratch) / FILES).exists():
+                    _put_files(restored, files)
                 for name in DATABASES:
                     if name in sizes:
                         os.replace(Path(scratch) / name, data_dir / name)
@@ -127,6 +128,25 @@ def restore(file: Path, data_dir: Path, files: Path | None = None) -> Backup:
             return Backup(manifest["created_at"], sizes, keys)
     except (*ZIP_DAMAGE, AttributeError, LookupError, TypeError, ValueError) as error:
         raise FileUnusable(file, f"is not a whole backup of Runstead ({error})") from error
+
+
+def _check_target(files: Path | BucketFiles | None) -> None:
+    """Raise TransferError if files of users cannot be restored there."""
+    if files is None:
+        raise TransferError("the backup has files of users, and there is no place for them; name a folder")
+    if isinstance(files, BucketFiles):
+        files.refuse_existing()
+    else:
+        refuse_existing(files)
+
+
+def _put_files(restored: Path, files: Path | BucketFiles) -> None:
+    if isinstance(files, BucketFiles):
+        files.put(restored)
+        return
+    make_directory(files)
+    for path in restored.iterdir():
+        shutil.move(path, files / path.name)
 
 
 def _snapshots(stack: ExitStack, files: Sequence[Path]) -> list[sqlite3.Connection]:

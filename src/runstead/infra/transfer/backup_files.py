@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Final
@@ -36,12 +36,8 @@ def is_file(name: str) -> bool:
     return name.startswith(f"{FILES}/")
 
 
-def refuse_existing(sizes: Mapping[str, int], files: Path | None) -> None:
-    """Raise TransferError if the backup has files and they cannot be restored into ``files``, or anywhere."""
-    if not any(name.startswith(f"{FILES}/") for name in sizes):
-        return
-    if files is None:
-        raise TransferError("the backup has files of users, and the settings name a bucket; restore without files_url")
+def refuse_existing(files: Path) -> None:
+    """Raise TransferError if a folder has files of users already."""
     if files.is_dir() and any(not path.name.startswith(".") for path in files.iterdir()):
         raise TransferError(f"{files} has files already; move it away, or set files_dir to another folder")
 
