@@ -40,6 +40,7 @@ class Slack(Watched):
         self._socket: web.WebSocketResponse | None = None
         self._count = 0
         self._uploads: dict[str, dict[str, Any]] = {}
+        self._posted: dict[str, str] = {}
 
     def message(self, user: str, text: str, channel: str = "D1", **more: Any) -> dict[str, Any]:
         """Return the event of a message; in channels, of a mention of the bot."""
@@ -146,7 +147,15 @@ class Slack(Watched):
     def _chat_postMessage(self, given: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         if len(given["text"]) > 40_000:
             return {"error": "msg_too_long"}
+        key = given.get("client_msg_id")
+        if key is not None and key in self._posted:
+            ts = self._posted[key]
+            if ts not in self.messages:
+                return {"error": "duplicate_message_not_found"}
+            return {"ts": ts, "channel": given["channel"], "message": self.messages[ts]}
         ts = f"19000.{self._number():06}"
+        if key is not None:
+            self._posted[key] = ts
         self.messages[ts] = {
             "channel": given["channel"],
             "text": given["text"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -53,6 +54,34 @@ class ChannelStoreSuite:
         assert await links.redeem(digest_of("code"), ChatUser("telegram", "bot", "8")) is None
         # Delivered again after a crash.
         assert await links.redeem(digest_of("code"), USER) is not None
+
+    async def test_used_code_does_not_make_a_link_again(self, links: SqlChannelLinkStore) -> None:
+        with acting(ALICE):
+            await links.create_code(digest_of("code"))
+            assert await links.redeem(digest_of("code"), USER) is not None
+            assert await links.delete("telegram", "7")
+        assert await links.redeem(digest_of("code"), USER) is None
+        assert await links.find(USER) is None
+        # Nor does it replace the link to another account.
+        with acting(ALICE):
+            await links.create_code(digest_of("second"))
+        with acting(BOB):
+            await links.create_code(digest_of("third"))
+        for code in ("second", "third", "second"):
+            link = await links.redeem(digest_of(code), USER)
+        assert (await links.find(USER), link and link.actor) == (link, BOB)
+
+    async def test_links_of_an_identity_end_together(self, links: SqlChannelLinkStore) -> None:
+        alice = replace(ALICE, subject_id="s-1", auth_source="oidc")
+        others = (replace(alice, auth_source="api_key"), replace(alice, subject_id="s-2"))
+        for number, actor in enumerate((alice, replace(alice, tenant_id="umbrella"), *others)):
+            with acting(actor):
+                await links.create_code(digest_of(str(number)))
+            await links.redeem(digest_of(str(number)), ChatUser("telegram", "bot", str(number)))
+        assert await links.delete_of_subject("oidc", "s-1") == 2
+        assert await links.delete_of_subject("oidc", "s-1") == 0
+        left = [number for number in range(4) if await links.find(ChatUser("telegram", "bot", str(number)))]
+        assert left == [2, 3]
 
     async def test_code_expires(self, links: SqlChannelLinkStore, clock: ManualClock) -> None:
         with acting(ALICE):

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from runstead.bootstrap.application import Application
+from runstead.channels.slack import SlackChannel, SlackOptions
 from runstead.channels.texts import NOT_LINKED, NOT_YOURS
 from runstead.resources.channels import digest_of, new_code
 from runstead.runtime.actor_context import ActorContext, acting
@@ -131,3 +132,15 @@ async def test_slack_over_http_checks_the_signature(tmp_path: Path) -> None:
             assert (await http.post(place, content=form, headers={**form_type, **signed(form)})).status_code == 200
             await service.shows("payment: reject")
             assert service.texts().count(NOT_LINKED) == 1
+
+
+async def test_slack_posts_a_repeated_message_once() -> None:
+    async with slack() as service:
+        channel = SlackChannel(SlackOptions(BOT_TOKEN, url=service.url))
+        # A process that is killed before it has stored the id sends again with the same key.
+        first = await channel.send("D1", "hello", key="k")
+        assert await channel.send("D1", "hello", key="k") == first
+        assert service.texts() == ["hello"]
+        service.messages.clear()
+        assert await channel.send("D1", "hello", key="k") != first
+        await channel.close()

@@ -31,6 +31,9 @@ with ``none``, this server's clients could make tokens.
 """
 _MAX_TOKEN: Final = 16 * 1024
 _MAX_ID: Final = 512
+_LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
+_LOGOUT_SECONDS: Final = 300
+"""Age up to which a logout token is accepted, so that one that leaks ends nothing later."""
 _INVALID: Final = "This token is not valid"
 _CHALLENGE: Final = {"www-authenticate": "Bearer"}
 
@@ -69,19 +72,40 @@ class OidcAuthentication:
 
     async def authenticate(self, credentials: Credentials) -> ActorContext:
         """See Authenticator. Raises TokenRefused, and Unavailable if the issuer cannot be reached."""
-        token = _token_of(credentials.headers)
+        claims = await self._verified(_token_of(credentials.headers), {"exp": {"essential": True}})
+        if _LOGOUT_EVENT in _mapping(claims.get("events")):
+            raise TokenRefused("This is a logout token, which gives no access")
+        return self._actor(claims)
+
+    async def ended_subject(self, token: str) -> str:
+        """Return the subject of a logout token (OpenID Connect Back-Channel Logout). Raises as `authenticate`."""
+        if len(token) > _MAX_TOKEN or not token.isascii():
+            raise TokenRefused(_INVALID)
+        claims = await self._verified(token, {"iat": {"essential": True}})
+        age = self._clock.now().timestamp() - float(claims["iat"])
+        subject = claims.get("sub")
+        if _LOGOUT_EVENT not in _mapping(claims.get("events")) or "nonce" in claims:
+            raise TokenRefused("This is no logout token")
+        if age > _LOGOUT_SECONDS + self._options.leeway_seconds:
+            raise TokenRefused("This logout token is too old")
+        if not isinstance(subject, str) or not subject:
+            raise TokenRefused("This logout token names no subject; let the issuer send `sub`")
+        return subject
+
+    async def _verified(self, token: str, required: JsonObject) -> JsonObject:
+        """Return the claims of a token that this issuer has signed for this server."""
         algorithm, kid = self._header_of(token)
         key = await self._keys.find(kid, algorithm, KEY_TYPES[algorithm])
         if key is None:
             raise TokenRefused("This token is signed with a key that its issuer does not have")
         try:
             claims = jwt.decode(token, key, registry=self._registry).claims
-            self._check(claims)
+            self._check(claims, required)
         except ExpiredTokenError as error:
             raise TokenRefused("This token has expired; get a new one") from error
         except (JoseError, ValueError, TypeError) as error:
             raise TokenRefused(_INVALID) from error
-        return self._actor(claims)
+        return claims
 
     def _header_of(self, token: str) -> tuple[str, str | None]:
         """Return the algorithm and the key id that the token names, before anything of it is trusted."""
@@ -99,7 +123,7 @@ class OidcAuthentication:
             raise TokenRefused(_INVALID)
         return str(algorithm), kid
 
-    def _check(self, claims: JsonObject) -> None:
+    def _check(self, claims: JsonObject, required: JsonObject) -> None:
         """Raise TokenRefused or a JoseError for a token of another issuer, for another audience, or at another time."""
         if claims.get("iss") != self._options.issuer:
             raise TokenRefused("This token is of another issuer")
@@ -111,7 +135,6 @@ class OidcAuthentication:
             if name in claims and not _is_time(claims[name]):
                 raise TokenRefused(_INVALID)
         now = int(self._clock.now().timestamp())
-        required: JsonObject = {"exp": {"essential": True}}
         jwt.JWTClaimsRegistry(now=now, leeway=self._options.leeway_seconds, **required).validate(claims)
 
     def _actor(self, claims: JsonMapping) -> ActorContext:
@@ -145,6 +168,10 @@ def _token_of(headers: Mapping[str, str]) -> str:
     if len(token) > _MAX_TOKEN or not token.isascii():
         raise TokenRefused(_INVALID)
     return token
+
+
+def _mapping(value: object) -> JsonMapping:
+    return value if isinstance(value, dict) else {}
 
 
 def _is_time(value: object) -> bool:

@@ -21,7 +21,6 @@ from runstead.graphs.environment import apply_environment
 from runstead.handlers.encryption import LangGraphEncryption
 from runstead.handlers.encryption_context import EncryptionContextAuthentication
 from runstead.infra.frame_archive.sql import SqlFrameArchive
-from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.fair_queue import group_by_user
 from runstead.infra.storage.run_budgets import SqlRunBudgetStore
 from runstead.infra.storage.run_create import SqlRunCreateStore
@@ -60,6 +59,7 @@ from .channels import channel_hub, channel_leases, load_channels
 from .client_limits import run_quota
 from .extensions import open_auth, with_roles
 from .files import file_store
+from .logouts import OidcLogouts
 from .loop_failover import LoopFailover
 from .opening import Parts, open_parts
 from .operations import with_operations
@@ -67,7 +67,7 @@ from .options import run_limits, thread_sweeps, thread_ttl
 from .priorities import reserved_slots, run_scheduler
 from .profile import Profile
 from .retention import retain_regularly
-from .run_access import RunAccessCheck
+from .run_access import RunAccessCheck, run_access_check
 from .sdk_cache import prepare_sdk, sdk_cache
 from .services import audit_log, build_services
 from .shutdown import Shutdown
@@ -137,7 +137,7 @@ async def _assembled(
         profile = parts.profile
         stack.enter_context(sdk_cache(profile.cache, profile.clock, user_loop))
         scheduler = await _scheduler(parts, settings, configuration, code, user_loop)
-        access = RunAccessCheck(SqlApiKeyStore(profile.database), profile.clock)
+        access = run_access_check(profile, settings)
         files = _files(profile, settings)
         telemetry = open_telemetry(stack, profile, settings, configuration)
         runtime = replace(_runtime(parts, settings, configuration, scheduler, access, files), telemetry=telemetry.runs)
@@ -156,7 +156,8 @@ async def _assembled(
             with_operations(services, profile, sources, settings, configuration),
             authorizer=door.authorizer,
             blocks=blocks,
-            audit=audit_log(parts, settings, configuration),
+            audit=(audit := audit_log(parts, settings, configuration)),
+            logouts=None if door.logouts is None else OidcLogouts(door.logouts, services.channel_links, audit),
             limits=profile.limits,
             run_secrets=parts.run_secrets,
             metrics=telemetry.exposition(sources, profile.clock),

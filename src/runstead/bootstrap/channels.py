@@ -8,25 +8,25 @@ from typing import TypeVar, cast
 
 from pydantic import SecretStr
 
-from runstead.auth.api_keys import AUTH_SOURCE
 from runstead.channels.contract import Channel
 from runstead.channels.hub import ChannelHub
 from runstead.channels.ports import ChannelServices, ChannelStores
-from runstead.gateway.auth.authorization import authorize_run, authorize_thread
+from runstead.gateway.auth.authorization import authorize_read, authorize_run, authorize_thread
 from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.infra.storage.channel_links import SqlChannelLinkStore
 from runstead.infra.storage.channel_messages import SqlChannelLeaseStore, SqlChannelMessageStore
-from runstead.resources.channels import ChannelLeaseStore
+from runstead.resources.channels import ChannelLeaseStore, ChannelLink
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.runs.types import ThreadId
 from runstead.settings import Settings
+from runstead.wire.errors import problem_of
 from runstead.wire.runs import RunCreate
 
 from .adapters import load_adapter
 from .profile import Profile
-from .run_access import RunAccessCheck
+from .run_access import REFUSALS, RunAccessCheck
 from .unsupported import UnsupportedConfiguration
 
 T = TypeVar("T")
@@ -94,6 +94,7 @@ def channel_hub(
             assistant=_assistant(settings, configuration),
             files=services.files,
             requests=services.limits.requests,
+            access_check_seconds=settings.access_check_seconds,
         ),
     )
 
@@ -110,8 +111,17 @@ class _ServerRules:
     async def authorize_thread(self, metadata: JsonMapping) -> JsonMapping:
         return await authorize_thread(self._services, metadata)
 
-    async def is_revoked(self, actor: ActorContext) -> bool:
-        return actor.auth_source == AUTH_SOURCE and await self._access.has_lost_key(actor)
+    async def may_read(self, thread_id: ThreadId) -> bool:
+        try:
+            await authorize_read(self._services, thread_id)
+        except Exception as error:
+            if problem_of(error).status not in REFUSALS:
+                raise
+            return False
+        return True
+
+    async def is_revoked(self, link: ChannelLink) -> bool:
+        return await self._access.is_link_revoked(link)
 
     async def record(
         self,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 from langchain_core.embeddings import Embeddings
@@ -31,8 +31,12 @@ from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 from runstead.wire.authorization import Authorizer
 from runstead.wire.credentials import Authenticator
+from runstead.wire.logouts import LogoutTokens
 
 from .unsupported import UnsupportedConfiguration, auth_mode, check_configuration
+
+if TYPE_CHECKING:
+    from runstead.auth.oidc import OidcAuthentication
 
 _ISSUER_TIMEOUT: Final = 10.0
 """Seconds that the OIDC issuer may take to answer."""
@@ -40,10 +44,11 @@ _ISSUER_TIMEOUT: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class AuthProviders:
-    """Configured authenticator and optional authorizer."""
+    """Configured authenticator and optional authorizer. ``logouts`` verifies the logouts that an issuer reports."""
 
     authenticator: Authenticator
     authorizer: Authorizer | None = None
+    logouts: LogoutTokens | None = None
     own_actor: ActorContext = SERVER_ACTOR
     """Actor of the author's code that does not act for a user: the single user, or the server."""
 
@@ -89,7 +94,7 @@ async def open_auth(
             yield AuthProviders(ApiKeyAuthentication(SqlApiKeyStore(database), clock))
         case "oidc":
             async with _oidc(settings, clock) as tokens:
-                yield AuthProviders(tokens)
+                yield AuthProviders(tokens, logouts=tokens)
         case "custom":
             yield AuthProviders(auth)
         case "langgraph":
@@ -113,7 +118,7 @@ def load_authenticator(target: str, configuration: GraphConfiguration) -> Custom
 
 
 @asynccontextmanager
-async def _oidc(settings: Settings, clock: Clock) -> AsyncIterator[Authenticator]:
+async def _oidc(settings: Settings, clock: Clock) -> AsyncIterator[OidcAuthentication]:
     """Raises UnsupportedConfiguration where the extra is not installed."""
     try:
         from runstead.auth.oidc import OidcAuthentication, OidcOptions

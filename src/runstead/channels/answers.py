@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 _TOLERANCE: Final = timedelta(milliseconds=20)
 """Difference between the clocks of file systems and of the server."""
 _OUTPUTS: Final = "outputs/"
+_MOST_FILES: Final = 20
+"""Files that one answer sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,10 @@ class Answers:
         self, message: ChannelMessage, files: Sequence[FileEntry], progress: _Progress, pace: Pace
     ) -> None:
         sent: list[str] = list(progress.values.get("files") or ())
-        for entry in files:
+        if len(files) > _MOST_FILES and not sent:
+            text = f"{len(files)} files were written; these are the first {_MOST_FILES}."
+            await self._send(message, text, (), "many-files", pace)
+        for entry in files[:_MOST_FILES]:
             if entry.path in sent:
                 continue
             content = await self._content(message.thread_id, entry)

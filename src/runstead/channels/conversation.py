@@ -14,16 +14,16 @@ from functools import partial
 from typing import Final
 
 from runstead.resources.channels import ChannelMessage, Conversation
-from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import RunRecord
 from runstead.wire.errors import problem_of
 
+from . import texts
+from .access import AccessRevoked, while_linked
 from .answers import Answers
 from .contract import Channel, Undeliverable
 from .intake import Intake
 from .ports import ChannelServices
 from .reply import Pace, key_of
-from .runs import actor_of
 from .texts import split
 
 _log = logging.getLogger(__name__)
@@ -113,9 +113,13 @@ class ConversationServer:
         try:
             link = await self._services.stores.links.find(self._conversation.chat_user)
             if link is not None:
-                with acting(actor_of(link)):
-                    await self._answers.answer(message, self._pace_of(message))
+                answering = self._answers.answer(message, self._pace_of(message))
+                await while_linked(self._services, link, message.thread_id, answering)
             # Without a link, the answer belongs to an account that the chat user has no access to any more.
+            await store.end(message.seq)
+        except AccessRevoked as revoked:
+            if revoked.is_linked:
+                await self._say(message, texts.ACCESS_REVOKED, "revoked")
             await store.end(message.seq)
         except Exception as error:
             await self._failed(message, error)
@@ -137,10 +141,10 @@ class ConversationServer:
         await store.postpone(message.seq, self._services.clock.now() + timedelta(seconds=pause))
         return False
 
-    async def _say(self, message: ChannelMessage, text: str) -> None:
+    async def _say(self, message: ChannelMessage, text: str, name: str = "") -> None:
         place = self._conversation
         for number, part in enumerate(split(text, self._channel.capabilities.max_text)):
-            key = f"{key_of(message)}-{number}"
+            key = f"{key_of(message)}-{name}{number}"
             await self._pace_of(message).call(partial(self._channel.send, place.chat_id, part, key=key))
 
     def _pace_of(self, message: ChannelMessage) -> Pace:

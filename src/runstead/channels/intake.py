@@ -43,7 +43,7 @@ class Intake:
         return await self._by_user(message, link, command)
 
     async def _by_user(self, message: ChannelMessage, link: ChannelLink, command: Command | None) -> str | RunRecord:
-        if await self._services.rules.is_revoked(link.actor):
+        if await self._services.rules.is_revoked(link):
             return texts.ACCESS_REVOKED
         with acting(actor_of(link)) as actor:
             if (run := await self._runs.existing(message)) is not None:
@@ -102,11 +102,13 @@ class Intake:
         if link is None or asking.conversation.user_id != message.conversation.user_id:
             await self._refuse(message, asking, link)
             return texts.NOT_YOURS
-        if await self._services.rules.is_revoked(link.actor):
+        if await self._services.rules.is_revoked(link):
             return texts.ACCESS_REVOKED
-        with acting(actor_of(link)):
+        with acting(actor_of(link)) as actor:
             if (run := await self._runs.existing(message)) is not None:
                 return run
+            if self._services.requests is not None:
+                await self._services.requests.take(actor)
             try:
                 asked = await self._services.runs.get_run(run_id)
             except RunNotFound:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runstead.resources.assistant_lookup import AssistantLookup
-from runstead.resources.channels import ChannelLeaseStore, ChannelLinkStore, ChannelMessageStore
+from runstead.resources.channels import ChannelLeaseStore, ChannelLink, ChannelLinkStore, ChannelMessageStore
 from runstead.resources.interrupts import OpenInterrupts
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_files import ThreadFiles
@@ -33,8 +33,12 @@ class AccessRules(Protocol):
         """Return the metadata of a new thread with the changes of the auth handlers. Raises Forbidden."""
         ...
 
-    async def is_revoked(self, actor: ActorContext) -> bool:
-        """Return whether the credentials with which an actor was authenticated are no longer valid."""
+    async def may_read(self, thread_id: ThreadId) -> bool:
+        """Return whether the auth handlers let the bound actor read a thread; True without handlers."""
+        ...
+
+    async def is_revoked(self, link: ChannelLink) -> bool:
+        """Return whether a link is too old, or the credentials with which it was made are no longer valid."""
         ...
 
     async def record(
@@ -63,7 +67,7 @@ class ChannelStores:
 @dataclass(frozen=True, slots=True)
 class ChannelServices:
     """Services of the server for channels. ``assistant`` answers in all channels, ``requests`` limits the messages of
-    each user."""
+    each user. While an answer is open, the access of its user is checked every ``access_check_seconds``."""
 
     runs: RunsFacade
     threads: ThreadStore
@@ -78,3 +82,4 @@ class ChannelServices:
     assistant: str
     files: ThreadFiles | None = None
     requests: RequestLimiter | None = None
+    access_check_seconds: float = 5.0

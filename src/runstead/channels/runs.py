@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from uuid_utils.compat import uuid7
 
-from runstead.resources.channels import ChannelLink, ChannelMessage
+from runstead.resources.channels import CHANNEL_SOURCE, ChannelLink, ChannelMessage
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.exceptions import RunNotFound
@@ -33,7 +33,7 @@ def actor_of(link: ChannelLink) -> ActorContext:
 
 
 def auth_source_of(provider: str) -> str:
-    return f"channel:{provider}"
+    return f"{CHANNEL_SOURCE}{provider}"
 
 
 @dataclass(frozen=True, slots=True)

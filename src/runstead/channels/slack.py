@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
+from uuid import NAMESPACE_URL, uuid5
 
 import httpx
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
@@ -38,6 +39,8 @@ _PASSING: Final = frozenset(
     ("internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited", "team_added_to_org")
 )
 """Errors of Slack after which a call is repeated. After any other, it would fail again."""
+_FIRST_IS_GONE: Final = "duplicate_"
+"""Begins errors of a repeated message whose first one is not there any more."""
 _LONGEST_LABEL: Final = 75
 
 
@@ -101,16 +104,22 @@ class SlackChannel:
 
     async def send(self, chat_id: str, text: str, buttons: Sequence[Button] = (), *, key: str = "") -> str:
         channel, thread = _place_of(chat_id)
-        sent = await _called(
-            self._client.chat_postMessage(
-                channel=channel,
-                thread_ts=thread,
-                text=_escaped(text),
-                blocks=_blocks(text, buttons) or None,
-                unfurl_links=False,
-                unfurl_media=False,
-            )
-        )
+        message: JsonObject = {
+            "channel": channel,
+            "thread_ts": thread,
+            "text": _escaped(text),
+            "blocks": _blocks(text, buttons) or None,
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
+        # Slack posts a message with the same id once, and answers with the first one.
+        once = {"client_msg_id": str(uuid5(NAMESPACE_URL, f"runstead:{key}"))} if key else {}
+        try:
+            sent = await _called(self._client.chat_postMessage(**message, **once))
+        except Undeliverable as error:
+            if not str(error).startswith(_FIRST_IS_GONE):
+                raise
+            sent = await _called(self._client.chat_postMessage(**message))
         return str(sent["ts"])
 
     async def edit(self, chat_id: str, message_id: str, text: str, buttons: Sequence[Button] = ()) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
+import httpx
 from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, Message, Update
 from telegram.error import BadRequest, Conflict, Forbidden, RetryAfter, TelegramError
 from telegram.request import HTTPXRequest
@@ -148,7 +149,11 @@ class TelegramChannel:
 
     async def download(self, file: IncomingFile) -> AsyncIterator[bytes]:
         found = await _called(self._bot.get_file(file.file_id))
-        yield bytes(await _called(found.download_as_bytearray()))
+        # Not with the SDK, which reads the whole file into memory.
+        async with httpx.AsyncClient(timeout=60) as client, client.stream("GET", str(found.file_path)) as answer:
+            answer.raise_for_status()
+            async for chunk in answer.aiter_bytes():
+                yield chunk
 
     async def close(self) -> None:
         await self._bot.shutdown()

@@ -48,6 +48,7 @@ from .routes import (
     files,
     items,
     keys,
+    logouts,
     meta,
     metrics,
     operations,
@@ -90,6 +91,7 @@ _ROUTES: Sequence[tuple[ModuleType, tuple[Noun, ...]]] = (
     (operations, ()),
     (keys, ()),
     (channels, ()),
+    (logouts, ()),
     (audit, ()),
 )
 """Route modules, each with the resources that must be enabled for it."""

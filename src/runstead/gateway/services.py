@@ -38,6 +38,7 @@ from runstead.runtime.runs.store import RunEventStore, RunUsageStore, SteeringSt
 from runstead.runtime.user_code.watchdog import BlockCount
 from runstead.wire.authorization import Authorizer
 from runstead.wire.channels import ChannelEndpoint
+from runstead.wire.logouts import LogoutEndpoint
 
 from .auth.audit import AuditLog
 
@@ -107,8 +108,9 @@ class Services:
     ``ready`` returns the reason why the server accepts no new work (storage unavailable, or shutdown), or None.
     ``authorizer`` decides about permissions; with None, users may do everything with their own objects. ``audit``
     records who did what, ``limits`` bounds what users may ask for. ``files`` is None if the server
-    stores none, ``channels`` if it has no chat services. ``blocks`` counts how often user code blocked its event loop;
-    ``metrics`` are those of this process. ``api_keys`` is None on a server whose users do not log in with keys.
+    stores none, ``channels`` if it has no chat services, ``logouts`` without an OIDC issuer. ``blocks`` counts how
+    often user code blocked its event loop; ``metrics`` are those of this process. ``api_keys`` is None on a
+    server whose users do not log in with keys.
     """
 
     runs: RunsFacade
@@ -146,6 +148,7 @@ class Services:
     limits: ClientLimits = field(default_factory=ClientLimits)
     files: ThreadFiles | None = None
     channels: ChannelEndpoint | None = None
+    logouts: LogoutEndpoint | None = None
     blocks: BlockCount = field(default_factory=BlockCount)
     metrics: Metrics = field(default_factory=NoMetrics)
     workers: WorkersReport | None = None

@@ -18,6 +18,8 @@ from runstead.runtime.runs.types import RunId, ThreadId
 
 CODE_LIFETIME: Final = timedelta(minutes=10)
 """Lifetime of a one-time code that links a chat user to an account."""
+CHANNEL_SOURCE: Final = "channel:"
+"""Begins the ``auth_source`` of actors in chat services; the name of the service follows."""
 MAX_LINKS: Final = 100
 """Chat users that one account can have linked."""
 
@@ -134,7 +136,7 @@ class ChannelLinkStore(Protocol):
         """Use up a code, and link the chat user to its account in place of an earlier link.
 
         Return None for a code that is unknown, expired, or used by another chat user. For the chat user who has used
-        it, repeating returns the link.
+        it, repeating returns the link while it exists, and does not make it again.
         """
         ...
 
@@ -143,6 +145,10 @@ class ChannelLinkStore(Protocol):
         ...
 
     async def find(self, chat_user: ChatUser) -> ChannelLink | None: ...
+
+    async def delete_of_subject(self, auth_source: str, subject_id: str) -> int:
+        """Delete all links that an identity has made; return their number. Not limited to an actor."""
+        ...
 
     async def list_links(self) -> Sequence[ChannelLink]:
         """Return the links of the bound actor's account, oldest first."""

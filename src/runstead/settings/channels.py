@@ -16,6 +16,13 @@ class ChannelSettings(BaseModel):
         default=None,
         description="Assistant or graph that answers in chat services (id or name). Unset: the only graph.",
     )
+    channel_link_days: float | None = Field(
+        default=None,
+        gt=0,
+        le=36_500,
+        description="Age at which the link of a chat user to an account ends (days), and has to be made again. Unset: "
+        "never.",
+    )
     telegram_token: SecretStr | None = Field(
         default=None, description="Token of a Telegram bot, from @BotFather. Unset: no Telegram."
     )

@@ -68,7 +68,7 @@ IN_THE_CLEAR: Final = {
     "audit_log": {
         "subject_id", "auth_source", "role", "client", "action", "route", "target", "details", "previous", "digest",
     },
-    "channel_links": {"provider", "workspace", "chat_user_id"},
+    "channel_links": {"provider", "workspace", "chat_user_id", "subject_id"},
     "channel_codes": {"digest", "used_by"},
     "channel_conversations": {"provider", "workspace", "chat_id", "chat_user_id"},
     "channel_messages": {"provider", "workspace", "message_id", "chat_id", "chat_user_id"},

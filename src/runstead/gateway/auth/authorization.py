@@ -45,7 +45,16 @@ from ..route_declaration import declaration_of
 from ..services import Services, ServiceSource
 from .access_watch import AccessWatch
 from .authentication import WATCH
-from .policy import ASSISTANT_FIELDS, METRICS, NEW_RUN, OPEN_PATHS, THREAD_CREATE, Permission, RequestView
+from .policy import (
+    ASSISTANT_FIELDS,
+    METRICS,
+    NEW_RUN,
+    OPEN_PATHS,
+    THREAD_CREATE,
+    THREAD_READ,
+    Permission,
+    RequestView,
+)
 from .scoped_items import ScopedItems, item_changes, shared_namespace
 
 _WITH_BODY: Final = ("POST", "PUT", "PATCH", "DELETE")
@@ -189,6 +198,12 @@ async def authorize_again(services: Services, run: RunRecord) -> None:
     }
     path = {} if spec.scope.kind == "stateless" else {"thread_id": run.thread_id}
     await _granted(services, authorizer, NEW_RUN, RequestView(path, {}, body))
+
+
+async def authorize_read(services: Services, thread_id: ThreadId) -> None:
+    """Authorize the bound actor to read a thread, without a request of its own. Raises as `authorize`."""
+    if (authorizer := _authorizer(services)) is not None:
+        await _granted(services, authorizer, THREAD_READ, RequestView({"thread_id": thread_id}, {}, {}))
 
 
 def has_access(authorizer: Authorizer | None) -> MayTouch:

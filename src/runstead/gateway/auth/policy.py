@@ -17,11 +17,13 @@ from runstead.wire.run_cancel import stop_action_of
 
 CHANNEL_EVENTS: Final = "/channels/{provider}/events"
 """Path to which chat services deliver messages. Their adapters check that a request is from the service."""
+LOGOUT: Final = "/oidc/logout"
+"""Path to which an OIDC issuer sends logout tokens, which it has signed."""
 OPEN_PATHS: Final = frozenset(
-    ("/", "/ok", "/ready", "/info", "/docs", "/openapi.json", "/console", "/console/*", CHANNEL_EVENTS)
+    ("/", "/ok", "/ready", "/info", "/docs", "/openapi.json", "/console", "/console/*", CHANNEL_EVENTS, LOGOUT)
 )
-"""Paths without data of any user, which load balancers, browsers and chat services request without credentials. ``/*``
-stands for all paths below."""
+"""Paths without data of any user, which load balancers, browsers, chat services and OIDC issuers request without
+credentials. ``/*`` stands for all paths below."""
 METRICS: Final = "/metrics"
 """The path whose route decides by itself who may read it: it has no data of users, and auth handlers are not asked."""
 _CHANNEL_EVENTS: Final = re.compile(r"/channels/[\w-]+/events", re.ASCII)

@@ -47,17 +47,16 @@ class SqlChannelLinkStore:
         if not _is_storable(chat_user):
             return None
         now, mark = self._clock.now(), json_text.dump(chat_user)
-        unused = codes.c.used_by.is_(None) | (codes.c.used_by == mark)
-        using = (
-            update(codes)
-            .where(codes.c.digest == digest, codes.c.expires_at > now, unused)
-            .values(used_by=mark)
-            .returning(codes.c.actor)
-        )
+        open_code = and_(codes.c.digest == digest, codes.c.expires_at > now)
+        using = update(codes).where(open_code, codes.c.used_by.is_(None)).values(used_by=mark).returning(codes.c.actor)
+        used = select(codes.c.actor).where(open_code, codes.c.used_by == mark)
 
         def work(connection: Connection) -> ChannelLink | None:
             if (row := connection.execute(using).first()) is None:
-                return None
+                # Delivered again. A link that was deleted since is not made again.
+                repeated = connection.execute(used).first()
+                there = connection.execute(select(links).where(_of(chat_user))).first() if repeated else None
+                return None if there is None else _to_link(there)
             link = ChannelLink(chat_user, ActorContext.from_json(json_text.load(row.actor)), now)
             put_row(connection, links, _row_of(link))
             _keep_latest(connection, link.actor)
@@ -73,17 +72,26 @@ class SqlChannelLinkStore:
     async def find(self, chat_user: ChatUser) -> ChannelLink | None:
         if not _is_storable(chat_user):
             return None
-        statement = select(links).where(
-            links.c.provider == chat_user.provider,
-            links.c.workspace == chat_user.workspace,
-            links.c.chat_user_id == chat_user.user_id,
-        )
+        statement = select(links).where(_of(chat_user))
 
         def work(connection: Connection) -> ChannelLink | None:
             row = connection.execute(statement).first()
             return None if row is None else _to_link(row)
 
         return await self._database.read(work)
+
+    async def delete_of_subject(self, auth_source: str, subject_id: str) -> int:
+        if not is_storable(subject_id):
+            return 0
+
+        def work(connection: Connection) -> int:
+            found = [_to_link(row) for row in connection.execute(select(links).where(links.c.subject_id == subject_id))]
+            ended = [link.chat_user for link in found if link.actor.auth_source == auth_source]
+            for chat_user in ended:
+                connection.execute(delete(links).where(_of(chat_user)))
+            return len(ended)
+
+        return await self._database.write(work)
 
     async def list_links(self) -> Sequence[ChannelLink]:
         actor = require_actor_context("reading the links of chat users")
@@ -112,6 +120,14 @@ def _keep_latest(connection: Connection, actor: ActorContext) -> None:
         connection.execute(delete(links).where(*(column == value for column, value in zip(key, row, strict=True))))
 
 
+def _of(chat_user: ChatUser) -> ColumnElement[bool]:
+    return and_(
+        links.c.provider == chat_user.provider,
+        links.c.workspace == chat_user.workspace,
+        links.c.chat_user_id == chat_user.user_id,
+    )
+
+
 def _is_storable(chat_user: ChatUser) -> bool:
     return all(map(is_storable, (chat_user.provider, chat_user.workspace, chat_user.user_id)))
 
@@ -127,6 +143,7 @@ def _row_of(link: ChannelLink) -> dict[str, object]:
         "chat_user_id": link.chat_user.user_id,
         "tenant_id": link.actor.tenant_id,
         "user_id": link.actor.user_id,
+        "subject_id": link.actor.subject_id,
         "created_at": link.created_at,
         "actor": json_text.dump(link.actor.to_json()),
     }

@@ -439,11 +439,13 @@ channel_links: Final = Table(
     Column("chat_user_id", Text, primary_key=True),
     Column("tenant_id", Text, nullable=False),
     Column("user_id", Text, nullable=False),
+    Column("subject_id", Text),
     Column("created_at", UtcTime, nullable=False),
     Column("actor", EncryptedText("actor"), nullable=False),
     sqlite_with_rowid=False,
 )
 Index("ix_channel_links_owner", channel_links.c.tenant_id, channel_links.c.user_id)
+Index("ix_channel_links_subject", channel_links.c.subject_id)
 
 # One-time codes, as digests. ``used_by`` is the chat user, as JSON; a used code stays until it expires.
 channel_codes: Final = Table(
