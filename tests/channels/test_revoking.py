@@ -123,7 +123,7 @@ async def test_answer_ends_when_handlers_withdraw_the_right_to_read(
 
 
 def logout_token(issuer: FakeIssuer, **claims: Any) -> str:
-    events = {"http://schemas.openid.net/event/backchannel-logout": {}}
+    events: dict[str, Any] = {"http://schemas.openid.net/event/backchannel-logout": {}}
     return issuer.token(datetime.now(UTC), events=events, jti="1", **claims)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -23,7 +24,7 @@ async def count(cluster: Cluster, condition: str) -> int:
     def counted() -> int:
         with psycopg.connect(cluster.postgres.url) as connection:
             # The condition is text of this test.
-            found = connection.execute(f"SELECT count(*) FROM runstead.channel_messages WHERE {condition}")  # type: ignore[arg-type]
+            found = connection.execute(f"SELECT count(*) FROM runstead.channel_messages WHERE {condition}")
             return int(found.fetchone()[0])  # type: ignore[index]
 
     return await asyncio.to_thread(counted)
@@ -44,7 +45,7 @@ async def until_sent(cluster: Cluster, api: BotApi, messages: int) -> None:
 async def test_order_is_kept_and_each_message_is_answered_once_over_kills(tmp_path: Path) -> None:
     opened = tmp_path / "opened"
     async with bot_api() as api:
-        settings = {"telegram_token": TOKEN, "telegram_url": api.url, "allow_unauthenticated": True}
+        settings: dict[str, Any] = {"telegram_token": TOKEN, "telegram_url": api.url, "allow_unauthenticated": True}
         with Cluster.running(
             tmp_path / "cluster",
             gateways=1,

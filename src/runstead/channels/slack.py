@@ -113,7 +113,7 @@ class SlackChannel:
             "unfurl_media": False,
         }
         # Slack posts a message with the same id once, and answers with the first one.
-        once = {"client_msg_id": str(uuid5(NAMESPACE_URL, f"runstead:{key}"))} if key else {}
+        once: JsonObject = {"client_msg_id": str(uuid5(NAMESPACE_URL, f"runstead:{key}"))} if key else {}
         try:
             sent = await _called(self._client.chat_postMessage(**message, **once))
         except Undeliverable as error:
