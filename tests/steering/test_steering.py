@@ -134,13 +134,45 @@ async def test_waiting_returns_the_result_of_the_run_that_got_the_message(
 @pytest.mark.parametrize(("graph", "event"), [("worker", "delivered"), ("without", "moved")])
 async def test_stream_of_the_run_reports_what_happened_to_a_message(server: Server, graph: str, event: str) -> None:
     work = await server.work(graph, stream_resumable=True)
+    events: Any = asyncio.Queue()
+
+    async def listen() -> None:
+        stream = server.sdk.runs.join_stream(work.thread, work.run["run_id"], last_event_id="-1")
+        async for part in stream:
+            if part.event == "steering":
+                events.put_nowait(part.data)
+
+    listening = asyncio.create_task(listen())
+    first = await work.send("never")
+    assert await events.get() == {"event": "accepted", "message_id": first["message_id"], "run_id": first["run_id"]}
+    await work.withdraw(first["message_id"])
+    assert await events.get() == {"event": "withdrawn", "message_id": first["message_id"], "run_id": first["run_id"]}
     sent = await work.send("hello")
+    assert (await events.get())["event"] == "accepted"
     work.finish()
-    stream = server.sdk.runs.join_stream(work.thread, work.run["run_id"], last_event_id="-1")
-    told = [part.data async for part in stream if part.event == "steering"]
-    (shown,) = await work.messages()
-    assert told == [{"event": event, "message_id": sent["message_id"], "run_id": shown["run_id"]}]
+    await listening
+    _, shown = await work.messages()
+    told = events.get_nowait()
+    assert told == {"event": event, "message_id": sent["message_id"], "run_id": shown["run_id"]}
     assert (shown["status"], shown["run_id"] == work.run["run_id"]) == (event, event == "delivered")
+    assert events.empty()
+
+
+@pytest.mark.parametrize(("graph", "delivery"), [("deep", "next_model_call"), ("without", "unknown")])
+async def test_command_sends_a_message_and_says_when_it_arrives(server: Server, graph: str, delivery: str) -> None:
+    work = await server.work(graph)
+    message = {"message": {"role": "user", "content": "by command"}}
+    start = {"assistant_id": graph, "input": {"messages": ["by start"]}, "multitaskStrategy": "steer"}
+    for number, (method, params) in enumerate((("input.inject", message), ("run.start", start))):
+        command = {"id": number, "method": method, "params": params}
+        response = await server.http.post(f"/threads/{work.thread}/commands", json=command)
+        result = response.json()["result"]
+        assert (result["status"], result["run_id"]) == ("waiting", work.run["run_id"])
+        assert result["delivery"] == delivery
+        assert ("has no SteeringMiddleware" in response.headers.get("runstead-remark", "")) is (delivery == "unknown")
+    work.finish()
+    await idle(server, work.thread)
+    assert await work.humans() == ["by command", "by start"]
 
 
 async def test_message_waits_for_the_answer_to_a_question(server: Server) -> None:

@@ -41,6 +41,7 @@ from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.observer import CompositeObserver
 from runstead.runtime.runs.runtime import RunsRuntime, no_surroundings
 from runstead.runtime.runs.scheduling import RunScheduler
+from runstead.runtime.runs.steering import MessageLimits
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
@@ -297,7 +298,15 @@ def _runtime(
         SqlThreadStore(database, clock),
     )
     creation = SqlRunCreateStore(
-        database, clock, queue.notify, queue.enqueue, default_ttl=ttl, quota=quota, budgets=budgets, ends=ends
+        database,
+        clock,
+        queue.notify,
+        queue.enqueue,
+        default_ttl=ttl,
+        quota=quota,
+        budgets=budgets,
+        ends=ends,
+        messages=MessageLimits(settings.steering_max_messages, settings.steering_max_bytes),
     )
     return RunsRuntime(
         create_store=handled.run_creation(creation),

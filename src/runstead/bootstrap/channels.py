@@ -92,6 +92,7 @@ def channel_hub(
             rules=_ServerRules(services, access),
             clock=profile.clock,
             assistant=_assistant(settings, configuration),
+            steering=services.steering if settings.channel_steering else None,
             files=services.files,
             requests=services.limits.requests,
             access_check_seconds=settings.access_check_seconds,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -24,6 +25,7 @@ from .contract import Channel, Undeliverable
 from .intake import Intake
 from .ports import ChannelServices
 from .reply import Pace, key_of
+from .runs import ChannelRuns
 from .texts import split
 
 _log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class ConversationServer:
         self._services, self._channel, self._conversation = services, channel, conversation
         self._heard = heard
         self._intake, self._answers = Intake(services, channel), Answers(services, channel)
+        self._runs = ChannelRuns(services)
         self._pace: Pace | None = None
 
     async def serve(self) -> None:
@@ -113,7 +116,7 @@ class ConversationServer:
         try:
             link = await self._services.stores.links.find(self._conversation.chat_user)
             if link is not None:
-                answering = self._answers.answer(message, self._pace_of(message))
+                answering = self._answer_run(message)
                 await while_linked(self._services, link, message.thread_id, answering)
             # Without a link, the answer belongs to an account that the chat user has no access to any more.
             await store.end(message.seq)
@@ -123,6 +126,11 @@ class ConversationServer:
             await store.end(message.seq)
         except Exception as error:
             await self._failed(message, error)
+
+    async def _answer_run(self, message: ChannelMessage) -> None:
+        run_id = await self._runs.run_to_answer(message)
+        if run_id is not None:
+            await self._answers.answer(replace(message, run_id=run_id), self._pace_of(message))
 
     async def _failed(self, message: ChannelMessage, error: Exception) -> bool:
         """Record a failure; return True if the message is given up."""

@@ -16,7 +16,7 @@ from runstead.runtime.clock import Clock
 from runstead.runtime.json_types import JsonMapping
 from runstead.runtime.limits import RequestLimiter
 from runstead.runtime.runs.facade import RunsFacade
-from runstead.runtime.runs.store import RunEventStore, RunUsageStore
+from runstead.runtime.runs.store import RunEventStore, RunUsageStore, SteeringStore
 from runstead.runtime.runs.types import ThreadId
 from runstead.wire.runs import RunCreate
 
@@ -67,7 +67,8 @@ class ChannelStores:
 @dataclass(frozen=True, slots=True)
 class ChannelServices:
     """Services of the server for channels. ``assistant`` answers in all channels, ``requests`` limits the messages of
-    each user. While an answer is open, the access of its user is checked every ``access_check_seconds``."""
+    each user. While an answer is open, the access of its user is checked every ``access_check_seconds``. With
+    ``steering``, messages during a run are sent to that run."""
 
     runs: RunsFacade
     threads: ThreadStore
@@ -80,6 +81,7 @@ class ChannelServices:
     rules: AccessRules
     clock: Clock
     assistant: str
+    steering: SteeringStore | None = None
     files: ThreadFiles | None = None
     requests: RequestLimiter | None = None
     access_check_seconds: float = 5.0

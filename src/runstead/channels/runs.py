@@ -14,6 +14,7 @@ from runstead.resources.channels import CHANNEL_SOURCE, ChannelLink, ChannelMess
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.exceptions import RunNotFound
+from runstead.runtime.runs.steering import MessageNotFound
 from runstead.runtime.runs.types import Idempotency, RunId, RunRecord, RunStatus, ThreadId
 from runstead.wire.configs import Continued
 from runstead.wire.runs import RUN_CREATE, to_run_spec
@@ -23,6 +24,7 @@ from .contract import Channel, IncomingFile
 from .ports import ChannelServices
 
 IN_FLIGHT: Final = (RunStatus.PENDING, RunStatus.STARTING, RunStatus.RUNNING)
+_POLL_SECONDS: Final = 0.5
 ATTACHED: Final = "Attached files: "
 """Begins the line of a message that names the uploaded files, for the agent."""
 
@@ -67,7 +69,27 @@ class ChannelRuns:
             "input": {"messages": [{"type": "human", "content": content}]},
             "if_not_exists": "create",
         }
+        if self._services.steering is not None:
+            body["multitask_strategy"] = "steer"
         return await self._create(message, thread_id, body, None, {})
+
+    async def run_to_answer(self, message: ChannelMessage) -> RunId | None:
+        """Return the run whose end answers a message; None if another message's answer covers it.
+
+        A message that was sent to a run is answered by that run's answer to an earlier message, unless the run ended
+        first. Waits until that is known.
+        """
+        steering, own = self._services.steering, _run_id_of(message)
+        if steering is None or message.run_id == own or message.thread_id is None:
+            return message.run_id
+        while True:
+            try:
+                sent = await steering.get(message.thread_id, own)
+            except MessageNotFound:
+                return message.run_id
+            if not sent.is_open:
+                return sent.run_id if sent.status == "moved" else None
+            await self._services.clock.sleep(_POLL_SECONDS)
 
     async def resume(self, message: ChannelMessage, resumption: Resumption) -> RunRecord:
         """Create the run that answers an interrupt. Raises as `create`, and InvalidAnswer."""

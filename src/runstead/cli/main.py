@@ -18,6 +18,7 @@ from . import (
     run_commands,
     runs,
     server_commands,
+    steering,
     storage,
     threads,
     usage,
@@ -64,6 +65,9 @@ app.command("import")(storage.import_)
 app.command()(storage.doctor)
 app.command("support-bundle")(storage.support_bundle)
 app.command()(retention.retention)
+runs.app.command("steer")(steering.runs_steer)
+threads.app.command("messages")(steering.threads_messages)
+threads.app.command("withdraw")(steering.threads_withdraw)
 app.add_typer(runs.app, name="runs")
 app.add_typer(threads.app, name="threads")
 app.add_typer(approvals.app, name="approvals")

@@ -34,13 +34,13 @@ from runstead.wire.protocol.events import Subscription
 from runstead.wire.protocol.graph_tree import tree_of
 from runstead.wire.remarks import unknown
 from runstead.wire.runs import CommandBody, RunCreate
-from runstead.wire.steering import from_steered
 
 from .auth.audit import record_command
 from .auth.authorization import authorize_run
 from .remark_headers import add_remarks
 from .run_specs import run_specs_of
 from .services import Services
+from .steering_answers import steered_answer
 
 T = TypeVar("T")
 
@@ -101,7 +101,7 @@ class ThreadCommands:
             elif waiting:
                 body |= {"input": None, "command": CommandBody(resume=params.input)}
             run = await self._create(body)
-            return from_steered(run) if run.message_id else {"run_id": run.run_id}
+            return await steered_answer(self._use, run, self._request) if run.message_id else {"run_id": run.run_id}
 
     async def _respond(self, command: Command) -> JsonObject:
         params = self._params_of(command, INPUT_RESPOND)
@@ -142,7 +142,7 @@ class ThreadCommands:
                     "multitask_strategy": "steer",
                 }
             )
-        return from_steered(run)
+        return await steered_answer(self._use, run, self._request)
 
     async def _fork(self, command: Command) -> JsonObject:
         params = self._params_of(command, STATE_FORK)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from pydantic import create_model
 
 from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.agents import Agent
+from runstead.runtime.runs.exceptions import AgentTimeout, GraphCodeFailed
 from runstead.runtime.runs.graph_access import GraphAccess
 from runstead.runtime.runs.redaction import identity_keys
 from runstead.runtime.serialization import jsonable
 
 from .assistants import AssistantRecord
+
+_TAKING_NODE: Final = "SteeringMiddleware.before_model"
+"""The end of the name that LangChain gives to the node of the middleware."""
 
 
 class GraphSchemas:
@@ -47,6 +51,21 @@ class GraphSchemas:
             return plain
 
         return await self._agents.run(assistant.graph_id, work, config=_config(assistant))
+
+    async def takes_messages(self, assistant: AssistantRecord) -> bool:
+        """Return whether an agent of the graph has the SteeringMiddleware. Nodes that take messages by themselves
+        cannot be seen."""
+
+        async def work(agent: Any) -> bool:
+            nodes = set(agent.nodes)
+            async for _, graph in agent.aget_subgraphs(recurse=True):
+                nodes |= set(graph.nodes)
+            return any(node.endswith(_TAKING_NODE) for node in nodes)
+
+        try:
+            return await self._agents.run(assistant.graph_id, work, config=_config(assistant))
+        except (AgentTimeout, GraphCodeFailed):
+            return False
 
     async def subgraphs(
         self, assistant: AssistantRecord, *, namespace: str | None = None, recurse: bool = False

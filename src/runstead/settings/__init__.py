@@ -29,6 +29,7 @@ from .execution import ExecutionSettings
 from .features import FeatureSettings
 from .limits import LimitSettings
 from .retention import RetentionSetting
+from .steering import SteeringSettings
 from .streams import StreamSettings
 
 SETTINGS_FILE: Final = "runstead.toml"
@@ -44,6 +45,7 @@ class SettingsError(Exception):
 # Pydantic orders the fields by the bases, from the last one to the first.
 class Settings(
     LimitSettings,
+    SteeringSettings,
     ChannelSettings,
     ApprovalSettings,
     FeatureSettings,

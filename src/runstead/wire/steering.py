@@ -65,9 +65,14 @@ def from_message(message: SteeringMessage) -> JsonObject:
     }
 
 
-def from_steered(record: RunRecord) -> JsonObject:
-    """Return the response to a message for a run: it waits for the run, or has started it, as its thread was idle."""
+def from_steered(record: RunRecord, *, is_taken: bool) -> JsonObject:
+    """Return the response to a message for a run: it waits for the run, or has started it, as its thread was idle.
+
+    ``is_taken``: the agent takes messages before its model calls.
+    """
+    delivery = "next_run" if record.message_id is None else "next_model_call" if is_taken else "unknown"
     return {
+        "delivery": delivery,
         "thread_id": record.thread_id,
         "run_id": record.run_id,
         "message_id": record.message_id,

@@ -108,7 +108,13 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         ended_at=or_null(_TIME),
         messages=many(OBJECT),
     ),
-    "Steered": object_of(thread_id=_ID, run_id=_ID, message_id=or_null(TEXT), status={"enum": ["waiting", "moved"]}),
+    "Steered": object_of(
+        thread_id=_ID,
+        run_id=_ID,
+        message_id=or_null(TEXT),
+        status={"enum": ["waiting", "moved"]},
+        delivery={"enum": ["next_model_call", "next_run", "unknown"]},
+    ),
     "Thread": object_of(
         thread_id=_ID,
         created_at=_TIME,

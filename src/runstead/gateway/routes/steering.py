@@ -10,7 +10,7 @@ from runstead.runtime.runs.exceptions import ThreadNotFound
 from runstead.runtime.runs.types import RunRecord
 from runstead.wire.errors import Conflict
 from runstead.wire.runs import RUN_CREATE
-from runstead.wire.steering import INJECT, InjectBody, from_message, from_steered
+from runstead.wire.steering import INJECT, InjectBody, from_message
 
 from ..auth import policy
 from ..auth.audit import note
@@ -19,6 +19,7 @@ from ..location_headers import created_headers
 from ..openapi import responses
 from ..route_declaration import declare
 from ..run_specs import run_specs_of
+from ..steering_answers import steered_answer
 
 router = APIRouter(tags=["steering"])
 
@@ -58,7 +59,7 @@ async def inject_messages(
         (spec,) = await run_specs_of([(create, thread_id)], request, services)
         record = await services.runs.create_background(spec)
     note(request, **_noted(record))
-    return answer(from_steered(record), headers=created_headers(record))
+    return answer(await steered_answer(services, record, request), headers=created_headers(record))
 
 
 def _noted(record: RunRecord) -> Mapping[str, str]:
@@ -92,4 +93,6 @@ async def get_message(thread_id: ThreadId, message_id: str, services: ServicesDe
 @declare(policy.THREAD_UPDATE, responses.STEERING_MESSAGE)
 async def withdraw_message(thread_id: ThreadId, message_id: str, services: ServicesDep) -> Response:
     """Withdraws a message that waits, so that no run gets it."""
-    return answer(from_message(await services.steering.withdraw(thread_id, message_id)))
+    withdrawn = await services.steering.withdraw(thread_id, message_id)
+    await services.runs.messages_changed(withdrawn.run_id)
+    return answer(from_message(withdrawn))

@@ -43,7 +43,8 @@ class RunWorker(Protocol):
         ...
 
     def check_stop_request(self, run_id: RunId) -> None:
-        """Check the run's stop flag, which may have changed. Unknown runs are ignored. Call from the worker's loop."""
+        """Check the run's stop flag and its steering messages, which may have changed. Unknown runs are ignored. Call
+        from the worker's loop."""
         ...
 
 
@@ -62,5 +63,6 @@ class RunDispatcher(Protocol):
         ...
 
     async def request_stop(self, run_id: RunId) -> None:
-        """Ask the lease holder, in whatever process, to check the run's stop flag. Best effort; returns quickly."""
+        """Ask the lease holder, in whatever process, to check the run's stop flag and messages. Best effort; returns
+        quickly."""
         ...

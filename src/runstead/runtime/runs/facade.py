@@ -171,6 +171,10 @@ class RunsFacade:
         """Note that a thread no longer waits for a human, since its state was changed."""
         await mark_answered(self._runtime, thread_id)
 
+    async def messages_changed(self, run_id: RunId) -> None:
+        """Let the readers of a run know that a message for it was sent or withdrawn, if a worker executes it."""
+        await self._runtime.dispatcher.request_stop(run_id)
+
     async def create_and_wait(self, spec: RunSpec) -> RunResult:
         """Accept a run and wait for its end. Cancelling the call stops the run if ``spec.on_disconnect`` is
         ``cancel``."""
@@ -347,6 +351,7 @@ class RunsFacade:
             created = await self._runtime.create_store.create_runs(specs, decide)
         for one in created:
             if one.message is not None:
+                await self.messages_changed(one.message.run_id)
                 continue
             self._registry.remember(one.record, require_actor_context("creating a run"))
             self._runtime.telemetry.run_created(one.record)

@@ -27,6 +27,8 @@ class RunHandle:
     stop_reason: StopReason | None = None
     task: asyncio.Task[None] | None = None
     renewing: asyncio.Task[None] | None = None
+    on_messages: Callable[[], None] | None = None
+    """Called when messages for the run may have been sent or withdrawn."""
     _stop_notified: Callable[[], None] | None = field(default=None, init=False)
 
     def on_stop(self, tell: Callable[[], None]) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Final
 
+from runstead.runtime.actor_context import acting
 from runstead.runtime.backoff import Backoff
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.runtime import RunsRuntime
@@ -53,8 +54,10 @@ class SteeringInbox:
         self._waiting = WaitingMessages(runtime, store)
         self._home = asyncio.get_running_loop()
         self._taken: dict[MessageId, TakenMessage] = {}
-        self._confirming: set[asyncio.Task[None]] = set()
+        self._told: dict[MessageId, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
+        handle.on_messages = self._look_later
 
     async def take(self, task: TakingTask) -> Sequence[JsonObject]:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._take(task), self._home))
@@ -82,9 +85,9 @@ class SteeringInbox:
 
     async def close(self, end: AttemptEnd) -> None:
         """Mark what the ended attempt has delivered. Never raises: what is missing is found out later."""
-        self._is_closed = True
-        if self._confirming:
-            await asyncio.wait(self._confirming)
+        self._is_closed, self._handle.on_messages = True, None
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         has_finished = end.error is None and not end.stopped and end.snapshot is not None
         if has_finished and end.snapshot is not None and end.snapshot.interrupts == NO_INTERRUPTS:
             # All tasks have ended, also those of graphs inside that store no checkpoints of their own.
@@ -114,9 +117,32 @@ class SteeringInbox:
 
     def _confirm_later(self, message_ids: Sequence[MessageId]) -> None:
         if any(one in self._taken for one in message_ids):
-            task = asyncio.create_task(self._confirm(message_ids), name="steering messages")
-            self._confirming.add(task)
-            task.add_done_callback(self._confirming.discard)
+            self._spawn(self._confirm(message_ids))
+
+    def _look_later(self) -> None:
+        self._spawn(self._look())
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work, name="steering messages")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _look(self) -> None:
+        """Report messages that were sent or withdrawn to the readers of the run."""
+        run = self._handle.lease.run
+        try:
+            with acting(run.actor.with_access_to(run.thread_id)):
+                found = {one.message_id: one for one in await self._store.list(run.thread_id, only_open=True)}
+                for missing in [one for one, told in self._told.items() if told == "accepted" and one not in found]:
+                    found[missing] = await self._store.get(run.thread_id, missing)
+        except Exception:
+            _log.warning("the messages for run %s cannot be read", run.run_id, exc_info=True)
+            return
+        for message_id, message in found.items():
+            if message.status == "withdrawn":
+                await self._tell("withdrawn", message_id)
+            elif message.is_open and message.user_id == run.actor.user_id and message_id not in self._told:
+                await self._tell("accepted", message_id)
 
     async def _confirm(self, message_ids: Sequence[MessageId]) -> None:
         taken = [self._taken[one] for one in message_ids if one in self._taken]
@@ -131,6 +157,9 @@ class SteeringInbox:
             await self._tell("delivered", message_id)
 
     async def _tell(self, event: str, message_id: MessageId) -> None:
+        if self._told.get(message_id) == event:
+            return
+        self._told[message_id] = event
         content: JsonObject = {"event": event, "message_id": message_id, "run_id": self._handle.lease.run_id}
         self._record(STEERING, content)
         await self._publisher.publish(STEERING, encode(content))

@@ -102,9 +102,11 @@ class RunSupervisor:
             await asyncio.wait([handle.task])
 
     def check_stop_request(self, run_id: RunId) -> None:
-        """Check the run's stop flag soon. Runs that this process does not hold are ignored."""
+        """Check the run's stop flag and its messages soon. Runs that this process does not hold are ignored."""
         if (handle := self._registry.get(run_id)) is not None:
             self._spawn(self._leases.renew(handle))
+            if handle.on_messages is not None:
+                handle.on_messages()
 
     def start(self) -> None:
         """Begin to keep leases."""
