@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +21,7 @@ from runstead.resources.storage_errors import StorageUnusable
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.runs.types import AssistantId, Lease, RunId, RunRecord, RunSpec, RunStatus, ThreadId, WorkerId
 from runstead.settings import Settings
-from runstead.testing.clock import ManualClock
+from runstead.testing.clock import ManualClock, turn
 from runstead.wire.credentials import Credentials
 from runstead.wire.errors import Unauthenticated
 
@@ -188,6 +189,31 @@ async def test_storage_is_read_once_in_five_seconds() -> None:
     await clock.advance(5)
     await exposition.as_text()
     assert asked == 2
+
+
+async def test_two_scrapers_at_once_get_the_same_figures() -> None:
+    read = asyncio.Event()
+
+    async def queue() -> QueueFigures:
+        await read.wait()
+        return QueueFigures(dead_letters=3)
+
+    clock = ManualClock()
+    exposition = MetricsExposition(RunMetrics(clock, []), MetricSources(queue, _nothing), clock)
+    both = [asyncio.create_task(exposition.as_text()) for _ in range(2)]
+    await turn()
+    read.set()
+    for text, _ in await asyncio.gather(*both):
+        assert Scraped(text.decode())("runstead_dead_letters") == 3
+
+
+async def test_counters_of_a_graph_begin_at_zero() -> None:
+    """Otherwise the first failure after a start would be no increase."""
+    clock = ManualClock()
+    exposition = MetricsExposition(RunMetrics(clock, ["agent"]), MetricSources(_no_queue, _nothing), clock)
+    scraped = Scraped((await exposition.as_text())[0].decode())
+    assert scraped("runstead_runs_ended_total", graph="agent", status="dead_letter") == 0
+    assert scraped("runstead_attempts_lost_total", graph="agent") == 0
 
 
 @pytest.mark.parametrize("scope", ["metrics", "*"])

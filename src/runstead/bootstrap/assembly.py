@@ -152,7 +152,8 @@ async def _assembled(
         )
         assert runtime.steering is not None, "a server has a store of messages"
         services = build_services(parts, runs, closing, settings, configuration, files, runtime.steering)
-        sources = metric_sources(profile, runs, blocks, settings.max_concurrent_runs if execute else 0)
+        most_runs = settings.max_concurrent_runs if execute else 0
+        sources = metric_sources(profile, runs, blocks, most_runs, has_retention=bool(settings.retention))
         access.services = services = replace(
             with_operations(services, profile, sources, settings, configuration),
             authorizer=door.authorizer,

@@ -14,7 +14,7 @@ from runstead.infra.engines.sqlite import SqliteDatabase, open_sqlite
 from runstead.infra.engines.sqlite_space import give_back_space
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.retention import RuledThread, SqlRetention
-from runstead.infra.storage.sweeps import SqlSweep, SweepProgress
+from runstead.infra.storage.sweeps import RETENTION, SqlSweep, SweepProgress
 from runstead.resources.retention import RetentionReport, RetentionRule, Ruled, sum_of
 from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.pace import Pace
@@ -24,8 +24,6 @@ from runstead.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-SWEEP: Final = "retention"
-"""Name of the passes in the database."""
 _EVERY: Final = timedelta(hours=1)
 """Time between the beginnings of two passes."""
 _POLL: Final = 5.0
@@ -199,7 +197,7 @@ async def retain_regularly(
     """Apply the rules every hour, and give free space of SQLite's ``files`` back, for the duration of a block."""
     rules = rules_of(settings)
     retention = Retention(rules, SqlRetention(database), CheckpointRetention(checkpoints, durable=False), clock)
-    rounds = RetentionRounds(retention, SqlSweep(database, clock, SWEEP), clock)
+    rounds = RetentionRounds(retention, SqlSweep(database, clock, RETENTION), clock)
 
     async def sweep() -> None:
         if rules:

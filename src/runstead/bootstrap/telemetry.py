@@ -38,8 +38,11 @@ class Telemetry:
         return MetricsExposition(self.metrics, sources, clock)
 
 
-def metric_sources(profile: Profile, runs: RunsFacade, blocks: BlockCount, most_runs: int) -> MetricSources:
-    """Return the sources of figures about this process. ``most_runs``: the runs that it executes at once."""
+def metric_sources(
+    profile: Profile, runs: RunsFacade, blocks: BlockCount, most_runs: int, *, has_retention: bool
+) -> MetricSources:
+    """Return the sources of figures about this process. ``most_runs``: the runs that it executes at once;
+    ``has_retention``: there are rules of retention."""
     bridge = profile.bridge
 
     def streams() -> StreamFigures:
@@ -52,7 +55,7 @@ def metric_sources(profile: Profile, runs: RunsFacade, blocks: BlockCount, most_
         return {name: pool.pool_figures() for name, pool in profile.pools.items()}
 
     return MetricSources(
-        queue=SqlQueueFigures(profile.database, profile.clock).read,
+        queue=SqlQueueFigures(profile.database, profile.clock, has_retention=has_retention).read,
         sizes=sizes,
         pools=pools,
         streams=streams,

@@ -15,6 +15,7 @@ from .times import duration
 _LONG: Final = 60.0
 _LATE: Final = 120.0
 _OVERDUE: Final = 600.0
+_DAY: Final = 86_400.0
 _UNITS: Final = ("B", "KB", "MB", "GB", "TB")
 
 
@@ -29,6 +30,8 @@ def check_stored_data(settings: Settings) -> Iterator[HealthCheck]:
         return
     if report is not None:
         yield from findings_of(report)
+        if settings.retention:
+            yield _retention(report)
 
 
 def findings_of(report: StorageReport) -> Iterator[HealthCheck]:
@@ -60,6 +63,14 @@ def findings_of(report: StorageReport) -> Iterator[HealthCheck]:
     sizes = ", ".join(f"{name} {size_text(size.used)}" for name, size in report.sizes.items())
     growth = f"; about {size_text(report.bytes_a_day)} a day, by the runs of the last day" if report.runs else ""
     yield HealthCheck("size", "ok", f"{sizes}{growth}")
+
+
+def _retention(report: StorageReport) -> HealthCheck:
+    due = report.queue.retention_due
+    if due <= _DAY:
+        return HealthCheck("retention", "ok", f"a pass is under way for {duration(due)}" if due else "up to date")
+    text = f"a pass has not ended for {duration(due)}"
+    return HealthCheck("retention", "warning", text, "start a server or worker; the log has `retention` if it fails")
 
 
 def _backlog(report: StorageReport) -> HealthCheck:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -12,7 +12,8 @@ from runstead.runtime.clock import Clock
 
 from .database import Database
 from .run_predicates import IS_HEAD, NOW, WAITS
-from .schema import crons, runs, webhook_deliveries
+from .schema import crons, runs, sweeps, webhook_deliveries
+from .sweeps import RETENTION
 
 _MOST: Final = 10_000
 """Claimable runs are counted up to this number."""
@@ -31,6 +32,8 @@ _OWED: Final = select(func.count(), func.min(webhook_deliveries.c.next_attempt_a
 )
 _CRONS: Final = select(func.count(), func.min(crons.c.next_run_date)).where(crons.c.enabled)
 
+_RETENTION: Final = select(sweeps.c.next_at).where(sweeps.c.name == RETENTION)
+
 
 @dataclass(frozen=True, slots=True)
 class QueueFigures:
@@ -39,6 +42,7 @@ class QueueFigures:
     ``due`` runs wait, ``claimable`` ones of these for a worker only (counted up to 10,000), the others behind a run of
     their thread. ``delayed`` runs are not due yet. ``expired_leases``: runs whose worker is lost and that no other has
     taken over yet. ``webhooks_overdue``: age of the oldest due delivery. ``cron_lateness``: of the latest cron.
+    ``retention_due``: time for which the current pass of retention has been due.
     """
 
     due: int = 0
@@ -54,18 +58,21 @@ class QueueFigures:
     webhooks_overdue: float = 0.0
     crons: int = 0
     cron_lateness: float = 0.0
+    retention_due: float = 0.0
 
 
 class SqlQueueFigures:
     """Reader of QueueFigures. Unscoped, since it serves the operator: it counts, and returns no data of users."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database, self._clock = database, clock
+    def __init__(self, database: Database, clock: Clock, *, has_retention: bool = False) -> None:
+        """``has_retention``: there are rules; without them, a pass that was under way is not late."""
+        self._database, self._clock, self._has_retention = database, clock, has_retention
 
     async def read(self) -> QueueFigures:
         """Return the figures of one snapshot."""
         now = self._clock.now()
-        return await self._database.read(lambda connection: queue_figures(connection, now), slow=True)
+        figures = await self._database.read(lambda connection: queue_figures(connection, now), slow=True)
+        return figures if self._has_retention else replace(figures, retention_due=0.0)
 
 
 def queue_figures(connection: Connection, now: datetime) -> QueueFigures:
@@ -89,6 +96,7 @@ def queue_figures(connection: Connection, now: datetime) -> QueueFigures:
         webhooks_overdue=_age(next_attempt, now),
         crons=active,
         cron_lateness=_age(next_run, now),
+        retention_due=_age(connection.execute(_RETENTION).scalar(), now),
     )
 
 

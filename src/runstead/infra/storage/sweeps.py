@@ -17,6 +17,8 @@ from .database import Database
 from .dialect import add_unless_there
 from .schema import sweeps
 
+RETENTION: Final = "retention"
+"""Name of the sweep that applies the rules of retention."""
 _TERM: Final = timedelta(seconds=120)
 """Time after which another process takes over a pass whose process was killed."""
 

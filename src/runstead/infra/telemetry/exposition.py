@@ -6,6 +6,7 @@ metrics are requested, at most every few seconds.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -61,6 +62,7 @@ class MetricsExposition:
     def __init__(self, counted: RunMetrics, sources: MetricSources, clock: Clock) -> None:
         self._counted, self._sources, self._clock = counted, sources, clock
         self._stored = _Stored()
+        self._refreshing = asyncio.Lock()
 
     async def as_text(self, accept: str = "") -> tuple[bytes, str]:
         """Return the metrics and their content type, which the header ``accept`` selects: Prometheus or OpenMetrics.
@@ -116,9 +118,13 @@ class MetricsExposition:
                     }
 
     async def _refresh(self) -> None:
+        # A scraper that comes while the storage is read waits for the figures: there may be none before.
+        async with self._refreshing:
+            if self._clock.monotonic() - self._stored.queue_at >= _FRESH:
+                await self._read()
+
+    async def _read(self) -> None:
         stored, now = self._stored, self._clock.monotonic()
-        if now - stored.queue_at < _FRESH:
-            return
         stored.queue_at = now
         try:
             stored.queue = await self._sources.queue()
@@ -192,6 +198,8 @@ class MetricsExposition:
         yield _gauge("runstead_dead_letters", "Runs that lost their worker too often.", queue.dead_letters)
         yield _gauge("runstead_webhooks_owed", "Webhook deliveries that are pending.", queue.webhooks_owed)
         yield _gauge("runstead_webhooks_overdue_seconds", "Age of the oldest due delivery.", queue.webhooks_overdue)
+        retention = "How long the current pass of retention has been due; 0 between two passes."
+        yield _gauge("runstead_retention_due_seconds", retention, queue.retention_due)
         yield _gauge("runstead_crons", "Enabled crons.", queue.crons)
         yield _gauge("runstead_cron_lateness_seconds", "Lateness of the latest enabled cron.", queue.cron_lateness)
         sizes = GaugeMetricFamily("runstead_database_bytes", "Size on disk: runs, checkpoints.", labels=["part"])

@@ -24,6 +24,9 @@ OTHER: Final = "other"
 """Label of graphs, routes and methods that are not known, so that callers cannot add series."""
 _METHODS: Final = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "WEBSOCKET"))
 
+_STATUSES: Final = ("success", "waiting", "error", "timeout", "interrupted", "dead_letter")
+"""Statuses of ended runs; those that wait for input are ``waiting``."""
+
 
 class RunMetrics:
     """RunTelemetry that counts, and counter of requests. Each server of a process has its own, in ``registry``."""
@@ -37,8 +40,8 @@ class RunMetrics:
         info.labels(__version__).set(1)
         self._created = counter("runstead_runs_created", "Runs that this process accepted.", ["graph"])
         self._attempts = counter("runstead_run_attempts", "Attempts of runs that began in this process.", ["graph"])
-        states = "success, waiting (for input), error, timeout, interrupted, dead_letter"
-        self._ended = counter("runstead_runs_ended", f"Runs that this process ended: {states}.", ["graph", "status"])
+        ended = f"Runs that this process ended: {', '.join(_STATUSES)}."
+        self._ended = counter("runstead_runs_ended", ended, ["graph", "status"])
         lost = "Attempts of other processes that this process found lost: their worker is gone."
         self._lost = counter("runstead_attempts_lost", lost, ["graph"])
         wait = "Time from a run's due time to its first attempt, waiting for earlier runs of its thread included."
@@ -52,6 +55,19 @@ class RunMetrics:
         self._requests = counter("runstead_http_requests", "Answered requests.", ["method", "route", "status"])
         latency = "Time until the end of an answer; of event streams, until its beginning."
         self._latency = histogram("runstead_http_request_seconds", latency, ["method", "route"], buckets=_REQUESTS)
+
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Create the series of all graphs: Prometheus does not see an increase from nothing to 1, so that the first
+        failure after a start would not count."""
+        for graph in self._graph_ids:
+            for one in (self._created, self._attempts, self._lost):
+                one.labels(graph)
+            for status in _STATUSES:
+                self._ended.labels(graph, status)
+            for kind in ("input", "output"):
+                self._tokens.labels(graph, kind)
 
     def run_created(self, run: RunRecord) -> None:
         self._created.labels(self._graph(run)).inc()
