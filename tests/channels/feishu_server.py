@@ -12,12 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiohttp import WSMsgType, web
-from lark_oapi.ws.pb.pbbp2_pb2 import Frame
 
 from .watched import Watched
 
 APP_ID, APP_SECRET, TENANT = "cli_app", "app-secret", "tenant-1"
 _DATA: Final = 1
+
+
+def new_frame() -> Any:
+    """Return an empty frame of the long connection."""
+    # Importing the SDK takes seconds, in every process that collects the tests.
+    from lark_oapi.ws.pb.pbbp2_pb2 import Frame
+
+    return Frame()
 
 
 @dataclass
@@ -67,7 +74,7 @@ class Feishu(Watched):
         """Deliver over the long connection, and return when the bot has confirmed."""
         await self.until(lambda: self._socket)
         assert self._socket is not None
-        delivery, frame = f"d-{self._number()}", Frame()
+        delivery, frame = f"d-{self._number()}", new_frame()
         headers = {"type": "event", "message_id": delivery, "trace_id": delivery, "sum": "1", "seq": "0"}
         for key, value in headers.items():
             header = frame.headers.add()
@@ -109,7 +116,7 @@ class Feishu(Watched):
         await self._notify()
         async for message in socket:
             if message.type is WSMsgType.BINARY:
-                frame = Frame()
+                frame = new_frame()
                 frame.ParseFromString(message.data)
                 if frame.method == _DATA:
                     headers = {header.key: header.value for header in frame.headers}

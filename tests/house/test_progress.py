@@ -88,10 +88,11 @@ def test_last_line_counts_skips_by_reason(lines: Lines) -> None:
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_run_prints_failures_pytest_s_summary_and_the_last_line(workers: str, tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
+    options = ["-q", "-p", "tests.progress", "--progress", "-p", "xdist"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "tests.progress", "--progress", "-n", workers, str(tmp_path)],
+        [sys.executable, "-m", "pytest", *options, "-n", workers, str(tmp_path)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -110,7 +111,7 @@ def test_without_the_option_pytest_output_is_unchanged(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "tests.progress", str(tmp_path)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=True,

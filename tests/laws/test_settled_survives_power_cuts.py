@@ -16,9 +16,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return power_cut_library(tmp_path_factory.mktemp("power"))
 
 
-@pytest.fixture
-def server(tmp_path: Path, library: Path) -> Iterator[UnpluggableServer]:
-    server = UnpluggableServer(tmp_path, library)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, library: Path) -> Iterator[UnpluggableServer]:
+    """One for all tests, which each restart it; it is no fork, so a start costs seconds."""
+    server = UnpluggableServer(tmp_path_factory.mktemp("unplugged"), library)
     server.start()
     yield server
     server.stop()

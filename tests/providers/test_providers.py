@@ -1,4 +1,7 @@
-"""The fake providers, called by the real client libraries."""
+"""The fake providers, called by the real client libraries.
+
+These are imported by the tests that use them: it takes seconds, in every process that collects the tests.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
-from google.ai.generativelanguage_v1beta import Content, GenerateContentRequest, GenerativeServiceAsyncClient, Part
-from google.ai.generativelanguage_v1beta.services.generative_service.transports import (
-    GenerativeServiceGrpcAsyncIOTransport,
-)
-from langchain_anthropic import ChatAnthropic
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
-from langchain_google_genai import ChatGoogleGenerativeAI
-from langchain_mcp_adapters.client import MultiServerMCPClient
-from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel, SecretStr
 
 from . import mcp_stdio
@@ -47,12 +41,18 @@ def model(request: pytest.FixtureRequest, providers: Providers) -> BaseChatModel
     environ, key = providers.environ, SecretStr("fake")
     match request.param:
         case "openai":
+            from langchain_openai import ChatOpenAI
+
             return ChatOpenAI(model="gpt-x", base_url=environ["OPENAI_BASE_URL"], api_key=key, stream_usage=True)
         case "anthropic":
+            from langchain_anthropic import ChatAnthropic
+
             return ChatAnthropic(
                 model_name="claude-x", timeout=30, stop=None, base_url=environ["ANTHROPIC_BASE_URL"], api_key=key
             )
         case _:
+            from langchain_google_genai import ChatGoogleGenerativeAI
+
             url = environ["GOOGLE_GEMINI_BASE_URL"]
             return ChatGoogleGenerativeAI(model="gemini-x", base_url=url, api_key=key, vertexai=False)
 
@@ -139,6 +139,8 @@ async def test_script_may_refer_to_a_part_of_the_prompt(model: BaseChatModel) ->
 
 
 async def test_embeddings_of_similar_texts_are_near(providers: Providers) -> None:
+    from langchain_openai import OpenAIEmbeddings
+
     url = providers.environ["OPENAI_BASE_URL"]
     model = OpenAIEmbeddings(base_url=url, api_key=SecretStr("fake"), check_embedding_ctx_length=False)
     one, near, far = await model.aembed_documents(["Ada likes tea", "tea for Ada", "the moon is far"])
@@ -148,6 +150,8 @@ async def test_embeddings_of_similar_texts_are_near(providers: Providers) -> Non
 
 @pytest.mark.parametrize("transport", ["streamable_http", "stdio"])
 async def test_mcp_tools_are_called(transport: str, providers: Providers) -> None:
+    from langchain_mcp_adapters.client import MultiServerMCPClient
+
     http: Any = {"transport": "streamable_http", "url": providers.mcp_url}
     stdio: Any = {"transport": "stdio", "command": sys.executable, "args": ["-S", "-E", str(Path(mcp_stdio.__file__))]}
     client = MultiServerMCPClient({"fake": http if transport == "streamable_http" else stdio})
@@ -158,6 +162,12 @@ async def test_mcp_tools_are_called(transport: str, providers: Providers) -> Non
 
 
 async def test_google_streams_over_grpc(google_grpc_address: str) -> None:
+    import grpc
+    from google.ai.generativelanguage_v1beta import Content, GenerateContentRequest, GenerativeServiceAsyncClient, Part
+    from google.ai.generativelanguage_v1beta.services.generative_service.transports import (
+        GenerativeServiceGrpcAsyncIOTransport,
+    )
+
     channel = grpc.aio.insecure_channel(google_grpc_address)
     client = GenerativeServiceAsyncClient(transport=GenerativeServiceGrpcAsyncIOTransport(channel=channel))
     request = GenerateContentRequest(model="models/x", contents=[Content(role="user", parts=[Part(text="hello you")])])
