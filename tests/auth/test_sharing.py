@@ -270,8 +270,8 @@ async def test_user_of_another_organisation_finds_nothing(
     assert await alice.threads.get(thread) == before
     # Permitted users can.
     for route in of_threads(routes):
-        # The content is that of one file, and the thread has none.
-        if route[0] == "GET" and not route[1].endswith("/files/content"):
+        # These are one file and one message to a run, and the thread has neither.
+        if route[0] == "GET" and not route[1].endswith(("/files/content", "/steering/{message_id}")):
             assert (await ask(http, route, ids, as_(BOB))).status_code == 200, route
     assert (await http.get("/runs", headers=as_(BOB))).json()[0]["run_id"] == run["run_id"]
 

@@ -19,7 +19,10 @@ from tests.docs.pages import PAGES, ROOT, blocks, spans
 CHANGELOG: Final = ROOT / "CHANGELOG.md"
 VARIABLES: Final = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
 # Read by tests and benchmarks, not by a server.
-OTHER_VARIABLES: Final = {"RUNSTEAD_SIM_SEED", "RUNSTEAD_TEST_DATABASE_URL", "RUNSTEAD_TEST_REDIS_URL"}
+OTHER_VARIABLES: Final = {
+    "RUNSTEAD_SIM_FIRST", "RUNSTEAD_SIM_SCHEDULES", "RUNSTEAD_SIM_SEED",
+    "RUNSTEAD_TEST_DATABASE_URL", "RUNSTEAD_TEST_REDIS_URL",
+}  # fmt: skip
 # Names of PostgreSQL, Redis, LangGraph's configuration or the shell that these pages use.
 NOT_OURS: Final = {
     "max_connections", "synchronous_commit", "full_page_writes", "target_session_attrs", "used_memory", "evicted_keys",

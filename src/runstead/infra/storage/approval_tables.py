@@ -47,7 +47,7 @@ approvals: Final = Table(
 )
 Index("ix_approvals_owner", *(approvals.c[name] for name in ("tenant_id", "user_id", "state", "created_at")))
 Index("ix_approvals_delegate", *(approvals.c[name] for name in ("tenant_id", "delegate_id", "state", "created_at")))
-Index("ix_approvals_thread", approvals.c.thread_id, approvals.c.state)
+Index("ix_approvals_thread", approvals.c.thread_id, approvals.c.approval_id)
 Index("ix_approvals_answer", approvals.c.answer_run_id)
 Index(
     "ix_approvals_next",
@@ -71,4 +71,7 @@ approval_events: Final = Table(
     Column("details", EncryptedText("approval_events.details"), nullable=False),
     sqlite_with_rowid=False,
 )
-Index("ix_approval_events_thread", approval_events.c.thread_id, approval_events.c.at)
+Index(
+    "ix_approval_events_thread",
+    *(approval_events.c[name] for name in ("thread_id", "approval_id", "number")),
+)
