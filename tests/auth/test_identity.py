@@ -108,6 +108,32 @@ async def test_users_of_one_name_in_two_tenants_share_nothing(way: str, tmp_path
             assert (await http.get(f"/threads/{uuid.uuid4()}")).status_code == 401
 
 
+async def test_node_cannot_use_threads_of_others_through_the_checkpointer(tmp_path: Path) -> None:
+    async with users_of("custom", tmp_path) as (url, bearers):
+        alice, stranger = (
+            get_client(url=url, api_key=None, headers={"authorization": f"Bearer {bearers[tenant]}"})
+            for tenant in ("acme", "umbrella")
+        )
+        theirs, own, another = [(await client.threads.create())["thread_id"] for client in (stranger, alice, alice)]
+        for client, thread in ((stranger, theirs), (alice, another)):
+            await client.runs.wait(thread, "who", input={})
+        before = await stranger.threads.get_state(theirs)
+
+        async def pried(thread: str) -> dict[str, Any]:
+            found: Any = await alice.runs.wait(own, "prying", input={"who": {"thread": thread}})
+            return dict(found["who"])
+
+        foreign = await pried(theirs)
+        assert foreign.pop("threads") == [own]
+        assert foreign == dict.fromkeys(("read", "list", "write", "delete", "invoke"), "ForeignThread")
+        assert await stranger.threads.get_state(theirs) == before
+        # Threads of the same user, and ids that no thread has, can be used.
+        for thread in (another, str(uuid.uuid4())):
+            allowed = await pried(thread)
+            assert allowed["threads"] == [own]
+            assert "ForeignThread" not in allowed.values()
+
+
 async def test_expired_key_is_refused(tmp_path: Path) -> None:
     data, key, now = current_data(tmp_path / "data"), new_key(), datetime.now(UTC)
     async with open_storage(data / RUNS_FILE) as database:

@@ -108,6 +108,9 @@ class EncryptedRunQueryStore:
     async def list_runs(self, where: RunFilter, *, limit: int = 10, offset: int = 0) -> Sequence[RunRecord]:
         return await _unsealed(self._cipher, await self._inner.list_runs(where, limit=limit, offset=offset))
 
+    async def is_foreign_thread(self, thread_id: ThreadId) -> bool:
+        return await self._inner.is_foreign_thread(thread_id)
+
     async def count_runs(self, where: RunFilter) -> int:
         return await self._inner.count_runs(where)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, not_, select
 
-from runstead.runtime.actor_context import ActorContext, require_actor_context
+from runstead.runtime.actor_context import ActorContext, across_tenants, require_actor_context
 from runstead.runtime.clock import Clock
 from runstead.runtime.page_budget import page_budget
 from runstead.runtime.runs.exceptions import ThreadBusy
@@ -93,6 +93,16 @@ class SqlRunQueryStore:
         return await self._database.read(
             lambda connection: [to_record(row) for row in rows_of_page(connection, statement, budget)]
         )
+
+    async def is_foreign_thread(self, thread_id: ThreadId) -> bool:
+        actor = require_actor_context("looking for a thread")
+        if not is_storable(thread_id):
+            return False
+        foreign = select(threads.c.thread_id).where(
+            threads.c.thread_id == thread_id, not_(access_predicate(threads, actor))
+        )
+        with across_tenants():
+            return await self._database.read(lambda connection: connection.execute(foreign).first() is not None)
 
     async def count_runs(self, where: RunFilter) -> int:
         actor = require_actor_context("counting runs")

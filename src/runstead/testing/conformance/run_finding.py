@@ -81,6 +81,16 @@ class RunFinding:
         storage.actor = stranger
         assert await _latest(storage) is None
 
+    async def test_thread_is_foreign_to_other_users_only(self, storage: RunStorage) -> None:
+        run = await storage.accept()
+        for actor, is_foreign in ((ALICE, False), (BOB, True), (ALICE_ELSEWHERE, True)):
+            with acting(actor):
+                assert await storage.query.is_foreign_thread(run.thread_id) is is_foreign
+                assert not await storage.query.is_foreign_thread(ThreadId("t-none"))
+                assert not await storage.query.is_foreign_thread(ThreadId("\ud800"))
+        with acting(BOB.with_access_to(run.thread_id)):
+            assert not await storage.query.is_foreign_thread(run.thread_id)
+
     async def test_list_runs_returns_pages_newest_first(self, storage: RunStorage) -> None:
         ids = [(await storage.accept(ThreadId(f"t-{n}"))).run_id for n in range(5)]
         assert await _list(storage, RunFilter()) == ids[::-1]

@@ -150,6 +150,10 @@ class InMemoryRunStore:
     async def list_runs(self, where: RunFilter, *, limit: int = 10, offset: int = 0) -> Sequence[RunRecord]:
         return page(self._matching(where), limit, offset)
 
+    async def is_foreign_thread(self, thread_id: ThreadId) -> bool:
+        actor, row = require_actor_context("looking for a thread"), self._tables.threads.get(thread_id)
+        return row is not None and not self._tables.reaches_thread(actor, row)
+
     async def count_runs(self, where: RunFilter) -> int:
         return len(self._matching(where))
 

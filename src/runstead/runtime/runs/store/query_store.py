@@ -28,6 +28,10 @@ class RunQueryStore(Protocol):
         another user has no runs."""
         ...
 
+    async def is_foreign_thread(self, thread_id: ThreadId) -> bool:
+        """Return whether a thread exists to which the actor has no access."""
+        ...
+
     async def count_runs(self, where: RunFilter) -> int:
         """Return the number of matching runs, without any limit."""
         ...

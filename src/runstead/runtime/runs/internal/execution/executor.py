@@ -51,6 +51,7 @@ from .questions import EarlierQuestion
 from .registry import RunHandle, stop_revoked
 from .settlement import Settlement
 from .steering_inbox import steering_inbox
+from .thread_wall import ThreadWall
 
 _log = logging.getLogger(__name__)
 
@@ -261,6 +262,7 @@ class RunExecution:
             sleep=self._runtime.clock.sleep,
             save=self._save,
             messages=self._inbox,
+            wall=ThreadWall(self._lease.run, self._runtime.query_store),
         )
 
     async def _publish_all(self, queue: CrossLoopQueue[EncodedEvent]) -> None:

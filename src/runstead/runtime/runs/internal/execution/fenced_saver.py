@@ -31,6 +31,7 @@ from runstead.runtime.runs.types import Holder
 from runstead.runtime.storage_fault import StorageFault
 
 from ....json_types import JsonMapping, JsonObject
+from .thread_wall import ThreadWall, thread_of
 from .waiting_messages import DELIVERED_MESSAGES
 
 T = TypeVar("T")
@@ -108,7 +109,8 @@ class FencedSaver(BlockingSaver[Any]):
     database. ``hidden`` are keys of the configurable that are kept out of all metadata. A write that finds the disk
     full is retried until there is space, with ``sleep`` between the tries. ``save`` runs on the home loop before each
     write: what a step has done elsewhere, such as written files, is stored before the step counts as done. ``messages``
-    are the steering messages of the attempt: checkpoints that contain one say so in their metadata.
+    are the steering messages of the attempt: checkpoints that contain one say so in their metadata. ``wall`` refuses
+    threads of other users; without it, all threads can be used.
     """
 
     def __init__(
@@ -125,13 +127,14 @@ class FencedSaver(BlockingSaver[Any]):
         removals: MessageRemovals | None = None,
         save: Callable[[], Awaitable[None]] | None = None,
         messages: StoredMessages | None = None,
+        wall: ThreadWall | None = None,
     ) -> None:
         # Not through the parent's constructor: it would check again, and slowly, that this serializer is one.
         self.serde = inner.serde
         self._inner, self._home, self._guard, self._stamp, self._check = inner, home, guard, stamp, check
         self._holder, self._hidden, self._writes = holder, hidden, writes or PendingWrites()
         self._sleep, self._removals, self._save = sleep, removals or MessageRemovals(), save
-        self._messages = messages
+        self._messages, self._wall = messages, wall
         fenced = getattr(inner, "fenced", None)
         self._direct: BaseCheckpointSaver[Any] | None = fenced(check or _pass, holder) if fenced is not None else None
 
@@ -145,7 +148,7 @@ class FencedSaver(BlockingSaver[Any]):
     def with_allowlist(self, *args: Any, **kwargs: Any) -> FencedSaver:
         inner = self._inner.with_allowlist(*args, **kwargs)
         options = (self._home, self._guard, self._stamp, self._check, self._holder, self._hidden, self._writes)
-        return FencedSaver(inner, *options, self._sleep, self._removals, self._save, self._messages)
+        return FencedSaver(inner, *options, self._sleep, self._removals, self._save, self._messages, self._wall)
 
     async def writes_ended(self) -> None:
         """Wait until no write is in progress. LangGraph stores in the background, and a graph that is stopped while it
@@ -153,6 +156,7 @@ class FencedSaver(BlockingSaver[Any]):
         await self._writes.ended()
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        await self._check_thread(thread_of(config))
         saved = await self._read(lambda saver: saver.aget_tuple(config))
         self._removals.loaded(saved)
         return saved
@@ -165,6 +169,10 @@ class FencedSaver(BlockingSaver[Any]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
+        if self._wall is not None:
+            config = self._wall.limited(config)
+            await self._check_thread(thread_of(config))
+
         async def collect(saver: BaseCheckpointSaver[Any]) -> list[CheckpointTuple]:
             return [item async for item in saver.alist(config, filter=filter, before=before, limit=limit)]
 
@@ -178,6 +186,7 @@ class FencedSaver(BlockingSaver[Any]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
+        await self._check_thread(thread_of(config))
         stamped: Any = {**metadata, **self._stamp, **self._removals.stamp(config, checkpoint)}
         shown = self._without_hidden(config) if self._hidden else config
         if self._messages is None or not (delivered := self._messages.stamp(config, metadata)):
@@ -198,13 +207,16 @@ class FencedSaver(BlockingSaver[Any]):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, object]], task_id: str, task_path: str = ""
     ) -> None:
+        await self._check_thread(thread_of(config))
         self._removals.written(config, writes, task_path)
         await self._write(lambda saver: saver.aput_writes(config, writes, task_id, task_path))
 
     async def adelete_thread(self, thread_id: str) -> None:
+        await self._check_thread(thread_id)
         await self._write(lambda saver: saver.adelete_thread(thread_id))
 
     async def aget_delta_channel_history(self, *, config: RunnableConfig, channels: Sequence[str]) -> Any:
+        await self._check_thread(thread_of(config))
         return await self._read(lambda saver: saver.aget_delta_channel_history(config=config, channels=channels))
 
     def list(
@@ -219,6 +231,11 @@ class FencedSaver(BlockingSaver[Any]):
             return [item async for item in self.alist(config, filter=filter, before=before, limit=limit)]
 
         yield from self._wait(collect())
+
+    async def _check_thread(self, thread_id: str | None) -> None:
+        wall = self._wall
+        if wall is not None and thread_id is not None and not wall.is_own(thread_id):
+            await self._on_server_loop(lambda: wall.check(thread_id))
 
     async def _read(self, read: Callable[[BaseCheckpointSaver[Any]], Coroutine[object, object, T]]) -> T:
         if self._direct is not None:
