@@ -170,3 +170,37 @@ async def test_unreachable_issuer_leaves_known_keys_valid(
     issuer.is_down = True
     await clock.advance(3600)
     assert (await oidc.authenticate(bearer(issuer.token(clock.now())))).user_id == "alice"
+
+
+LOGOUT: Final[dict[str, Any]] = {"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}
+
+
+async def test_logout_token_names_the_subject_that_was_logged_out(
+    oidc: OidcAuthentication, issuer: FakeIssuer, clock: ManualClock
+) -> None:
+    assert await oidc.ended_subject(issuer.token(clock.now(), **LOGOUT, exp=None)) == "alice"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {},
+        {**LOGOUT, "nonce": "n"},
+        {**LOGOUT, "sub": None, "sid": "s"},
+        {**LOGOUT, "aud": "another"},
+        {**LOGOUT, "iss": "https://another.example"},
+        {**LOGOUT, "iat": None},
+        {**LOGOUT, "iat": 1_000_000_000},
+        {"events": ["http://schemas.openid.net/event/backchannel-logout"]},
+    ],
+)
+async def test_other_tokens_are_no_logout(
+    oidc: OidcAuthentication, issuer: FakeIssuer, clock: ManualClock, claims: dict[str, Any]
+) -> None:
+    with pytest.raises(Unauthenticated):
+        await oidc.ended_subject(issuer.token(clock.now(), **claims))
+
+
+async def test_logout_token_gives_no_access(oidc: OidcAuthentication, issuer: FakeIssuer, clock: ManualClock) -> None:
+    with pytest.raises(Unauthenticated, match="gives no access"):
+        await oidc.authenticate(bearer(issuer.token(clock.now(), **LOGOUT)))

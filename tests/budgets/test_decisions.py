@@ -143,7 +143,8 @@ def test_answer_raises_by_an_amount_or_stops(answer: Any, expected: Any) -> None
 
 
 @pytest.mark.parametrize(
-    "answer", [None, "yes", {}, {"action": "raise", "amount": -1}, {"action": "raise", "amount": "1"}]
+    "answer",
+    [None, "yes", {}, *({"action": "raise", "amount": amount} for amount in (-1, "1", True, 1e300, float("inf")))],
 )
 def test_other_answers_are_refused_with_the_way_out(answer: Any) -> None:
     with pytest.raises(BudgetAnswerRefused, match="answer with"):

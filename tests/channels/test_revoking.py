@@ -140,6 +140,7 @@ async def test_logout_at_the_issuer_ends_the_links_of_its_user(tmp_path: Path) -
             await chats.channel.answer(CHAT, texts.WORKING)
             assert (await http.post("/oidc/logout", data={"logout_token": "x"})).status_code == 400
             assert (await http.post("/oidc/logout", content=b"{}")).status_code == 400
+            assert (await http.post("/oidc/logout", content=b"x" * 100_000)).status_code == 413
             token = logout_token(issuer, sub="alice")
             assert (await http.post("/oidc/logout", data={"logout_token": token})).status_code == 200
             await check_stopped(chats, ActorContext("alice", "acme"))

@@ -1,5 +1,7 @@
 """Back-channel logout of OpenID Connect: the issuer reports that an identity was logged out. Specific to Runstead."""
 
+from typing import Final
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -11,6 +13,9 @@ from ..dependencies import ServicesDep
 from ..request_body import body_of
 from ..route_declaration import declare
 
+_MAX_BODY: Final = 64 * 1024
+"""Bytes. Requests need no credentials, and a token has a few kilobytes."""
+
 router = APIRouter(tags=["channels"])
 
 
@@ -20,6 +25,6 @@ async def receive_logout(request: Request, services: ServicesDep) -> Response:
     """A logout token of the OIDC issuer."""
     if services.logouts is None:
         raise NotFound("This server has no OIDC issuer (setting oidc_issuer)")
-    body = await body_of(request, services.options.max_body_bytes, is_json=False)
+    body = await body_of(request, _MAX_BODY, is_json=False)
     await services.logouts.receive(logout_token_in(body))
     return Response(headers={"cache-control": "no-store"})

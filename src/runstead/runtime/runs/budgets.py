@@ -19,6 +19,8 @@ BUDGET_SCOPES: Final[tuple[BudgetScope, ...]] = get_args(BudgetScope)
 BudgetUnit: TypeAlias = Literal["tokens", "usd"]
 INTERRUPT_TYPE: Final = "budget_exceeded"
 """The ``type`` in the value of an interrupt that asks to raise a budget."""
+_MOST: Final = 2**53
+"""Tokens or US dollars by which one answer can raise a budget."""
 ANSWER_SCHEMA: Final[JsonObject] = {
     "type": "object",
     "properties": {
@@ -250,7 +252,7 @@ def raise_of(answer: Any) -> Decimal | Literal["own", "stop"]:
     match answer:
         case {"action": "stop"}:
             return "stop"
-        case {"action": "raise", "amount": int() | float() as amount} if amount > 0:
+        case {"action": "raise", "amount": int() | float() as amount} if _is_amount(amount):
             return Decimal(str(amount))
         case {"action": "raise"} if "amount" not in answer:
             return "own"
@@ -258,6 +260,11 @@ def raise_of(answer: Any) -> Decimal | Literal["own", "stop"]:
             raise BudgetAnswerRefused(
                 'answer with {"action": "raise"}, {"action": "raise", "amount": 1000} or {"action": "stop"}'
             )
+
+
+def _is_amount(amount: float) -> bool:
+    # True is a number, and JSON can write one that is infinite.
+    return not isinstance(amount, bool) and 0 < amount <= _MOST
 
 
 def shown_amount(unit: BudgetUnit, amount: Decimal) -> str:
