@@ -14,6 +14,7 @@ from tests.environment import isolate
 isolate()
 
 pytest_plugins = [
+    "pytester",
     "tests.costs",
     "tests.examples",
     "tests.node_ids",

@@ -12,12 +12,13 @@ import pytest
 
 import runstead
 import runstead.runtime
+import runstead.testing
 from runstead.runtime.lazy_exports import exports_of
 
 HEAVY = ("langgraph", "langchain_core", "fastapi", "sqlalchemy", "pydantic")
 
 
-PACKAGES = (runstead, runstead.runtime)
+PACKAGES = (runstead, runstead.runtime, runstead.testing)
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)

@@ -19,7 +19,8 @@ LINK = re.compile(r"\]\((?!https?://)(?P<target>[^)#\s]*)(?:#(?P<place>[^)\s]+))
 
 def examples() -> Iterator[Any]:
     for block in blocks("python"):
-        if "no-run" not in block.mark:
+        # Those for pytest run in tests/testing/test_pytest_plugin.py.
+        if "no-run" not in block.mark and "pytest" not in block.mark:
             yield pytest.param(block.code, id=block.name)
 
 

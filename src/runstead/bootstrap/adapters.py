@@ -44,6 +44,8 @@ class Adapters:
     bridge: StreamBridge | str | None = None
     checkpointer: RunCheckpointStore | str | None = None
     dispatcher: DispatcherFactory | str | None = None
+    clock: Clock | None = None
+    """Time of a single server, for tests; the machine's otherwise."""
 
     def auth_or(self, loaded: object) -> object:
         """Return the authenticator that an application supplies as an object, or else what was ``loaded``."""
@@ -61,6 +63,7 @@ class Adapters:
             bridge=self.bridge or settings.bridge,
             checkpointer=self.checkpointer or settings.checkpointer,
             dispatcher=self.dispatcher or settings.dispatcher,
+            clock=self.clock,
         )
 
 

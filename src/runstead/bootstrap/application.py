@@ -22,6 +22,7 @@ from runstead.gateway.routes.console import ConsoleLogin
 from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration, configuration_of_graphs, read_configuration
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.clock import Clock
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.observer import RunObserver
 from runstead.runtime.runs.store import RunCheckpointStore, RunEventStore
@@ -63,6 +64,7 @@ class Application:
         bridge: StreamBridge | None = None,
         checkpointer: RunCheckpointStore | None = None,
         dispatcher: DispatcherFactory | None = None,
+        clock: Clock | None = None,
     ) -> None: ...
 
     @overload

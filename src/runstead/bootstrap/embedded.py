@@ -21,7 +21,7 @@ from runstead.infra.stream_bridge.memory.bridge import MemoryStreamBridge
 from runstead.infra.stream_bridge.memory.spilling import SpillSettings
 from runstead.infra.stream_bridge.memory.spool import Spool
 from runstead.resources.thread_notices import LocalThreadNotices
-from runstead.runtime.clock import SystemClock
+from runstead.runtime.clock import Clock, SystemClock
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.settings import Settings
 
@@ -37,13 +37,14 @@ async def open_embedded(
     serde: SerializerProtocol | None = None,
     cipher: Cipher | None = None,
     field_cipher: FieldCipher | None = None,
+    clock: Clock | None = None,
 ) -> Profile:
     """Open the profile until the end of ``stack``.
 
     ``serde`` serializes the values of checkpoints. ``cipher`` encrypts stored data; ``field_cipher`` encrypts
-    checkpoints before that. Raises StorageError.
+    checkpoints before that. ``clock``: its time instead of the machine's. Raises StorageError.
     """
-    clock = SystemClock()
+    clock = clock or SystemClock()
     data_dir = stack.enter_context(own_data_dir(settings.data_dir, (cipher or NO_KEYS).key_ids))
     await asyncio.to_thread(back_up_before_migration, data_dir)
     database = await stack.enter_async_context(open_storage(data_dir / RUNS_FILE, cipher or NO_KEYS))

@@ -37,7 +37,7 @@ from .encryption_handlers import EncryptedStores, not_encrypted_by
 from .log_redaction import errors_without_texts
 from .options import agent_loops, checkpoint_serde, item_index, item_sweep_interval, item_ttl
 from .profile import Profile
-from .unsupported import auth_mode
+from .unsupported import UnsupportedConfiguration, auth_mode
 from .user_code import UserCode
 from .webhooks import Webhooks, open_webhooks
 
@@ -113,13 +113,18 @@ async def open_parts(
     adapters: Adapters = NO_ADAPTERS,
 ) -> Parts:
     """Open the configured profile and the components on top of it, until the end of ``stack``. Raises StorageError."""
-    opened = _open_scaled if settings.is_cluster else open_embedded
     # After the environment of langgraph.json was applied, since it may set LANGGRAPH_AES_KEY.
     cipher = load_cipher(settings, os.environ)
     stack.enter_context(errors_without_texts(cipher is not None or handlers is not None))
     if handlers is not None and cipher is None:
         _log.warning("%s", not_encrypted_by(handlers))
-    profile = await opened(stack, settings, checkpoint_serde(configuration, cipher), cipher, handlers)
+    serde = checkpoint_serde(configuration, cipher)
+    if settings.is_cluster:
+        if adapters.clock is not None:
+            raise UnsupportedConfiguration("clock: only for a single server; a cluster has the time of its database")
+        profile = await _open_scaled(stack, settings, serde, cipher, handlers)
+    else:
+        profile = await open_embedded(stack, settings, serde, cipher, handlers, adapters.clock)
     profile, observers = await open_adapters(stack, profile, adapters, configuration)
     handled = EncryptedStores(handlers)
     # Events are numerous: with encryption keys, handlers are not called for each of them.

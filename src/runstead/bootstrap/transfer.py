@@ -15,7 +15,8 @@ from runstead.infra.checkpoints.blocked_names import BlockedNames
 from runstead.infra.engines.data_dir import own_data_dir
 from runstead.infra.transfer.archive import Archive
 from runstead.infra.transfer.backup import Backup as Backup
-from runstead.infra.transfer.backup import back_up, copy_databases, restore
+from runstead.infra.transfer.backup import back_up, restore
+from runstead.infra.transfer.backup import copy_databases as copy_databases
 from runstead.infra.transfer.bucket_files import BucketFiles
 from runstead.infra.transfer.endpoints import Place, data_dir_place, postgres_place
 from runstead.infra.transfer.exceptions import FileUnusable

@@ -49,22 +49,18 @@ agent = create_agent(
 _TEST: Final = '''"""The agent asks before it sends mail, and sends it once it may."""
 
 from agent import agent
-from langgraph_sdk import get_sync_client
-
-from runstead import Application
-from runstead.testing.local_server import local_server
 
 
-def test_mail_is_sent_after_approval(tmp_path):
-    with local_server(Application({"agent": agent}, port=0, data_dir=tmp_path)) as url:
-        client = get_sync_client(url=url)
-        thread_id = client.threads.create()["thread_id"]
-        question = {"messages": [{"role": "user", "content": "Greet Ada"}]}
-        asked = client.runs.wait(thread_id, "agent", input=question)
-        assert asked["__interrupt__"][0]["value"]["action_requests"][0]["name"] == "send_mail"
-        answer = {"resume": {"decisions": [{"type": "approve"}]}}
-        done = client.runs.wait(thread_id, "agent", command=answer)
-        assert done["messages"][-1]["content"] == "Done: Ada has mail."
+def test_mail_is_sent_after_approval(runstead_agent):
+    asked = runstead_agent(agent).run("Greet Ada")
+    asked.assert_waits_for("send_mail")
+    assert asked.approve().answer == "Done: Ada has mail."
+
+
+def test_run_survives_a_crash(runstead_agent):
+    asked = runstead_agent(agent).run("Greet Ada", crash_before="find_address")
+    assert asked.attempts == 2
+    asked.stream.assert_order("find_address", "send_mail")
 '''
 
 _README: Final = """# An agent on Runstead
@@ -73,7 +69,7 @@ _README: Final = """# An agent on Runstead
 runstead dev                     # serves the graph of langgraph.json, and reloads on changes
 runstead run agent "Greet Ada"   # in another terminal; answer y, n or e
 runstead approvals ls            # what waits for a human
-python -m pytest                 # needs pytest
+python -m pytest                 # the agent's tests; needs pytest
 ```
 
 Keys of a model's provider belong in `.env`: copy `.env.example`. The model is one line of `agent.py`.
