@@ -16,6 +16,7 @@ from runstead.gateway.services import Services
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.infra.storage.channel_links import SqlChannelLinkStore
 from runstead.infra.storage.channel_messages import SqlChannelLeaseStore, SqlChannelMessageStore
+from runstead.installation import install_command
 from runstead.resources.channels import ChannelLeaseStore, ChannelLink
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.json_types import JsonMapping
@@ -156,7 +157,7 @@ def _with_extra(name: str, create: Callable[[], T]) -> T:
         return create()
     except ImportError as error:
         raise UnsupportedConfiguration(
-            f"{name}: a package is not installed ({error.name}); pip install 'runstead[{name}]'"
+            f"{name}: a package is not installed ({error.name}); {install_command(name)}"
         ) from error
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from runstead.infra.limits.streams import LocalStreamLimiter, RedisStreamLimiter
+from runstead.installation import install_command
 from runstead.resources.allowances import LimitKind, LimitLevel
 from runstead.runtime.limits import ClientLimits, Limit, LimitScope, RequestLimiter, RunQuota, StreamLimiter, limits_of
 from runstead.settings import Settings
@@ -73,7 +74,7 @@ def _requests(settings: Settings, redis_url: str | None) -> RequestLimiter | Non
         from runstead.infra.limits.requests import WindowRequestLimiter, memory_storage, redis_storage
     except ImportError as error:
         raise UnsupportedConfiguration(
-            f"limits of requests need a package that is not installed ({error.name}); pip install 'runstead[limits]'"
+            f"limits of requests need a package that is not installed ({error.name}); {install_command('limits')}"
         ) from error
     storage = memory_storage() if redis_url is None else redis_storage(redis_url, settings.database_schema)
     return WindowRequestLimiter(limits, storage)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from runstead.infra.encryption.cipher import Cipher as Cipher
+from runstead.installation import install_command
 from runstead.resources.storage_errors import StorageUnusable
 from runstead.settings import Settings
 
@@ -47,7 +48,7 @@ def load_cipher(settings: Settings, environ: Mapping[str, str]) -> Cipher | None
         from runstead.infra.encryption.keyring import Keyring
     except ImportError as error:
         raise StorageUnusable(
-            f"encryption needs a package that is not installed ({error.name}); pip install 'runstead[encryption]'"
+            f"encryption needs a package that is not installed ({error.name}); {install_command('encryption')}"
         ) from error
     return Keyring(keys, names | {_DERIVED})
 

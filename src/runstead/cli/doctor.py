@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from runstead.bootstrap.database_check import check_databases
 from runstead.bootstrap.key_check import check_keys
+from runstead.installation import install_command
 from runstead.resources.health_checks import HealthCheck
 from runstead.runtime.user_code.watchdog import remedy_for
 from runstead.settings import CONFIG_FILE, Settings, unknown_variable_warnings
@@ -208,7 +209,7 @@ def check_cluster(settings: Settings) -> Iterator[HealthCheck]:
 
         checks = asyncio.run(check_servers(settings))
     except ImportError as error:
-        way_out = "pip install 'runstead[postgres,redis]'"
+        way_out = install_command("postgres", "redis")
         yield HealthCheck("cluster", "failed", f"a package of it is missing: {error.name}", way_out)
         return
     yield from checks

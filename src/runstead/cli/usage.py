@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from runstead.installation import install_command
 from runstead.runtime.json_types import JsonMapping
 
 from .client_command import ServerClient, client_command
@@ -56,7 +57,8 @@ def show_usage(found: JsonMapping, output: Output) -> None:
     if cost["unpriced"]:
         output.say(f"Unpriced, and not in the cost: {', '.join(cost['unpriced'])}")
     if cost["prices"] is None:
-        output.say("The server has no prices; install them there: pip install 'runstead[prices]'")
+        output.say("The server has no prices; install them there:")
+        output.say(f"  {install_command('prices')}")
 
 
 def _numbers(group: JsonMapping) -> tuple[str, ...]:
