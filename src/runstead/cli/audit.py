@@ -36,13 +36,23 @@ def audit_ls(
     from runstead.resources.audit import AuditFilter
 
     where = AuditFilter(tenant_id=tenant, user_id=user, action=action, target_id=target)
-    for record in _with_log(request.settings(), lambda log: log.search(where, limit=limit)):
-        entry = record.entry
+    records = _with_log(request.settings(), lambda log: log.search(where, limit=limit))
+    for record in records:
         output.line("audit", **record.to_json())
-        output.say(
-            f"{record.seq}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.tenant_id}/{entry.user_id}  {entry.action}  "
-            f"{entry.status}  {' '.join(f'{name}={value}' for name, value in entry.target.items())}"
+    if output.as_json:
+        return
+    rows = [
+        (
+            str(record.seq),
+            f"{record.entry.at:%m-%d %H:%M:%S}",
+            f"{record.entry.tenant_id}/{record.entry.user_id}",
+            record.entry.action,
+            str(record.entry.status),
+            " ".join(f"{name}={value}" for name, value in record.entry.target.items()),
         )
+        for record in records
+    ]
+    output.table(("entry", "at (UTC)", "user", "action", "status", "target"), rows, empty="no entries")
 
 
 @app.command("verify")

@@ -148,21 +148,21 @@ def _shown(record: "ApiKeyRecord") -> dict[str, object]:
 
 
 def _show_table(records: "Sequence[ApiKeyRecord]", output: Output) -> None:
-    from rich.table import Table
+    from .times import ago
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("key", "name", "user", "tenant", "scopes", "created", "last used", "expires", ""):
-        table.add_column(title, no_wrap=True)
-    for record in records:
-        table.add_row(
+    def expiry(record: "ApiKeyRecord") -> str:
+        return "revoked" if record.revoked_at else ago(record.expires_at) if record.expires_at else "never"
+
+    rows = [
+        (
             record.key_id,
             record.name,
             record.user_id,
             record.tenant_id,
+            ago(record.last_used_at) if record.last_used_at else "never",
+            expiry(record),
             " ".join(record.scopes),
-            f"{record.created_at:%Y-%m-%d %H:%M}",
-            f"{record.last_used_at:%Y-%m-%d %H:%M}" if record.last_used_at else "never",
-            f"{record.expires_at:%Y-%m-%d %H:%M}" if record.expires_at else "never",
-            "revoked" if record.revoked_at else "",
         )
-    output.console.print(table if records else "no keys")
+        for record in records
+    ]
+    output.table(("key", "name", "user", "tenant", "used", "expires", "scopes"), rows, empty="no keys")

@@ -14,6 +14,7 @@ from . import (
     encryption,
     init,
     keys,
+    reset,
     retention,
     run_commands,
     runs,
@@ -21,6 +22,7 @@ from . import (
     steering,
     storage,
     threads,
+    top,
     usage,
     webhooks,
 )
@@ -54,12 +56,14 @@ for command in (
     run_commands.run,
     run_commands.watch,
     run_commands.chat,
+    top.top,
     usage.usage,
 ):
     app.command()(command)
 app.command()(storage.migrate)
 app.command()(storage.backup)
 app.command()(storage.restore)
+app.command()(reset.reset)
 app.command("export")(storage.export_)
 app.command("import")(storage.import_)
 app.command()(storage.doctor)

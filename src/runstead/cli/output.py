@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -25,6 +25,10 @@ CANCELLED: Final = 130
 _WIDE: Final = 120
 """Columns from which on a table has room for whole ids."""
 _SHORTEST_ID: Final = 13
+_NARROWEST: Final = 5
+"""Width to which a column of a table is cut at most, unless its texts are shorter."""
+_LAST: Final = 8
+"""Width of the last column before others are cut for it."""
 
 
 class CommandError(Exception):
@@ -64,23 +68,45 @@ class Output:
             self.console.print(text.encode("utf-8", "backslashreplace").decode("utf-8"), style=style, end=end)
 
     def table(self, titles: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
-        """Print a table whose last column is cut off at the width of the terminal; ``empty`` if there are no rows."""
+        """Print a table in the width of the terminal; ``empty`` if there are no rows.
+
+        The last column is cut off; if it would be too narrow, the widest of the others too, but never the first, which
+        has the ids.
+        """
+        for number, line in enumerate(self.lines(titles, rows, empty=empty)):
+            self.say(line, style="bold" if rows and not number else None)
+
+    def lines(self, titles: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> list[str]:
+        """Return the lines of a table; see `table`."""
         if not rows:
-            self.say(empty)
-            return
+            return [empty]
         from rich.cells import cell_len, set_cell_size
 
         # One row is one line, whatever the texts contain.
         lines = [titles, *([" ".join(cell.split()) for cell in row] for row in rows)]
-        widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
-        room = self.console.width - sum(widths[:-1]) - 2 * (len(widths) - 1)
-        widths[-1] = min(widths[-1], max(room, cell_len(titles[-1])))
-        for number, line in enumerate(lines):
-            last = line[-1]
-            if cell_len(last) > widths[-1]:
-                last = set_cell_size(last, widths[-1] - 1).rstrip() + "…"
-            cells = [set_cell_size(cell, width) for cell, width in zip(line[:-1], widths[:-1], strict=True)]
-            self.say("  ".join((*cells, last)).rstrip(), style=None if number else "bold")
+        widths = _fitting([max(map(cell_len, column)) for column in zip(*lines, strict=True)], self.console.width)
+
+        def cut(cell: str, width: int) -> str:
+            return cell if cell_len(cell) <= width else set_cell_size(cell, width - 1).rstrip() + "…"
+
+        return [
+            "  ".join(set_cell_size(cut(cell, width), width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        ]
+
+    @contextmanager
+    def live(self) -> Iterator[Callable[[Sequence[str]], None]]:
+        """Yield a function that shows lines in place of those before, or below them where there is no terminal."""
+        if self.as_json:
+            yield lambda lines: None
+        elif not self.console.is_terminal:
+            yield lambda lines: self.say("\n".join(lines))
+        else:
+            from rich.live import Live
+            from rich.text import Text
+
+            with Live(console=self.console, auto_refresh=False, transient=False) as live:
+                yield lambda lines: live.update(Text("\n".join(lines), no_wrap=True), refresh=True)
 
     def short_ids(self, ids: Sequence[str]) -> dict[str, str]:
         """Return for each id what a table shows: all of it where there is room, else its shortest unique beginning."""
@@ -117,3 +143,15 @@ class Output:
             # `runstead runs ls | head`: the reader has closed the pipe.
             sys.stderr.close()
             raise SystemExit(0) from None
+
+
+def _fitting(widths: Sequence[int], room: int) -> list[int]:
+    """Return widths of columns, with two spaces between them, that fit into ``room`` if that is possible."""
+    room -= 2 * (len(widths) - 1)
+    fitted = [*widths[:-1], min(widths[-1], max(room - sum(widths[:-1]), _LAST))]
+    while sum(fitted) > room and len(fitted) > 1:
+        widest = max(range(1, len(fitted)), key=fitted.__getitem__)
+        if fitted[widest] <= _NARROWEST:
+            break
+        fitted[widest] -= 1
+    return fitted

@@ -9,8 +9,10 @@ from functools import cached_property
 from queue import Full, Queue
 from typing import TYPE_CHECKING, Final
 
+from runstead.resources.usage import cost_of
 from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
 
+from .costs import cost_text
 from .output import Output
 from .times import duration
 
@@ -30,7 +32,7 @@ _LINES: Final = 1_000
 
 
 class RunLines:
-    """Observer that prints status, graph, duration, model calls, tokens, and the first words or the error.
+    """Observer that prints status, graph, duration, model calls, tokens, cost, and the first words or the error.
 
     A run whose thread waits for a human has the mark ``?``. A thread of its own prints, so that a terminal that is
     stopped, or a pipe that is not read, does not stop the server.
@@ -62,9 +64,14 @@ class RunLines:
         error = f"{run.failure.error}: {run.failure.message}" if run.failure else None
         words = " ".join((error or (done.first_human_message if done else None) or "").split())[:_WORDS]
         mark, style = _MARKS.get(status, _FAILED)
-        counts = f"  {calls} calls  {tokens} tokens" if calls else ""
+        models, prices = (done.models, self._services().prices) if done and calls else ((), None)
 
         def show() -> None:
+            # Priced in this thread: the first price loads the list.
+            cost = cost_of(models, prices) if prices else None
+            usd = float(cost.usd) if cost and cost.usd is not None else None
+            unpriced = list(cost.unpriced) if cost else []
+            counts = f"  {calls} calls  {tokens} tokens  {cost_text(usd, unpriced)}" if calls else ""
             self._output.line(
                 "run_ended",
                 run_id=run.run_id,
@@ -74,6 +81,8 @@ class RunLines:
                 seconds=round(seconds, 3),
                 model_calls=calls,
                 tokens=tokens,
+                usd=usd,
+                unpriced=unpriced,
                 error=error,
             )
             self._output.say(f"{mark} {run.spec.graph_id}  {status}  {duration(seconds)}{counts}  {words}", style=style)

@@ -8,6 +8,7 @@ from typing import Final
 from runstead.runtime.json_types import JsonMapping
 
 from .client_command import ServerClient
+from .costs import cost_of_run
 from .output import Output
 from .times import ago, duration_of, moment
 from .transcript import compact, text_of
@@ -30,6 +31,7 @@ def show_run(run: JsonMapping, result: object, server: ServerClient) -> None:
         "created": f"{moment(run['created_at'])} UTC, {ago(run['created_at'])}",
         "duration": f"{duration_of(run)}, attempt {run.get('attempt')}" if run.get("started_at") else None,
         "tokens": f"{tokens}, {completion['llm_call_count']} model calls" if completion.get("llm_call_count") else None,
+        "cost": cost_of_run(run) if completion.get("llm_call_count") else None,
         "error": failure,
         "input": _short((run.get("kwargs") or {}).get("input")),
         "command": _short((run.get("kwargs") or {}).get("command")),

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from runstead.runtime.json_types import JsonObject
+from runstead.runtime.json_types import JsonMapping, JsonObject
 
 from .client_command import ServerClient, client_command
 from .options import Thread
@@ -27,7 +27,7 @@ def runs_ls(
     """List runs, the newest first."""
     from .references import find_thread
 
-    params: JsonObject = {"limit": limit} | ({"status": status} if status else {})
+    params: JsonObject = {"limit": limit, "cost": "true"} | ({"status": status} if status else {})
     params |= {"dead_letters": "true"} if dead else {}
 
     async def work(client: Any) -> list[JsonObject]:
@@ -51,7 +51,7 @@ def runs_show(server: ServerClient, run_id: RunRef) -> None:
 
     async def work(client: Any) -> tuple[Any, Any]:
         thread_id, found = await find_run(client, run_id)
-        run = await client.runs.get(thread_id, found)
+        run = await client.http.get(f"/threads/{thread_id}/runs/{found}", params={"cost": "true"})
         is_over = run["status"] not in ("pending", "running")
         return run, await client.runs.join(thread_id, found) if is_over else None
 
@@ -128,6 +128,7 @@ def runs_fork(
 
 def show_runs(runs: list[JsonObject], output: Output) -> None:
     """Print runs as a table."""
+    from .costs import cost_of_run
     from .times import ago, duration_of
 
     ids = output.short_ids([run["run_id"] for run in runs])
@@ -138,17 +139,22 @@ def show_runs(runs: list[JsonObject], output: Output) -> None:
             "dead letter" if run.get("dead_letter") else run["status"],
             duration_of(run),
             tokens_of(run),
+            cost_of_run(run),
             ago(run["created_at"]),
             run.get("error") or (run.get("completion") or {}).get("first_human_message") or "",
         )
         for run in runs
     ]
-    output.table(("run", "graph", "status", "time", "tokens", "created", "message or error"), rows, empty="no runs")
+    titles = ("run", "graph", "status", "time", "tokens", "cost", "created", "message or error")
+    output.table(titles, rows, empty="no runs")
 
 
-def tokens_of(run: JsonObject) -> str:
+def tokens_of(run: JsonMapping) -> str:
     """Return the tokens that the models of a run reported; ``-`` if none did."""
-    return str((run.get("completion") or {}).get("total_tokens") or "-")
+    from .usage import short_number
+
+    tokens = (run.get("completion") or {}).get("total_tokens")
+    return short_number(tokens) if tokens else "-"
 
 
 def _without_request(run: JsonObject) -> JsonObject:

@@ -66,7 +66,7 @@ def threads_show(server: ServerClient, thread_id: ThreadRef) -> None:
         thread = await client.threads.get(found)
         has_state = bool((thread.get("metadata") or {}).get("graph_id"))
         state = await client.threads.get_state(found) if has_state else {}
-        return thread, state, list(await client.runs.list(found, limit=10))
+        return thread, state, await client.http.get(f"/threads/{found}/runs", params={"limit": 10, "cost": "true"})
 
     output = server.output
     thread, state, runs = server.call(work)

@@ -53,7 +53,7 @@ def from_usage(models: Sequence[ModelUsage], cost: Cost) -> JsonObject:
             }
             for one, usd in zip(models, cost.by_usage, strict=True)
         ],
-        "cost": _cost(cost),
+        "cost": from_cost(cost),
     }
 
 
@@ -72,10 +72,11 @@ def from_usage_group(group: UsageGroup, dimensions: Sequence[UsageDimension], co
 
 def from_usage_total(group: UsageGroup, cost: Cost) -> JsonObject:
     """Return the sums of all groups, and their cost."""
-    return {"total": {"runs": group.runs, **_counts(total_of(group.models))}, "cost": _cost(cost)}
+    return {"total": {"runs": group.runs, **_counts(total_of(group.models))}, "cost": from_cost(cost)}
 
 
-def _cost(cost: Cost) -> JsonObject:
+def from_cost(cost: Cost) -> JsonObject:
+    """Return a cost: ``usd`` is null if nothing has a price, ``unpriced`` names the models without one."""
     return {"usd": _number(cost.usd), "unpriced": list(cost.unpriced), "prices": cost.source}
 
 

@@ -48,6 +48,11 @@ def object_of(**fields: Schema) -> Schema:
     return {"type": "object", "properties": fields, "required": list(fields)}
 
 
+def with_optional(optional: Mapping[str, Schema], **fields: Schema) -> Schema:
+    """Return an object schema in which ``fields`` are required, and ``optional`` ones are not."""
+    return {**object_of(**fields), "properties": {**fields, **optional}}
+
+
 def or_null(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
@@ -79,7 +84,8 @@ _APPROVAL_TIMES: Final = ("remind", "reminded", "escalate", "escalated", "deadli
 
 SCHEMAS: Final[Mapping[str, Schema]] = {
     "Failure": object_of(detail=TEXT),
-    "Run": object_of(
+    "Run": with_optional(
+        {"cost": _COST},
         run_id=_ID,
         thread_id=_ID,
         assistant_id=_ID,

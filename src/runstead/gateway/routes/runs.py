@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
-from runstead.runtime.runs.types import RunFilter
+from runstead.runtime.runs.types import RunFilter, RunRecord
 from runstead.wire.errors import NotFound, Unprocessable
 from runstead.wire.field_selection import check_select, selected
 from runstead.wire.identifiers import ThreadIdField
@@ -37,6 +37,7 @@ from ..location_headers import stream_headers, wait_headers
 from ..openapi import responses
 from ..pages import counted
 from ..route_declaration import declare
+from ..run_costs import costs_of_runs
 from ..services import Services
 from ..sse import EventStream
 from .run_create import waiting_for
@@ -48,6 +49,9 @@ Modes = Annotated[list[str] | None, Query()]
 LastEventId = Annotated[str | None, Header()]
 Assistant = Annotated[
     str | None, Query(max_length=512, description="An assistant, or a graph, which stands for its default assistant.")
+]
+WithCost = Annotated[
+    bool, Query(alias="cost", description="Add `cost` to each run: what its models cost so far, in US dollars.")
 ]
 Metadata = Annotated[
     str | None, Query(max_length=4_096, description="A JSON object; runs match whose metadata contain all its pairs.")
@@ -71,6 +75,7 @@ async def search_runs(
     error: Annotated[
         str | None, Query(max_length=512, description="Only runs that failed with this class of error.")
     ] = None,
+    with_cost: WithCost = False,
 ) -> Response:
     """Runs of all threads, newest first. ``dead_letters`` selects runs that were given up after losing their
     workers."""
@@ -85,7 +90,7 @@ async def search_runs(
         tag or (),
         error,
     )
-    return await _page(request, services, where, limit, offset, names_of(select))
+    return await _page(request, services, where, limit, offset, names_of(select), with_cost)
 
 
 @router.get("/threads/{thread_id}/runs")
@@ -99,9 +104,10 @@ async def list_runs(
     status: WireRunStatus | None = None,
     dead_letters: bool = False,
     select: Select = None,
+    with_cost: WithCost = False,
 ) -> Response:
     where = RunFilter(thread_id, statuses_of(status), dead_letters_only=dead_letters)
-    page = await _page(request, services, where, limit, offset, names_of(select))
+    page = await _page(request, services, where, limit, offset, names_of(select), with_cost)
     if page.headers[TOTAL] == "0" and await services.threads.get(thread_id) is None:
         raise ThreadNotFound(thread_id)
     return page
@@ -109,8 +115,8 @@ async def list_runs(
 
 @router.get("/threads/{thread_id}/runs/{run_id}")
 @declare(policy.THREAD_READ, responses.RUN)
-async def get_run(thread_id: ThreadId, run_id: RunId, services: ServicesDep) -> Response:
-    return answer(from_run_record(await services.runs.get_run(run_id, thread_id=thread_id)))
+async def get_run(thread_id: ThreadId, run_id: RunId, services: ServicesDep, with_cost: WithCost = False) -> Response:
+    return await _one(services, await services.runs.get_run(run_id, thread_id=thread_id), with_cost)
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/waiting")
@@ -124,8 +130,8 @@ async def get_run_waiting(thread_id: ThreadId, run_id: RunId, services: Services
 
 @router.get("/runs/{run_id}")
 @declare(policy.RUN_READ, responses.RUN)
-async def get_stateless_run(run_id: RunId, services: ServicesDep) -> Response:
-    return answer(from_run_record(await services.runs.get_run(run_id)))
+async def get_stateless_run(run_id: RunId, services: ServicesDep, with_cost: WithCost = False) -> Response:
+    return await _one(services, await services.runs.get_run(run_id), with_cost)
 
 
 @router.delete("/threads/{thread_id}/runs/{run_id}", status_code=204)
@@ -250,8 +256,19 @@ async def _joined(
     return EventStream(stream, stream_headers(stream.record), with_ids=with_ids)
 
 
+async def _one(services: Services, record: RunRecord, with_cost: bool) -> Response:
+    costs = await costs_of_runs(services, [record] if with_cost else [])
+    return answer({**from_run_record(record), **costs.get(record.run_id, {})})
+
+
 async def _page(
-    request: Request, services: Services, where: RunFilter, limit: int, offset: int, select: list[str] | None
+    request: Request,
+    services: Services,
+    where: RunFilter,
+    limit: int,
+    offset: int,
+    select: list[str] | None,
+    with_cost: bool,
 ) -> Response:
     check_select(select, RUN_FIELDS)
     found, headers = await counted(
@@ -262,7 +279,9 @@ async def _page(
         limit=limit,
         offset=offset,
     )
-    return answer([selected(from_run_record(record), select) for record in found], headers=headers)
+    costs = await costs_of_runs(services, found if with_cost else [])
+    shown = [{**selected(from_run_record(one), select), **costs.get(one.run_id, {})} for one in found]
+    return answer(shown, headers=headers)
 
 
 def _is_set(flag: Flag) -> bool:
