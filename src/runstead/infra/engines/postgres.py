@@ -31,8 +31,6 @@ from .figures import PoolFigures
 from .liveness import CHECKS, LivenessCheck
 from .postgres_errors import is_collision, is_read_only, of_driver, translate, was_cut_off_before
 from .postgres_pool import (
-    TENANT_LABEL_VARIABLE,
-    TENANT_VARIABLE,
     PostgresOptions,
     check_server,
     cut,
@@ -45,6 +43,7 @@ from .postgres_pool import (
     probe_of,
 )
 from .slow_queries import TOO_MANY_SEARCHES, SlowQueryPool, TooManySlowQueries
+from .tenant_variables import TENANT_LABEL_VARIABLE, TENANT_VARIABLE
 from .work_item import WorkItem, resolve_all
 
 T = TypeVar("T")

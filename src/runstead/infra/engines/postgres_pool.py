@@ -22,10 +22,6 @@ from runstead.runtime.json_types import JsonObject
 from .postgres_errors import translate
 
 OLDEST_POSTGRES: Final = 14
-TENANT_VARIABLE: Final = "runstead.tenant_id"
-"""Setting of a transaction that policies of row-level security compare with."""
-TENANT_LABEL_VARIABLE: Final = "runstead.tenant_label"
-"""The same, as the first label of namespaces of items."""
 _RECYCLE_SECONDS: Final = 1800
 # A connection broken by a lost machine or a cut cable is detected within seconds instead of hours.
 _ALIVE: Final = {

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Table, text
 
-from runstead.infra.engines.postgres_pool import TENANT_LABEL_VARIABLE, TENANT_VARIABLE
+from runstead.infra.engines.tenant_variables import TENANT_LABEL_VARIABLE, TENANT_VARIABLE
 from runstead.resources.storage_errors import StorageUnusable
 
 from . import checkpoint_tables
