@@ -20,6 +20,7 @@ from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
 from runstead.handlers.encryption import LangGraphEncryption
 from runstead.handlers.encryption_context import EncryptionContextAuthentication
+from runstead.infra.approvals.deadlines import ApprovalDeadlines
 from runstead.infra.frame_archive.sql import SqlFrameArchive
 from runstead.infra.storage.fair_queue import group_by_user
 from runstead.infra.storage.run_budgets import SqlRunBudgetStore
@@ -47,6 +48,7 @@ from runstead.settings import Settings
 from runstead.wire.credentials import Authenticator
 
 from .adapters import NO_ADAPTERS, Adapters
+from .approval_deadlines import approval_deadlines
 from .approvals import approval_rules
 from .background import (
     cron_scheduler,
@@ -169,7 +171,17 @@ async def _assembled(
         await services.assistants.register_graphs(code.graphs.descriptions, code.graphs.names)
         await _start_sweeping(stack, profile, settings, configuration, files)
         executing = partial(
-            _executing, parts, services, access, closing, settings, user_loop, code.custom, hub, execute=execute
+            _executing,
+            parts,
+            services,
+            approval_deadlines(parts, services, access, settings, configuration),
+            access,
+            closing,
+            settings,
+            user_loop,
+            code.custom,
+            hub,
+            execute=execute,
         )
         authenticator = with_roles(door, settings)
         if handlers is not None:
@@ -256,6 +268,7 @@ async def _start_sweeping(
 async def _executing(
     parts: Parts,
     services: Services,
+    deadlines: ApprovalDeadlines,
     access: RunAccessCheck,
     closing: Shutdown,
     settings: Settings,
@@ -274,6 +287,7 @@ async def _executing(
             crons = cron_scheduler(services, access, parts.cron_bell, settings)
             await started.enter_async_context(crons.running())
             await started.enter_async_context(parts.webhooks.sender.running())
+            await started.enter_async_context(deadlines.running())
         started.push_async_callback(closing.drain)
         await services.runs.start(execute=execute)
         if hub is not None:
@@ -322,7 +336,9 @@ def _runtime(
         agents=parts.graphs,
         agent_loops=parts.loops,
         store=parts.graph_store,
-        observer=CompositeObserver([profile.notices, parts.webhooks.sender, *parts.observers.notified_at_once]),
+        observer=CompositeObserver(
+            [profile.notices, parts.webhooks.sender, parts.approval_bell, *parts.observers.notified_at_once]
+        ),
         required_observers=parts.observers.required,
         end_outbox=SqlRunEndOutbox(database, clock) if ends.notifies else None,
         secrets=parts.run_secrets,

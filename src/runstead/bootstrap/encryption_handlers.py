@@ -8,7 +8,7 @@ from typing import Final
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.modules import GraphLoadError, extend_search_path, load_variable
 from runstead.handlers.encryption import InvalidEncryption, check_encryption
-from runstead.infra.field_encryption.encrypted_approvals import EncryptedApprovalStore
+from runstead.infra.field_encryption.encrypted_approvals import EncryptedApprovalDeadlines, EncryptedApprovalStore
 from runstead.infra.field_encryption.encrypted_assistants import EncryptedAssistantStore
 from runstead.infra.field_encryption.encrypted_crons import EncryptedCronStore
 from runstead.infra.field_encryption.encrypted_deliveries import EncryptedDeliveryStore
@@ -22,7 +22,7 @@ from runstead.infra.field_encryption.encrypted_runs import (
 )
 from runstead.infra.field_encryption.encrypted_threads import EncryptedThreadStore
 from runstead.infra.field_encryption.item_values import EncryptedItemValues
-from runstead.resources.approvals import ApprovalStore
+from runstead.resources.approvals import ApprovalDeadlineStore, ApprovalStore
 from runstead.resources.assistants import AssistantStore
 from runstead.resources.crons import CronStore
 from runstead.resources.threads import ThreadStore
@@ -92,6 +92,9 @@ class EncryptedStores:
 
     def approvals(self, inner: ApprovalStore) -> ApprovalStore:
         return inner if self.cipher is None else EncryptedApprovalStore(inner, self.cipher)
+
+    def approval_deadlines(self, inner: ApprovalDeadlineStore) -> ApprovalDeadlineStore:
+        return inner if self.cipher is None else EncryptedApprovalDeadlines(inner, self.cipher)
 
     def deliveries(self, inner: DeliveryStore) -> DeliveryStore:
         return inner if self.cipher is None else EncryptedDeliveryStore(inner, self.cipher)

@@ -15,6 +15,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.registry import GraphRegistry
 from runstead.handlers.encryption import LangGraphEncryption
+from runstead.infra.approvals.deadlines import ApprovalBell
 from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.encryption.cipher import Cipher
 from runstead.infra.storage.encryption_keys import missing_key
@@ -56,6 +57,7 @@ class Parts:
     graphs: GraphRegistry
     webhooks: Webhooks
     cron_bell: WakeupSignal
+    approval_bell: ApprovalBell
     handled: EncryptedStores
     encrypts_values: bool
     """True if values of threads cannot be searched, or only in part."""
@@ -150,6 +152,7 @@ async def open_parts(
         code.graphs,
         webhooks,
         WakeupSignal(),
+        ApprovalBell(),
         handled,
         encrypts_values,
         observers,

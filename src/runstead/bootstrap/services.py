@@ -24,6 +24,7 @@ from runstead.infra.storage.run_queries import SqlRunQueryStore
 from runstead.infra.storage.run_usage import SqlRunUsageStore
 from runstead.infra.storage.run_waits import SqlRunWaitReader
 from runstead.infra.storage.threads import SqlThreadStore
+from runstead.resources.approvals import ApprovalStore
 from runstead.resources.assistant_lookup import AssistantLookup
 from runstead.resources.assistant_service import AssistantRemoval, AssistantService
 from runstead.resources.interrupts import OpenInterrupts
@@ -67,7 +68,9 @@ def build_services(
     queries = handled.run_queries(SqlRunQueryStore(profile.database))
     configs = ThreadConfigs(queries, assistants)
     agents, states = _thread_states(parts, settings, threads, queries, configs)
-    thread_events, thread_streams = _event_readers(profile, settings, runs, threads, states)
+    notify = profile.notices.notify_state_change
+    approvals = handled.approvals(SqlApprovalStore(profile.database, profile.clock, rules, notify))
+    thread_events, thread_streams = _event_readers(profile, settings, runs, threads, states, approvals)
     directory = AssistantLookup(assistants, parts.graphs)
     editor = AssistantService(assistants, directory, trusted_with_shared(settings))
     removal = ThreadService(runs, threads, profile.events, profile.checkpoints, profile.bridge, files)
@@ -96,7 +99,7 @@ def build_services(
         deliveries=parts.webhooks.deliveries,
         crons=handled.crons(SqlCronStore(profile.database, profile.clock, parts.cron_bell.notify)),
         feedback=SqlFeedbackStore(profile.database, profile.clock, on_feedback),
-        approvals=handled.approvals(SqlApprovalStore(profile.database, profile.clock, rules)),
+        approvals=approvals,
         steering=steering,
         channel_links=SqlChannelLinkStore(profile.database, profile.clock),
         run_waits=SqlRunWaitReader(profile.database, profile.clock),
@@ -117,10 +120,22 @@ def _thread_states(
 
 
 def _event_readers(
-    profile: Profile, settings: Settings, runs: RunsFacade, threads: ThreadStore, states: ThreadStates
+    profile: Profile,
+    settings: Settings,
+    runs: RunsFacade,
+    threads: ThreadStore,
+    states: ThreadStates,
+    approvals: ApprovalStore,
 ) -> tuple[ThreadEvents, ThreadStreams]:
     ports = EventReaderPorts(
-        runs, profile.bridge, threads, states, profile.notices, profile.clock, heartbeat=settings.heartbeat_seconds
+        runs,
+        profile.bridge,
+        threads,
+        states,
+        profile.notices,
+        profile.clock,
+        heartbeat=settings.heartbeat_seconds,
+        approvals=approvals,
     )
     return ThreadEvents(ports), ThreadStreams(ports, StateUpdates(threads, states, profile.checkpoints))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from starlette.requests import HTTPConnection
 
@@ -13,16 +12,12 @@ from runstead.resources.response_schemas import violation
 from runstead.runtime.actor_context import ActorContext, acting, require_actor_context
 from runstead.runtime.runs.approvals import ApprovalAnswer
 from runstead.runtime.runs.types import RunRecord
-from runstead.wire.approvals import ApprovalAnswerBody
-from runstead.wire.runs import RUN_CREATE, RunCreate
+from runstead.wire.approvals import ApprovalAnswerBody, run_with_answer
 
 from .auth.audit import note
 from .auth.authorization import authorize_run
 from .run_specs import run_specs_of
 from .services import Services
-
-_MODES: Final = ["values", "updates", "messages-tuple", "custom", "tasks", "checkpoints"]
-"""Everything that a page or the event protocol shows of the run that continues."""
 
 
 async def answer_approval(
@@ -41,7 +36,7 @@ async def answer_approval(
     answer = ApprovalAnswer(record.approval_id, decider.user_id, "user", body.comment)
     note(request, approval_id=record.approval_id, thread_id=record.thread_id)
     with acting(await _acting_for(record, decider, services)):
-        create = await authorize_run(services, record.thread_id, _run_of(record, body.answer))
+        create = await authorize_run(services, record.thread_id, run_with_answer(record, body.answer))
         (spec,) = await run_specs_of([(create, record.thread_id)], request, services)
         run = await services.runs.create_background(replace(spec, approval=answer))
     note(request, run_id=run.run_id)
@@ -53,16 +48,3 @@ async def _acting_for(record: ApprovalRecord, decider: ActorContext, services: S
         return decider
     owner = await services.approvals.asker(record.approval_id)
     return decider if owner is None else owner
-
-
-def _run_of(record: ApprovalRecord, answer: object) -> RunCreate:
-    body = {
-        "assistant_id": record.assistant_id,
-        "command": {"resume": {record.interrupt_id: answer}},
-        "strict_resume": True,
-        "multitask_strategy": "enqueue",
-        "stream_mode": _MODES,
-        "stream_subgraphs": True,
-        "stream_resumable": True,
-    }
-    return RUN_CREATE.validate_python(body)

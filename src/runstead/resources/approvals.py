@@ -107,6 +107,23 @@ class ApprovalEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class DueApproval:
+    """Open approval whose next reminder, escalation or deadline has come."""
+
+    approval_id: ApprovalId
+    thread_id: ThreadId
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """Result of `ApprovalDeadlineStore.fire`. With ``asker``, nothing is written yet: the default answer is to be given
+    as this actor."""
+
+    approval: ApprovalRecord
+    asker: ActorContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalFilter:
     """Filter of approvals; all conditions must hold."""
 
@@ -153,3 +170,25 @@ class ApprovalStore(Protocol):
     async def asker(self, approval_id: ApprovalId) -> ActorContext | None:
         """Return the actor of the run that asked, with which a delegate's answer continues the thread."""
         ...
+
+
+class ApprovalDeadlineStore(Protocol):
+    """Times of approvals. Unscoped, since it serves all users. Several processes may use it at once."""
+
+    async def due(self, limit: int) -> Sequence[DueApproval]:
+        """Return approvals whose next time has come, the longest overdue first."""
+        ...
+
+    async def fire(self, due: DueApproval) -> Fired | None:
+        """Write what is due now, with its events and webhook deliveries, in one transaction.
+
+        Return None if nothing is due: another process was faster, or the approval is closed. After the deadline, there
+        are no reminders any more.
+        """
+        ...
+
+    async def expire(self, due: DueApproval, reason: str) -> ApprovalRecord | None:
+        """Close an open approval as expired; None if it is not open."""
+        ...
+
+    async def next_due(self) -> datetime | None: ...

@@ -11,7 +11,10 @@ from runstead.resources.approvals import ApprovalEvent, ApprovalRecord
 from runstead.runtime.json_types import JsonObject
 
 from .body import WireModel
+from .runs import RUN_CREATE, RunCreate
 
+_MODES: Final = ["values", "updates", "messages-tuple", "custom", "tasks", "checkpoints"]
+"""Stream modes of the run that continues: all that pages and the event protocol show."""
 MAX_COMMENT: Final = 16 * 1024
 """Maximum characters of a comment."""
 
@@ -83,3 +86,17 @@ def from_approval_event(event: ApprovalEvent) -> JsonObject:
         "user_id": event.user_id,
         "details": dict(event.details),
     }
+
+
+def run_with_answer(record: ApprovalRecord, answer: object) -> RunCreate:
+    """Return the run that answers an approval, as a request for it would be."""
+    body = {
+        "assistant_id": record.assistant_id,
+        "command": {"resume": {record.interrupt_id: answer}},
+        "strict_resume": True,
+        "multitask_strategy": "enqueue",
+        "stream_mode": _MODES,
+        "stream_subgraphs": True,
+        "stream_resumable": True,
+    }
+    return RUN_CREATE.validate_python(body)

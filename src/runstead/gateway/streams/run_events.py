@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 import orjson
 
+from runstead.resources.approvals import ApprovalStore
 from runstead.resources.state_views import TaskState
 from runstead.resources.states import ThreadStates
 from runstead.resources.thread_notices import ThreadNotices
@@ -40,6 +41,7 @@ class EventReaderPorts:
     notices: ThreadNotices
     clock: Clock
     heartbeat: float
+    approvals: ApprovalStore
 
 
 class RunEventReader:

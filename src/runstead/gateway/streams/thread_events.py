@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
 from typing import Final
 
 from runstead.resources.thread_notices import ThreadListener
 from runstead.runtime.runs.types import RunFilter, RunId, RunRecord, ThreadId
 from runstead.runtime.stream_bridge.contract import HEARTBEAT_SENTINEL
 from runstead.runtime.stream_bridge.exceptions import BridgeClosed
-from runstead.wire.protocol.events import ProtocolEvent, Subscription
+from runstead.wire.protocol.events import CUSTOM, ProtocolEvent, Subscription
 from runstead.wire.protocol.translator import RESUME_GAP
 
+from .approval_events import NAME, ApprovalNews, approval_news
 from .run_events import EventItem, EventReaderPorts, RunEventReader, run_or_none
 
 _RECENT: Final = 50
@@ -51,7 +53,9 @@ class ThreadEventReader:
     def __init__(self, sources: EventReaderPorts, thread_id: ThreadId, wanted: Subscription) -> None:
         self._sources, self._thread_id, self._wanted = sources, thread_id, wanted
         self._listener: ThreadListener = sources.notices.listener(thread_id)
-        self._waiting: deque[RunRecord] = deque()
+        self._waiting: deque[RunRecord | ApprovalNews] = deque()
+        self._told_until: datetime | None = None
+        """Time of the latest event of an approval that was read."""
         self._followed: set[tuple[RunId, object]] = set()
         self._reading: AsyncGenerator[Sequence[EventItem]] | None = None
         self._looked_at: float | None = None
@@ -102,10 +106,13 @@ class ThreadEventReader:
             await self._look()
         if self._waiting:
             run = self._waiting.popleft()
+            if isinstance(run, ApprovalNews):
+                return [run.to_protocol()]
             key = (run.run_id, run.started_at)
             if key not in self._followed or not run.status.is_terminal:
                 self._followed.add(key)
-                self._reading = RunEventReader(self._sources, run, self._wanted, is_last=not self._waiting).items(wait)
+                is_last = not any(isinstance(one, RunRecord) for one in self._waiting)
+                self._reading = RunEventReader(self._sources, run, self._wanted, is_last=is_last).items(wait)
             return ()
         return await self._wait() if wait else ()
 
@@ -132,7 +139,16 @@ class ThreadEventReader:
             for run in found
             if _has_begun(run) and ((run.run_id, run.started_at) not in self._followed or not run.status.is_terminal)
         ]
-        self._waiting.extend(sorted(new, key=_order))
+        self._waiting.extend(sorted([*new, *await self._news()], key=_order))
+
+    async def _news(self) -> Sequence[ApprovalNews]:
+        """Return what has happened to approvals since the last time, if the reader selects it."""
+        if not self._wanted.wants("custom", CUSTOM + NAME):
+            return ()
+        news = await approval_news(self._sources, self._thread_id, self._told_until)
+        if news:
+            self._told_until = news[-1].at
+        return news
 
     def _is_shown(self, item: EventItem) -> bool:
         if not isinstance(item, ProtocolEvent):
@@ -144,5 +160,7 @@ def _has_begun(run: RunRecord) -> bool:
     return run.status.is_terminal or (run.started_at is not None)
 
 
-def _order(run: RunRecord) -> tuple[object, int]:
-    return (run.started_at or run.ended_at or run.created_at, run.queue_seq)
+def _order(found: RunRecord | ApprovalNews) -> tuple[object, int]:
+    if isinstance(found, ApprovalNews):
+        return (found.at, 0)
+    return (found.started_at or found.ended_at or found.created_at, found.queue_seq)

@@ -31,6 +31,7 @@ from runstead.runtime.stream_bridge.gap import GAP, gap_payload
 from runstead.wire.states import from_thread_state
 from runstead.wire.thread_stream import Place, ThreadStreamMode, gap_of_run
 
+from .approval_events import NAME, ApprovalNews, approval_news
 from .run_events import EventReaderPorts, run_or_none
 from .state_updates import StateUpdated, StateUpdates
 
@@ -62,10 +63,10 @@ TRANSITIONS: Final[Mapping[ThreadStreamState, frozenset[ThreadStreamState]]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Next:
-    """Next run or update to read, and its position."""
+    """Next run, update or event of an approval to read, and its position."""
 
     place: Place
-    what: RunRecord | StateUpdated
+    what: RunRecord | StateUpdated | ApprovalNews
 
 
 class ThreadStreams:
@@ -102,7 +103,7 @@ class ThreadStream:
         # Registered before the first read, so that no run begins unnoticed in between.
         self._listener = sources.notices.listener(thread_id)
         self._resume = Place(0)
-        self._updated_until = _EPOCH
+        self._updated_until = self._told_until = _EPOCH
         self._next: deque[_Next] = deque()
         self._followed: set[tuple[RunId, object]] = set()
         self._live: set[RunId] = set()
@@ -123,8 +124,10 @@ class ThreadStream:
                 gap = gap_payload(None, ResumeResult("invalid", last_event_id, None, None), _EVERYTHING)
                 self._ready.append(StreamEvent("", GAP, encode(gap)))
             self._resume = found or Place(0)
-            self._updated_until = _EPOCH + timedelta(microseconds=self._resume.time)
+            self._updated_until = self._told_until = _EPOCH + timedelta(microseconds=self._resume.time)
             return
+        for one in await approval_news(self._sources, self._thread_id, None) if "lifecycle" in self._modes else ():
+            self._told_until = one.at
         for run in await self._recent():
             if run.status.is_terminal:
                 self._followed.add((run.run_id, run.started_at))
@@ -191,6 +194,10 @@ class ThreadStream:
         if "state_update" in self._modes and (is_time or changed):
             updates = await self._updates.since(self._thread_id, self._updated_until)
             found += [_Next(Place.at(update.at), update) for update in updates]
+        if "lifecycle" in self._modes and (is_time or changed):
+            news = await approval_news(self._sources, self._thread_id, self._told_until)
+            found += [_Next(Place.at(one.at), one) for one in news]
+            self._told_until = news[-1].at if news else self._told_until
         self._next.extend(sorted(found, key=lambda one: one.place))
 
     async def _recent(self) -> Sequence[RunRecord]:
@@ -215,6 +222,8 @@ class ThreadStream:
     async def _begin(self, coming: _Next) -> Sequence[StreamItem]:
         if isinstance(coming.what, StateUpdated):
             return await self._updated(coming.place, coming.what)
+        if isinstance(coming.what, ApprovalNews):
+            return [self._event(coming.place, NAME, coming.what.payload())]
         run = coming.what
         if (run.run_id, run.started_at) in self._followed and run.status.is_terminal:
             return ()
@@ -226,7 +235,7 @@ class ThreadStream:
         if run.run_id in self._live:
             resume = ""
         is_kept = await self._sources.bridge.status(run.run_id) is not None
-        is_older = run.status.is_terminal and not is_kept and resume == "-1" and bool(self._next)
+        is_older = run.status.is_terminal and not is_kept and resume == "-1" and self._has_more
         if is_older and self._resume.time == 0:
             return self._begun_and_done(coming.place, run)
         try:
@@ -241,6 +250,11 @@ class ThreadStream:
         self._stream = stream
         self._reader.enter(ThreadStreamState.FOLLOWING)
         return ()
+
+    @property
+    def _has_more(self) -> bool:
+        """Return whether a later run or update was found."""
+        return any(not isinstance(one.what, ApprovalNews) for one in self._next)
 
     def _begun_and_done(self, place: Place, run: RunRecord) -> Sequence[StreamItem]:
         """Return the events for an older run that has only its record left, or whose events the reader has not missed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -42,10 +42,18 @@ _PLAIN: Final = (
 
 
 class SqlApprovalStore:
-    """ApprovalStore over a Database."""
+    """ApprovalStore over a Database. ``on_change`` is called with the thread of an approval that was delegated or
+    commented on."""
 
-    def __init__(self, database: Database, clock: Clock, rules: GraphRules | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        rules: GraphRules | None = None,
+        on_change: Callable[[ThreadId], Awaitable[None]] | None = None,
+    ) -> None:
         self._database, self._clock, self._rules = database, clock, rules or GraphRules()
+        self._on_change = on_change
 
     async def get(self, approval_id: ApprovalId) -> ApprovalRecord | None:
         actor = require_actor_context("reading an approval")
@@ -111,7 +119,9 @@ class SqlApprovalStore:
             add_event(connection, changed, "delegated", now, self._rules, actor_id=actor.user_id, details=details)
             return to_approval(changed)
 
-        return await self._database.write(work)
+        record = await self._database.write(work)
+        await self._changed(record.thread_id)
+        return record
 
     async def comment(self, approval_id: ApprovalId, text: str) -> ApprovalEvent:
         actor = require_actor_context("commenting on an approval")
@@ -121,7 +131,13 @@ class SqlApprovalStore:
             row = change(connection, approval_id, now)
             return add_event(connection, row, "commented", now, self._rules, actor_id=actor.user_id, details=details)
 
-        return await self._database.write(work)
+        event = await self._database.write(work)
+        await self._changed(event.thread_id)
+        return event
+
+    async def _changed(self, thread_id: ThreadId) -> None:
+        if self._on_change is not None:
+            await self._on_change(thread_id)
 
     async def asker(self, approval_id: ApprovalId) -> ActorContext | None:
         actor = require_actor_context("answering an approval")

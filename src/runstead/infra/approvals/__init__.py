@@ -1,0 +1,1 @@
+"""Reminders, escalations and deadlines of approvals."""
