@@ -179,6 +179,22 @@ def test_approval_is_listed_and_answered(url: str, invoke: Run) -> None:
     assert "the answer was True" in invoke("approvals", "answer", "last", "--yes", "--url", url).out
 
 
+def test_approval_is_shown_delegated_commented_on_and_answered_by_its_id(url: str, invoke: Run) -> None:
+    asked = invoke("run", "asker", "hi", "--url", url, "--json")
+    thread = asked.of("waiting")[0]["thread_id"]
+    listed = invoke("approvals", "ls", "--url", url, "--json").of("approval")
+    (approval,) = [one["approval_id"] for one in listed if one["thread_id"] == thread]
+    assert "anna can answer it too" in invoke("approvals", "delegate", approval, "anna", "--url", url).out
+    assert invoke("approvals", "comment", approval, "looks [fine]", "--url", url).exit_code == 0
+    shown = invoke("approvals", "show", approval, "--url", url).out
+    assert "delegate: anna" in shown
+    assert "looks [fine]" in shown
+    (answered,) = invoke("approvals", "answer", approval, '"fine"', "--url", url, "--json").of("answered")
+    assert answered["run_id"] in invoke("runs", "show", answered["run_id"], "--url", url).out
+    again = invoke("approvals", "answer", thread, "true", "--url", url)
+    assert again.exit_code == 1
+
+
 def test_fork_repeats_a_run_from_the_state_before_it(url: str, invoke: Run) -> None:
     thread = invoke("run", "echo", "one", "--url", url, "--json").of("created")[0]["thread_id"]
     second = invoke("run", "echo", "two", "--thread", thread, "--url", url, "--json").of("created")[0]["run_id"]

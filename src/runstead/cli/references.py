@@ -76,6 +76,20 @@ async def find_cron(client: LangGraphClient, reference: str) -> str:
     return str((await _find("cron", "cron_id", reference, page, "runstead crons ls"))["cron_id"])
 
 
+async def find_approval(client: LangGraphClient, reference: str) -> str:
+    """Return the id of an approval; ``last`` is the open one that has waited longest."""
+    if _is_whole(reference):
+        return reference
+
+    async def page(limit: int, offset: int) -> Sequence[Row]:
+        state = "open" if reference == LAST else "any"
+        params: Row = {"limit": limit, "offset": offset, "state": state}
+        found: Sequence[Row] = await client.http.get("/approvals", params=params)
+        return found
+
+    return str((await _find("approval", "approval_id", reference, page, "runstead approvals ls"))["approval_id"])
+
+
 async def _find(noun: str, key: str, reference: str, page: Page, listing: str) -> Row:
     """Return the only row whose id begins with ``reference``, or the newest one for ``last``."""
     if reference == LAST:
