@@ -7,7 +7,7 @@ import { credentials, identityOf } from "./session";
 /** Milliseconds for which an answer serves other tabs. */
 const FRESH_MS = 900;
 /** Milliseconds after which a tab that gets no answer asks the server itself. */
-const PATIENCE_MS = 3_000;
+const PATIENCE_MS = 5_000;
 
 type Read = { method: string; url: string; body: string | undefined; headers: Record<string, string> };
 type Answer = { status: number; text: string; headers: Record<string, string> };

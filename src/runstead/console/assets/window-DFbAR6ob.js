@@ -1,4 +1,4 @@
-import{d as e,f as t,m as n,n as r,p as i,r as a}from"./session-9SoOMbBG.js";import{C as o,h as s,u as c}from"./basics-C5og_sgk.js";var l=class{rest=``;push(e){let t=(this.rest+e).replaceAll(`\r
+import{d as e,f as t,m as n,n as r,p as i,r as a}from"./session-9SoOMbBG.js";import{C as o,h as s,u as c}from"./basics-CNY05-xY.js";var l=class{rest=``;push(e){let t=(this.rest+e).replaceAll(`\r
 `,`
 `).split(`
 
