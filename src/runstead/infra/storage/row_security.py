@@ -72,6 +72,7 @@ UNLIMITED_TABLES: Final[Mapping[str, str]] = {
     "channel_codes": "digests of codes, which are redeemed before the tenant is known",
     "channel_messages": "read by the server before the tenant is known",
     "channel_leases": "names of processes",
+    "sweeps": "times of work of the server itself",
     "checkpoint_identity": "SQLite only",
     "encryption_keys": "ids of keys",
     "key_holders": "names of processes",
