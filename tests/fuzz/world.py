@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 import httpx
 
+import runstead
 from runstead.bootstrap.application import Application
 from runstead.bootstrap.server import serving
 from runstead.graphs.configuration import read_configuration
@@ -32,6 +33,7 @@ from tests.servers.sqlite import current_data
 
 T = TypeVar("T")
 HERE: Final = Path(__file__).parent
+PACKAGE: Final = Path(runstead.__file__).parent
 CANARY: Final = "canary-of-alice"
 HANG: Final = 30.0
 """Seconds after which a request without a response is a fault."""
@@ -87,7 +89,7 @@ def _is_of_the_graph(record: logging.LogRecord, error: BaseException | None) -> 
     if record.msg != "run %s failed" or error is None:
         return False
     frames = traceback.extract_tb(error.__traceback__)
-    return not frames or "/runstead/" not in frames[-1].filename.replace(str(HERE), "")
+    return not frames or not Path(frames[-1].filename).is_relative_to(PACKAGE)
 
 
 @dataclass(slots=True, repr=False)

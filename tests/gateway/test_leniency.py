@@ -35,6 +35,9 @@ BODIES: dict[tuple[str, str], Any] = {
     ("DELETE", "/store/items"): {"namespace": ["a"], "key": "k"},
     ("POST", "/store/items/search"): {"namespace_prefix": []},
     ("POST", "/threads/{thread_id}/commands"): {"id": 1, "method": "state.get"},
+    ("POST", "/approvals/{approval_id}/answer"): {"answer": True},
+    ("POST", "/approvals/{approval_id}/comments"): {"text": "why?"},
+    ("POST", "/approvals/{approval_id}/delegate"): {"user_id": "bob"},
 }
 """Bodies that routes need beside the unknown field; the others need none."""
 OPEN_ENDED = ("/stream", "/stream/events")

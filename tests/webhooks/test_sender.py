@@ -182,14 +182,14 @@ async def test_unexpected_error_counts_as_an_attempt(storage: RunStorage, delive
         await play.until(lambda one: one.status == "delivered")
 
 
-async def test_ended_run_wakes_the_sender(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
+async def test_ended_run_or_a_budget_wakes_the_sender(storage: RunStorage, deliveries: SqlDeliveryStore) -> None:
     posts, bell = Posts(Reply(200)), WakeupSignal()
     sender = WebhookSender(deliveries, posts, WebhookSigner(), bell, storage.clock, SETTINGS)
     with bell.listener() as heard:
         for kind in RunLifecycleEventType:
             heard.clear()
             await sender.on_event(RunLifecycleEvent("e", kind, RunId("r"), ThreadId("t"), 1, storage.clock.now()))
-            assert heard.is_set() == (kind.value in ("run_completed", "run_failed", "run_cancelled"))
+            assert heard.is_set() == kind.value.startswith(("run_completed", "run_failed", "run_cancelled", "budget_"))
 
 
 async def test_ended_run_without_a_webhook_does_not_wake_the_sender(
