@@ -86,3 +86,21 @@ export type Assistant = {
   created_at: string;
   updated_at: string;
 };
+
+export type Approval = {
+  approval_id: string;
+  state: "open" | "answered" | "expired" | "withdrawn";
+  thread_id: string;
+  graph_id: string;
+  interrupt_id: string;
+  question: Json;
+  response_schema: JsonObject | null;
+  created_at: string;
+  updated_at: string;
+  deadline_at: string | null;
+  delegate: string | null;
+  answer_run_id: string | null;
+  default?: Json;
+};
+
+export type ApprovalEvent = { number: number; kind: string; at: string; user_id: string | null; details: JsonObject };

@@ -71,11 +71,11 @@ test("of two deciders one wins, and the other hears of it", async (context) => {
   const [first, second] = await Promise.all([1, 2].map(() => open(context, `#/approvals?thread=${run.thread_id}`)));
   // The second one decides on what it saw before the first one's answer.
   await second.getByRole("button", { name: "Reject" }).waitFor();
-  await second.route(/[/]threads[/]search/, (route) => route.abort());
+  await second.route(/[/]approvals[?]/, (route) => route.abort());
   await first.getByRole("button", { name: "Approve", exact: true }).click();
   await first.getByText("Answered.").waitFor();
   await second.getByRole("button", { name: "Reject" }).click();
-  await second.getByText("Another answer was faster").waitFor();
+  await second.getByText("Another decision was faster").waitFor();
   assert.match(await lastMessage(run), /96.00 EUR were paid/);
 });
 
