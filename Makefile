@@ -2,6 +2,8 @@
 #   make demo     the main job, watched in the terminal
 #   make docs     the documentation as a site, in build/site
 #   make console  build the pages of the console from console/ into the package
+#   make recording
+#                 record the terminal of the README again: docs/images/terminal.svg
 #   make fmt      format the code, and fix what ruff can fix
 #   make check    ruff, the language of texts and names, mypy strict, import contracts, dependencies, the lock
 #   make test     the tests               (make test ARGS="tests/graphs -k factory")
@@ -40,7 +42,7 @@ LOCK := pyproject.toml uv.lock $(wildcard requirements/*.txt) $(SETUP) .ci/insta
 
 ANEW := $(shell [ "$$(cat $(VENV)/.python 2>/dev/null)" = "$(PYTHON)" ] || echo another-python)
 
-.PHONY: help demo docs console fmt test test-newest test-lowest test-later check lock upgrade audit release fuzz storm bench clean another-python
+.PHONY: help demo docs console recording fmt test test-newest test-lowest test-later check lock upgrade audit release fuzz storm bench clean another-python
 .DELETE_ON_ERROR:
 
 help:
@@ -82,6 +84,9 @@ docs: $(VENV)/.ready-docs
 
 console: $(VENV)/.ready-test
 	@$(BIN)/python -m tests.console.build
+
+recording: $(VENV)/.ready-dev
+	@$(BIN)/python -I .ci/recording.py
 
 fmt: $(VENV)/.ready-dev
 	@$(BIN)/ruff check --fix-only --quiet .
