@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.figures import Measurement, percentile, rows, table
 from benchmarks.gate import Compared, per_call
-from benchmarks.pure import TIMES
+from benchmarks.pure import TIMES, operations
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,6 +60,22 @@ def test_gate_counts_what_a_part_needs_beyond_nothing() -> None:
         f"==11== I   refs:      1,000\n==11== other\n==12== I   refs:      {1000 + 70 * TIMES:,}\n==10== I refs: 3\n"
     )
     assert per_call("11 nothing\n12 encode a token\n", report) == {"encode a token": 70.0}
+
+
+def test_cpu_of_a_pure_part_fails_only_if_it_has_grown_by_half() -> None:
+    assert not Compared("encode", [2.0, 2.0], [2.8, 2.8], slack=0.4).fails(1.10)
+    assert Compared("encode", [2.0, 2.0], [3.2, 3.2], slack=0.4).fails(1.10)
+
+
+def test_operations_are_the_same_in_every_measurement() -> None:
+    def loop(times: int) -> None:
+        for _ in range(times):
+            pass
+
+    few, many = operations(lambda: loop(10)), operations(lambda: loop(110))
+    assert (few, many) == (operations(lambda: loop(10)), operations(lambda: loop(110)))
+    assert (many - few) % 100 == 0
+    assert many > few
 
 
 def test_benchmarks_run_and_write_only_what_they_are_asked_to(tmp_path: Path) -> None:

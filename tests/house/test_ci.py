@@ -137,11 +137,11 @@ def targets(done: subprocess.CompletedProcess[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        ([], ["check", "fuzz", "test"]),
+        ([], ["check", "bench", "fuzz", "test"]),
         (["fuzz", "newest"], ["fuzz", "test-newest"]),
         (["newest"], ["test-newest"]),
         (["lowest", "later"], ["test-lowest", "test-later"]),
-        (["lock", "newest"], ["check", "fuzz", "test", "test-newest"]),
+        (["lock", "newest"], ["check", "bench", "fuzz", "test", "test-newest"]),
     ],
 )
 def test_ci_runs_what_it_is_asked_for(asked: list[str], expected: list[str], machine: dict[str, str]) -> None:
