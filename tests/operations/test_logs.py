@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -21,14 +23,34 @@ from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
 from runstead import Application
+from runstead.cli.cluster import how_it_ended
 from runstead.cli.log_writer import LogWriter
 from runstead.cli.logs import configure_logging
+from runstead.infra.telemetry.run_log import RunLog
+from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.runs.types import AssistantId, RunId, RunRecord, RunSpec, RunStatus, ThreadId
 from runstead.settings import Settings
 from tests.servers.sqlite import current_data
 
 from .conftest import application_of, execute
 
 Lines = list[dict[str, Any]]
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def a_run(*, attempt: int) -> RunRecord:
+    return RunRecord(
+        run_id=RunId("run-1"),
+        thread_id=ThreadId("thread-1"),
+        assistant_id=AssistantId("agent"),
+        spec=RunSpec(AssistantId("agent"), "agent"),
+        actor=ActorContext("user", "tenant"),
+        status=RunStatus.PENDING,
+        created_at=NOW,
+        updated_at=NOW,
+        due_at=NOW,
+        attempt=attempt,
+    )
 
 
 class Said:
@@ -166,7 +188,10 @@ def test_lines_at_the_end_of_a_process_are_written() -> None:
     code = """
         import logging
         from runstead.cli.logs import configure_logging
-        from runstead.settings import Settings
+        from runstead.infra.telemetry.run_log import RunLog
+from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.runs.types import AssistantId, RunId, RunRecord, RunSpec, RunStatus, ThreadId
+from runstead.settings import Settings
 
         configure_logging(Settings())
         for number in range(500):
@@ -176,3 +201,18 @@ def test_lines_at_the_end_of_a_process_are_written() -> None:
         [sys.executable, "-c", dedent(code)], capture_output=True, text=True, timeout=60, check=True, env=os.environ
     )
     assert done.stderr.count("line ") == 500
+
+
+def test_lost_attempt_has_the_fields_of_its_run(said: Said) -> None:
+    run = a_run(attempt=2)
+    RunLog().attempt_lost(run)
+    RunLog().attempt_lost(replace(run, dead_letter=True))
+    first, last = said.of("run lost its worker")
+    assert (first["run_id"], first["graph"], first["attempt"]) == ("run-1", "agent", 2)
+    assert (first["next"], last["next"]) == ("waits for another worker", "dead letter")
+
+
+def test_ended_process_of_a_cluster_is_named_with_the_reason() -> None:
+    assert how_it_ended(0, 1) == "the gateway ended with exit code 1"
+    assert how_it_ended(2, -15) == "worker 2 was killed by signal 15"
+    assert how_it_ended(1, -9) == "worker 1 was killed by signal 9, perhaps for lack of memory"

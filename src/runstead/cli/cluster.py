@@ -70,13 +70,22 @@ def run_cluster(request: ServeRequest, output: Output, *, workers: int) -> int:
         output.line("cluster", url=url, workers=workers, database=environ[f"{ENV_PREFIX}DATABASE_URL"])
         output.say(f"A cluster of one gateway and {workers} workers is starting at {url}; Ctrl-C ends it", style="bold")
         while not received:
-            for child in children:
+            for number, child in enumerate(children):
                 if (code := child.has_died()) is not None:
-                    output.say(f"a process of the cluster ended with exit code {code}; starting it again")
+                    output.say(f"{how_it_ended(number, code)}; starting it again")
                     child.start()
                     time.sleep(1)
             time.sleep(_LOOK_EVERY)
     return 0
+
+
+def how_it_ended(number: int, code: int) -> str:
+    """Return which process of the cluster ended, and how. ``number`` is 0 for the gateway."""
+    name = f"worker {number}" if number else "the gateway"
+    if code >= 0:
+        return f"{name} ended with exit code {code}"
+    reason = ", perhaps for lack of memory" if code == -signal.SIGKILL else ""
+    return f"{name} was killed by signal {-code}{reason}"
 
 
 @contextmanager

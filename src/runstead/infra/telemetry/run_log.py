@@ -43,8 +43,8 @@ class RunLog:
         _log.log(level, "run waits for input" if status == "waiting" else "run ended", extra=fields)
 
     def attempt_lost(self, run: RunRecord) -> None:
-        # The recovery logs a warning.
-        return
+        next_step = "dead letter" if run.dead_letter else "waits for another worker"
+        _log.warning("run lost its worker", extra={**_ids(run), "attempt": run.attempt, "next": next_step})
 
     def stream_gap(self, run: RunRecord) -> None:
         _log.info("a reader missed events of a run", extra=_ids(run))

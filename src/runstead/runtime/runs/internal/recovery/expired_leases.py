@@ -48,7 +48,6 @@ class ExpiredLeaseRecovery:
                 continue
             recovered += 1
             record = recovery.record
-            _log.warning("run %s lost its worker in attempt %d: %s", run_id, record.attempt, recovery.result)
             runtime = self._runtime
             runtime.telemetry.attempt_lost(record)
             if recovery.result == "dead":
