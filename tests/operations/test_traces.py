@@ -89,9 +89,9 @@ def paying() -> Any:
     return create_agent(ScriptedChatModel(script=script), [pay], name="payer")
 
 
-async def run_once(http: httpx.AsyncClient, thread: str, **body: Any) -> None:
+async def run_once(http: httpx.AsyncClient, thread: str, parent: str = PARENT, **body: Any) -> None:
     body = {"assistant_id": "agent", **body}
-    answer = await http.post(f"/threads/{thread}/runs/wait", json=body, headers={"traceparent": PARENT}, timeout=30)
+    answer = await http.post(f"/threads/{thread}/runs/wait", json=body, headers={"traceparent": parent}, timeout=60)
     assert answer.status_code == 200, answer.text
 
 
@@ -116,7 +116,7 @@ def id_of(span: ReadableSpan) -> int:
 
 
 async def test_request_queue_attempt_agent_and_tool_are_one_trace(tmp_path: Path, spans: InMemorySpanExporter) -> None:
-    application = application_of(tmp_path / "data", paying())
+    application = application_of(tmp_path / "data", paying(), trace_level="all")
     async with application.running(), client_of(application) as http:
         thread = await new_thread(http)
         spans.clear()
@@ -136,8 +136,69 @@ async def test_request_queue_attempt_agent_and_tool_are_one_trace(tmp_path: Path
     assert "4711" not in str([(span.name, dict(span.attributes or {})) for span in spans.get_finished_spans()])
 
 
+async def execute_payer(tmp_path: Path, *, parent: str = PARENT, **options: Any) -> str:
+    """Let the agent pay, and return the thread."""
+    application = application_of(tmp_path / "data", paying(), **options)
+    async with application.running(), client_of(application) as http:
+        thread = await new_thread(http)
+        await run_once(http, thread, parent, input={"messages": [{"role": "human", "content": "pay 4711"}]})
+    return thread
+
+
+async def test_calls_of_models_and_tools_are_spans_of_the_attempt(tmp_path: Path, spans: InMemorySpanExporter) -> None:
+    thread = await execute_payer(tmp_path)
+    attempt, paid = named(spans, "run agent"), named(spans, "execute_tool pay")
+    asked, answered = [span for span in spans.get_finished_spans() if span.name == "chat scripted"]
+    assert {parent_of(span) for span in (asked, paid, answered)} == {id_of(attempt)}
+    assert dict(asked.attributes or {}) == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.conversation.id": thread,
+        "gen_ai.request.model": "scripted",
+        "gen_ai.provider.name": "scriptedchatmodel",
+        "gen_ai.usage.input_tokens": 2,
+        "gen_ai.usage.output_tokens": 3,
+    }
+    assert [span for span in spans.get_finished_spans() if span.name.startswith("invoke_agent")] == []
+    assert "4711" not in str([span.to_json() for span in spans.get_finished_spans()])
+
+
+async def test_level_of_runs_has_no_spans_of_calls(tmp_path: Path, spans: InMemorySpanExporter) -> None:
+    await execute_payer(tmp_path, trace_level="runs")
+    names = {span.name for span in spans.get_finished_spans()}
+    assert names == {"POST /threads", "POST /threads/{thread_id}/runs/wait", "queue agent", "run agent"}
+
+
+async def test_request_that_is_not_sampled_leaves_no_spans_of_its_run(
+    tmp_path: Path, spans: InMemorySpanExporter
+) -> None:
+    await execute_payer(tmp_path, parent=f"{PARENT[:-2]}00")
+    assert {span.name for span in spans.get_finished_spans()} == {"POST /threads"}
+
+
+async def test_failed_call_is_an_error_without_its_text(tmp_path: Path, spans: InMemorySpanExporter) -> None:
+    def fails(amount: int) -> str:
+        """Pay an amount."""
+        raise ValueError(f"no money for {amount}")
+
+    call = {"name": "fails", "args": {"amount": 4711}, "id": "call-1", "type": "tool_call"}
+    model = ScriptedChatModel(script=turns(AIMessage("", tool_calls=[call])))
+    application = application_of(tmp_path / "data", create_agent(model, [fails]))
+    async with application.running(), client_of(application) as http:
+        await run_once(http, await new_thread(http), input={"messages": []})
+    failed = named(spans, "execute_tool fails")
+    assert failed.status.status_code is StatusCode.ERROR
+    assert dict(failed.attributes or {})["error.type"] == "ValueError"
+    assert "4711" not in failed.to_json()
+
+
+async def test_contents_need_the_level_that_has_them(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedConfiguration, match="set trace_level to 'all'"):
+        async with application_of(tmp_path / "data", acting(), trace_contents=True).running():
+            pass
+
+
 async def test_contents_are_in_spans_only_if_chosen(tmp_path: Path, spans: InMemorySpanExporter) -> None:
-    application = application_of(tmp_path / "data", paying(), trace_contents=True)
+    application = application_of(tmp_path / "data", paying(), trace_level="all", trace_contents=True)
     async with application.running(), client_of(application) as http:
         await run_once(http, await new_thread(http), input={"messages": [{"role": "human", "content": "pay"}]})
     assert "4711" in str(dict(named(spans, "execute_tool pay").attributes or {}))
@@ -234,7 +295,7 @@ def test_nothing_of_it_is_imported_when_traces_are_off(tmp_path: Path) -> None:
     """
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", dedent(code)], capture_output=True, text=True, timeout=60, check=True, cwd=root
+        [sys.executable, "-c", dedent(code)], capture_output=True, text=True, timeout=300, check=True, cwd=root
     )
     assert done.stdout.split() == ["[]", "ProxyTracerProvider"]
 

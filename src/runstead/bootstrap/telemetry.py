@@ -70,11 +70,15 @@ def open_telemetry(
 ) -> Telemetry:
     """Return the telemetry of a server with this profile, open until the end of ``stack``.
 
-    Raises UnsupportedConfiguration if packages for traces are missing.
+    Raises UnsupportedConfiguration if packages for traces are missing, or their level cannot have contents.
     """
     metrics = RunMetrics(profile.clock, [source.graph_id for source in configuration.graphs])
     if not settings.traces:
         return Telemetry(metrics, CompositeTelemetry([RunLog(), metrics]))
+    if settings.trace_contents and settings.trace_level != "all":
+        raise UnsupportedConfiguration(
+            f"trace_contents has no effect with trace_level {settings.trace_level!r}; set trace_level to 'all'"
+        )
     try:
         # Imported here: without traces, nothing of the SDK is.
         from runstead.infra.telemetry.tracing import tracing
@@ -82,6 +86,6 @@ def open_telemetry(
         raise UnsupportedConfiguration(
             f"traces needs packages that are not installed ({error.name}); {install_command('otel')}"
         ) from error
-    traced = stack.enter_context(tracing(profile.clock, contents=settings.trace_contents))
+    traced = stack.enter_context(tracing(profile.clock, settings.trace_level, contents=settings.trace_contents))
     # Traces first: log lines are written inside the span.
     return Telemetry(metrics, CompositeTelemetry([traced, RunLog(), metrics]), traced.around_request)

@@ -101,9 +101,15 @@ class Settings(
         description="Send traces by OpenTelemetry; needs `pip install 'runstead[otel]'`. The OTEL_* variables say "
         "where to, such as OTEL_EXPORTER_OTLP_ENDPOINT.",
     )
+    trace_level: Literal["runs", "calls", "all"] = Field(
+        default="calls",
+        description="Spans of these traces: `runs` (requests, queue, attempts), `calls` (also models and tools), or "
+        "`all` (also agents and retrievers; costs processor time: docs/operations.md).",
+    )
     trace_contents: bool = Field(
         default=False,
-        description="Put the texts of messages, and the arguments and results of tools, into these traces.",
+        description="Put the texts of messages, and the arguments and results of tools, into these traces; needs "
+        "`trace_level` `all`.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Minimum level of log lines."

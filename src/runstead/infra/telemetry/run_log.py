@@ -30,6 +30,9 @@ class RunLog:
             _log.info("run started")
             yield
 
+    def call_observer(self) -> None:
+        return None
+
     def run_ended(self, run: RunRecord, thread_status: ThreadStatus | None) -> None:
         status, done = status_of(run, thread_status), run.completion
         fields = {**_ids(run), "attempt": run.attempt, "status": status}

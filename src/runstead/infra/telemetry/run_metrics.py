@@ -83,6 +83,9 @@ class RunMetrics:
             self._pickup.labels(graph).observe(max(0.0, (now - claimable_since).total_seconds()))
         yield
 
+    def call_observer(self) -> None:
+        return None
+
     def run_ended(self, run: RunRecord, thread_status: ThreadStatus | None) -> None:
         graph, ended_at = self._graph(run), run.ended_at or self._clock.now()
         self._last_end[run.thread_id] = ended_at

@@ -1,21 +1,19 @@
 """Traces by OpenTelemetry: one trace from a request over the queue to every attempt of its run.
 
-A run stores the trace context of the request that created it. Each attempt, in whatever process, continues that trace;
-spans of models, tools and agents inside it come from opentelemetry-instrumentation-genai-langchain. Imported only if
-traces are on.
+A run stores the trace context of the request that created it. Each attempt, in whatever process, continues that trace.
+What is traced inside an attempt depends on the level: see `TraceLevel`. Imported only if traces are on.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.genai.langchain import LangChainInstrumentor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -28,7 +26,12 @@ from runstead.runtime.runs.redaction import CONTINUED, TRACEPARENT, TRACESTATE
 from runstead.runtime.runs.types import Lease, RunRecord, ThreadStatus
 from runstead.version import __version__
 
+from .call_spans import CallSpans
 from .run_metrics import status_of
+
+TraceLevel: TypeAlias = Literal["runs", "calls", "all"]
+"""Spans to make: of requests and attempts of runs; also of calls of models and tools; or also of agents, retrievers and
+with contents, by opentelemetry-instrumentation-genai-langchain."""
 
 _CONTENTS: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 _KEYS: Final = {"traceparent": TRACEPARENT, "tracestate": TRACESTATE}
@@ -36,13 +39,15 @@ _W3C: Final = TraceContextTextMapPropagator()
 _FLUSH_MILLISECONDS: Final = 5_000
 
 _attempt: ContextVar[Span | None] = ContextVar("runstead_attempt_span", default=None)
+_conversation: ContextVar[str] = ContextVar("runstead_attempt_conversation", default="")
 
 
 class Tracing:
     """RunTelemetry that traces, and tracer of requests."""
 
-    def __init__(self, tracer: trace.Tracer, clock: Clock) -> None:
-        self._tracer, self._clock = tracer, clock
+    def __init__(self, tracer: trace.Tracer, clock: Clock, *, calls: bool) -> None:
+        """``calls``: make spans of the calls of models and tools."""
+        self._tracer, self._clock, self._calls = tracer, clock, calls
 
     def run_created(self, run: RunRecord) -> None:
         span = trace.get_current_span()
@@ -70,11 +75,18 @@ class Tracing:
         with self._tracer.start_as_current_span(
             f"run {run.spec.graph_id}", parent, kind=SpanKind.CONSUMER, attributes=attributes, links=links
         ) as span:
-            token = _attempt.set(span)
+            token, conversation = _attempt.set(span), _conversation.set(str(run.thread_id))
             try:
                 yield
             finally:
                 _attempt.reset(token)
+                _conversation.reset(conversation)
+
+    def call_observer(self) -> CallSpans | None:
+        # An attempt that is not sampled has no spans, and calls of it cost nothing.
+        if not self._calls or (span := _attempt.get()) is None or not span.is_recording():
+            return None
+        return CallSpans(self._tracer, trace.set_span_in_context(span), _conversation.get())
 
     def run_ended(self, run: RunRecord, thread_status: ThreadStatus | None) -> None:
         if (span := _attempt.get()) is None:
@@ -135,11 +147,11 @@ def _links(traceparent: object) -> list[Link]:
 
 
 @contextmanager
-def tracing(clock: Clock, *, contents: bool) -> Iterator[Tracing]:
+def tracing(clock: Clock, level: TraceLevel, *, contents: bool) -> Iterator[Tracing]:
     """Trace for the duration of a block.
 
     The provider of the process is used if it has one; otherwise one that exports by OTLP, as the OTEL_* variables say.
-    ``contents``: spans have the texts of messages, of tools' arguments and results.
+    ``contents``: spans have the texts of messages, of tools' arguments and results; only at the level ``all``.
     """
     provider, own = trace.get_tracer_provider(), None
     if isinstance(provider, trace.ProxyTracerProvider):
@@ -147,9 +159,9 @@ def tracing(clock: Clock, *, contents: bool) -> Iterator[Tracing]:
         provider = own = TracerProvider(resource=resource)
         own.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         trace.set_tracer_provider(own)
-    with _instrumented(provider, contents):
+    with _instrumented(provider, contents) if level == "all" else nullcontext():
         try:
-            yield Tracing(provider.get_tracer("runstead", __version__), clock)
+            yield Tracing(provider.get_tracer("runstead", __version__), clock, calls=level == "calls")
         finally:
             if own is not None:
                 # Not shut down: the provider of a process cannot be replaced, and another server may follow.
@@ -159,6 +171,8 @@ def tracing(clock: Clock, *, contents: bool) -> Iterator[Tracing]:
 @contextmanager
 def _instrumented(provider: trace.TracerProvider, contents: bool) -> Iterator[None]:
     """Trace models, tools and agents for the duration of a block, unless the process does so already."""
+    from opentelemetry.instrumentation.genai.langchain import LangChainInstrumentor
+
     before = os.environ.get(_CONTENTS)
     if contents and before is None:
         os.environ[_CONTENTS] = "SPAN_ONLY"
@@ -166,6 +180,9 @@ def _instrumented(provider: trace.TracerProvider, contents: bool) -> Iterator[No
     is_ours = not instrumentor.is_instrumented_by_opentelemetry
     if is_ours:
         instrumentor.instrument(tracer_provider=provider)
+        if (handler := instrumentor._callback_handler) is not None:
+            # Otherwise LangChain calls it in a thread for each token, which costs more than the rest of a run.
+            handler.run_inline = True
     try:
         yield
     finally:

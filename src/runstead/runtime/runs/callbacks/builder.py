@@ -10,6 +10,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 
 from ..error_redaction import REDACTING, ErrorRedactor
+from ..telemetry import CallObserver
 from ..types import ModelUsage, RunCompletionData, RunId, ThreadId
 from .callers import Attribution
 from .events import RunEventCallback
@@ -35,12 +36,13 @@ class RunCallbacks:
         *,
         attempt: int = 1,
         before: RunCompletionData | None = None,
+        calls: CallObserver | None = None,
     ) -> RunCallbacks:
         """Create the callbacks of an attempt. ``before`` is what the run's earlier attempts came to."""
         # One for all three: what counts as the lead's is also what is said in the conversation.
         attribution = Attribution()
         return cls(
-            RunEventCallback(run_id, thread_id, now, texts, attribution=attribution, attempt=attempt),
+            RunEventCallback(run_id, thread_id, now, texts, attribution=attribution, attempt=attempt, calls=calls),
             RunTokenCallback(attribution, before),
             RunTitleCallback(attribution),
         )

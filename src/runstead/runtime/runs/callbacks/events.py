@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import LLMResult
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
@@ -24,6 +24,7 @@ from runstead.runtime.serialization import jsonable
 from ...json_types import JsonMapping, JsonObject
 from ..error_redaction import REDACTING, ErrorRedactor
 from ..store.event_store import RunEvent, RunEventCategory
+from ..telemetry import CallObserver, ModelAnswer
 from ..types import RunId, StopReason, ThreadId
 from .bounds import bounded
 from .callers import LEAD, Attribution, group_of
@@ -53,6 +54,8 @@ EVENT_TYPES: Final[Mapping[str, RunEventCategory]] = {
     "tool_result": "message",
 }
 """All types of events, with their category. A message that is not the lead agent's is a trace."""
+_FINISH: Final = ("finish_reason", "stop_reason", "done_reason")
+"""Names that providers have for the reason why an answer ended."""
 
 
 def _ignore() -> None:
@@ -76,9 +79,12 @@ class RunEventCallback(BaseCallbackHandler):
         *,
         attribution: Attribution | None = None,
         attempt: int = 1,
+        calls: CallObserver | None = None,
     ) -> None:
         self._run_id, self._thread_id, self._now, self._texts = run_id, thread_id, now, texts
         self._attribution, self._attempt = attribution or Attribution(), attempt
+        # Reported here, and by no callback of its own: that would be called for each token.
+        self._calls = calls
         self._lock = threading.Lock()
         self._pending: list[RunEvent] = []
         self._roots: set[UUID] = set()
@@ -159,8 +165,10 @@ class RunEventCallback(BaseCallbackHandler):
         self._asked(run_id, {"prompts": prompts}, kwargs)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: object) -> None:
-        caller = self._callers.pop(run_id, LEAD)
-        for message in generated_messages(response):
+        caller, messages = self._callers.pop(run_id, LEAD), generated_messages(response)
+        if self._calls is not None:
+            self._calls.model_answered(run_id, _answer_of(messages))
+        for message in messages:
             fields = from_message(message)
             self._record("llm_response", {"call_id": str(run_id), "message": fields}, caller)
             if message.tool_calls:
@@ -170,6 +178,7 @@ class RunEventCallback(BaseCallbackHandler):
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         caller = self._callers.pop(run_id, LEAD)
+        self._call_failed(run_id, error)
         if self._is_cut_off(error):
             self._record("llm_stopped", {"call_id": str(run_id), "reason": self._reason}, caller)
         else:
@@ -181,11 +190,15 @@ class RunEventCallback(BaseCallbackHandler):
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         caller = self._attribution.caller_of(kwargs.get("tags"), kwargs.get("metadata"))
         self._tools[run_id], self._callers[run_id] = name, caller
+        if self._calls is not None:
+            self._calls.tool_called(run_id, name)
         arguments = jsonable(inputs if inputs is not None else input_str)
         self._record("tool_start", {"call_id": str(run_id), "name": name, "input": arguments}, caller)
 
     def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: object) -> None:
         name, caller = self._tools.pop(run_id, "tool"), self._callers.pop(run_id, LEAD)
+        if self._calls is not None:
+            self._calls.tool_answered(run_id)
         results = _results_of(output)
         shown = from_message(output) if isinstance(output, BaseMessage) else jsonable(output)
         self._record("tool_end", {"call_id": str(run_id), "name": name, "output": shown}, caller)
@@ -194,6 +207,7 @@ class RunEventCallback(BaseCallbackHandler):
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         name, caller = self._tools.pop(run_id, "tool"), self._callers.pop(run_id, LEAD)
+        self._call_failed(run_id, error)
         # A tool that asks a human has not failed: LangGraph lets an interrupt travel as an exception.
         if isinstance(error, GraphBubbleUp):
             return
@@ -219,8 +233,16 @@ class RunEventCallback(BaseCallbackHandler):
     def _asked(self, run_id: UUID, content: JsonMapping, start: JsonMapping) -> None:
         caller = self._attribution.caller_of(start.get("tags"), start.get("metadata"))
         self._callers[run_id] = caller
-        model = (start.get("metadata") or {}).get("ls_model_name")
+        described = start.get("metadata") or {}
+        model = described.get("ls_model_name")
+        if self._calls is not None:
+            self._calls.model_called(run_id, model, described.get("ls_provider"))
         self._record("llm_request", {"call_id": str(run_id), "model": model, **content}, caller)
+
+    def _call_failed(self, run_id: UUID, error: BaseException) -> None:
+        if self._calls is not None:
+            has_failed = not isinstance(error, GraphBubbleUp) and not self._is_cut_off(error)
+            self._calls.call_failed(run_id, error if has_failed else None)
 
     def _ended(self, event_type: str, content: JsonMapping) -> None:
         self._has_ended = True
@@ -240,6 +262,19 @@ class RunEventCallback(BaseCallbackHandler):
             is_first = len(self._pending) == 1
         if is_first:
             self.on_pending()
+
+
+def _answer_of(messages: Sequence[AIMessage]) -> ModelAnswer:
+    """Return what the provider reports about the first message."""
+    if not messages:
+        return ModelAnswer()
+    usage, described = messages[0].usage_metadata, messages[0].response_metadata
+    return ModelAnswer(
+        model=described.get("model_name") or described.get("model"),
+        finish_reason=next((str(described[name]) for name in _FINISH if described.get(name)), None),
+        input_tokens=usage["input_tokens"] if usage else None,
+        output_tokens=usage["output_tokens"] if usage else None,
+    )
 
 
 def _results_of(output: object) -> list[ToolMessage]:

@@ -85,6 +85,7 @@ class RunExecution:
             runtime.error_redactor,
             attempt=handle.lease.attempt,
             before=run.completion,
+            calls=runtime.telemetry.call_observer(),
         )
         self._publisher = RunPublisher(runtime.bridge, run.run_id, handle.lease.attempt)
         self._events = RunEventEmitter(run, runtime.observer, runtime.clock, runtime.telemetry)
