@@ -27,7 +27,7 @@ PAGES_OF_THE_ROOT: Final = {
 LINK: Final = re.compile(
     r"(!?)\[(?P<text>[^\]]*)\]\((?P<target>(?!https?://|#|mailto:)[^)#\s]+)(?P<anchor>#[^)\s]*)?\)"
 )
-FENCE: Final = re.compile(r"^```(\w+) no-run$", re.MULTILINE)
+FENCE: Final = re.compile(r"^```(\w+) [\w-]+$", re.MULTILINE)
 PYTHON_API: Final = (
     "runstead.bootstrap.application.Application",
     "runstead.settings.Settings",
