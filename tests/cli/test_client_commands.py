@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -127,6 +129,20 @@ def test_unusable_server_is_described_in_its_own_words(monkeypatch: pytest.Monke
     )
     other = _unusable("http://h", httpx.Response(404, text="<html>", request=request))
     assert "not as an agent server would: HTTP 404" in other.problem
+
+
+def test_server_that_does_not_answer_in_time_is_named_with_the_reason(invoke: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+
+        def hang_up() -> None:
+            silent.accept()[0].close()
+
+        ending = threading.Thread(target=hang_up)
+        ending.start()
+        done = invoke("runs", "ls", "--url", f"http://127.0.0.1:{port}")
+        ending.join(30)
+    assert re.search(r"no server answers at http://127.0.0.1:\d+ \(.+\)", done.err), done.err
 
 
 def test_run_is_found_by_last_and_by_the_beginning_of_its_id(url: str, invoke: Run) -> None:

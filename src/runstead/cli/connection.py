@@ -45,7 +45,7 @@ async def connect(
             answered = await probe.get(f"{url}/ok", headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise CommandError(
-            f"no server answers at {url} ({error})",
+            f"no server answers at {url} ({str(error) or type(error).__name__})",
             "start one with `runstead dev` or `runstead serve`, or name another with --url",
         ) from error
     if answered.status_code != httpx.codes.OK:
