@@ -267,12 +267,19 @@ async def test_close_succeeds_when_the_server_is_silent(server: PostgresServer) 
 
 async def test_call_waiting_for_the_only_connection_raises_busy(server: PostgresServer) -> None:
     async with open_postgres(server.url, replace(OPTIONS, pool_size=2, patience=0.5)) as database:
-        slow = asyncio.ensure_future(database.read(lambda c: c.exec_driver_sql("SELECT pg_sleep(4)").close()))
-        await asyncio.sleep(0.1)
+        has_begun, may_end = threading.Event(), threading.Event()
+
+        def hold(connection: Connection) -> None:
+            one(connection)
+            has_begun.set()
+            assert may_end.wait(60)
+
+        holding = asyncio.ensure_future(database.read(hold))
+        assert await asyncio.to_thread(has_begun.wait, 60)
         with pytest.raises(StorageBusy, match="RUNSTEAD_DATABASE_POOL_SIZE"):
             await database.read(one)
-        assert not slow.done()
-        await slow
+        may_end.set()
+        await holding
 
 
 @contextmanager
