@@ -15,7 +15,7 @@ import pytest
 
 from runstead.bootstrap.application import Application
 from runstead.channels import texts
-from runstead.channels.access import AccessRevoked, while_linked
+from runstead.channels.access import AccessRevoked, is_linked, while_linked
 from runstead.infra.engines.data_dir import RUNS_FILE
 from runstead.infra.storage.api_keys import SqlApiKeyStore
 from runstead.infra.storage.sqlite import open_storage
@@ -173,10 +173,11 @@ class Access:
 
 
 @pytest.mark.parametrize(
-    ("change", "is_linked"),
+    ("change", "left"),
     [({"link": None}, False), ({"is_old": True}, True), ({"may": False}, True), ({"is_away": True}, None), ({}, None)],
 )
-async def test_work_ends_with_the_access(change: dict[str, Any], is_linked: bool | None) -> None:
+async def test_work_ends_with_the_access(change: dict[str, Any], left: bool | None) -> None:
+    """``left``: the link is still there when its access has ended; None: the access has not ended."""
     clock, link = ManualClock(), ChannelLink(ChatUser("memory", "w", "alice"), ALICE, datetime.now(UTC))
     access, done = Access(link), asyncio.Event()
 
@@ -198,10 +199,10 @@ async def test_work_ends_with_the_access(change: dict[str, Any], is_linked: bool
     await clock.advance(5)
     while not access.asked:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    if is_linked is None:
+    if left is None:
         done.set()
         await working
     else:
-        with pytest.raises(AccessRevoked) as revoked:
+        with pytest.raises(AccessRevoked):
             await working
-        assert revoked.value.is_linked is is_linked
+        assert await is_linked(services, link) is left

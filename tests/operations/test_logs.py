@@ -188,10 +188,7 @@ def test_lines_at_the_end_of_a_process_are_written() -> None:
     code = """
         import logging
         from runstead.cli.logs import configure_logging
-        from runstead.infra.telemetry.run_log import RunLog
-from runstead.runtime.actor_context import ActorContext
-from runstead.runtime.runs.types import AssistantId, RunId, RunRecord, RunSpec, RunStatus, ThreadId
-from runstead.settings import Settings
+        from runstead.settings import Settings
 
         configure_logging(Settings())
         for number in range(500):

@@ -17,10 +17,9 @@ _log = logging.getLogger(__name__)
 
 
 class AccessRevoked(Exception):
-    """The link is deleted or gives no access any more. ``is_linked``: the chat user still has it."""
+    """The link of a chat user is deleted or gives no access any more, or the run was stopped for this reason."""
 
-    def __init__(self, is_linked: bool) -> None:
-        self.is_linked = is_linked
+    def __init__(self) -> None:
         super().__init__("a chat user has no access any more")
 
 
@@ -34,7 +33,8 @@ async def while_linked(
     try:
         await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise AccessRevoked(await watching)
+            await watching
+            raise AccessRevoked
         await working
     finally:
         for task in (working, watching):
@@ -42,19 +42,23 @@ async def while_linked(
         await asyncio.gather(working, watching, return_exceptions=True)
 
 
-async def _revoked(services: ChannelServices, link: ChannelLink, thread_id: ThreadId | None) -> bool:
-    """Return when the link gives no access any more; False if it was deleted or replaced by that of another account."""
+async def is_linked(services: ChannelServices, link: ChannelLink) -> bool:
+    """Return False if the link was deleted, or replaced by that of another account."""
+    current = await services.stores.links.find(link.chat_user)
+    return current is not None and _is_of_same_account(current, link)
+
+
+async def _revoked(services: ChannelServices, link: ChannelLink, thread_id: ThreadId | None) -> None:
+    """Return when the link gives no access any more."""
     while True:
         await services.clock.sleep(services.access_check_seconds)
         try:
             current = await services.stores.links.find(link.chat_user)
-            if current is None or not _is_of_same_account(current, link):
-                return False
-            if await services.rules.is_revoked(current):
-                return True
+            if current is None or not _is_of_same_account(current, link) or await services.rules.is_revoked(current):
+                return
             with acting(actor_of(current)):
                 if thread_id is not None and not await services.rules.may_read(thread_id):
-                    return True
+                    return
         except Exception:
             # A failing check revokes nothing.
             _log.warning("could not check the access of a chat user of %s", _name(link.chat_user), exc_info=True)

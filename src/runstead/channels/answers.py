@@ -18,11 +18,12 @@ from runstead.runtime.actor_context import require_actor_context
 from runstead.runtime.json_types import JsonObject
 from runstead.runtime.runs.exceptions import RunNotFound, ThreadNotFound
 from runstead.runtime.runs.facade import RunStream
-from runstead.runtime.runs.types import CheckpointRef, RunId, RunRecord, RunStatus, ThreadId
+from runstead.runtime.runs.types import CheckpointRef, RunId, RunRecord, RunStatus, StopReason, ThreadId
 from runstead.runtime.stream_bridge.contract import StreamEvent, StreamItem
 from runstead.workspace import FileEntry
 
 from . import texts
+from .access import AccessRevoked
 from .contract import Button, Channel
 from .ports import ChannelServices
 from .questions import Question, question_of
@@ -55,7 +56,8 @@ class Answers:
         self._services, self._channel = services, channel
 
     async def answer(self, message: ChannelMessage, pace: Pace) -> None:
-        """Follow the run of a message to its end, and send what it says. Idempotent."""
+        """Follow the run of a message to its end, and send what it says. Idempotent. Raises AccessRevoked if the run
+        was stopped since its user has no access any more."""
         assert message.run_id is not None
         progress = _Progress(self._services, message)
         chat_id = message.conversation.chat_id
@@ -65,7 +67,10 @@ class Answers:
 
         reply = Reply(self._channel, chat_id, key_of(message), pace, progress.values.get("parts") or (), save)
         await reply.grow(texts.WORKING)
-        final = await self._final(await self._followed(message.run_id, reply, pace))
+        run = await self._followed(message.run_id, reply, pace)
+        if run is not None and run.stop_requested is StopReason.REVOKED:
+            raise AccessRevoked
+        final = await self._final(run)
         if final.text or not final.questions:
             await reply.finish(final.text or texts.NO_TEXT)
         await self._ask(message, final, reply, progress, pace)

@@ -14,12 +14,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from runstead.resources.channels import ChannelMessage, Conversation
+from runstead.resources.channels import ChannelLink, ChannelMessage, Conversation
 from runstead.runtime.runs.types import RunRecord
 from runstead.wire.errors import problem_of
 
 from . import texts
-from .access import AccessRevoked, while_linked
+from .access import AccessRevoked, is_linked, while_linked
 from .answers import Answers
 from .contract import Channel, Undeliverable
 from .intake import Intake
@@ -116,16 +116,18 @@ class ConversationServer:
         try:
             link = await self._services.stores.links.find(self._conversation.chat_user)
             if link is not None:
-                answering = self._answer_run(message)
-                await while_linked(self._services, link, message.thread_id, answering)
+                await self._answer_linked(message, link)
             # Without a link, the answer belongs to an account that the chat user has no access to any more.
-            await store.end(message.seq)
-        except AccessRevoked as revoked:
-            if revoked.is_linked:
-                await self._say(message, texts.ACCESS_REVOKED, "revoked")
             await store.end(message.seq)
         except Exception as error:
             await self._failed(message, error)
+
+    async def _answer_linked(self, message: ChannelMessage, link: ChannelLink) -> None:
+        try:
+            await while_linked(self._services, link, message.thread_id, self._answer_run(message))
+        except AccessRevoked:
+            if await is_linked(self._services, link):
+                await self._say(message, texts.ACCESS_REVOKED, "revoked")
 
     async def _answer_run(self, message: ChannelMessage) -> None:
         run_id = await self._runs.run_to_answer(message)
