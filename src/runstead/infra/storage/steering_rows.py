@@ -9,6 +9,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, func, select
 
 from runstead.runtime.actor_context import ActorContext
+from runstead.runtime.json_types import JsonMapping
+from runstead.runtime.runs.exceptions import RunConflict
 from runstead.runtime.runs.steering import (
     MessageId,
     MessageLimits,
@@ -63,6 +65,10 @@ SHOWN: Final = (
 """The columns of a SteeringMessage."""
 TAKEN: Final = (table.c.message_id, table.c.run_id, table.c.taken_attempt, table.c.task)
 """The columns of a TakenMessage."""
+_OWNER: Final = ("tenant_id", "user_id", "thread_id", "assistant_id")
+_STORED: Final = Prepared(
+    select(table.c.spec, *(table.c[name] for name in _OWNER)).where(table.c.message_id == bindparam("the_message"))
+)
 _ONE: Final = Prepared(select(*SHOWN).where(table.c.message_id == bindparam("the_message")))
 
 
@@ -78,7 +84,7 @@ def accept_message(
     """Store the input of ``spec`` as a message for the first run in flight of its user and assistant.
 
     Return None if there is no such run, or its thread is deleted with it. The caller holds the lock of the thread.
-    Raises TooManyMessages.
+    Raises TooManyMessages, and RunConflict for the id of another message.
     """
     values = {
         "the_thread": thread_id,
@@ -108,14 +114,16 @@ def accept_message(
         "spec": _spec_text(spec),
     }
     if _INSERT.first(connection, stored) is None:
-        # The same id again: a request that is repeated.
-        return repeated_message(connection, RunId(message_id))
+        return _same_message(connection, stored)
     message = SteeringMessage(MessageId(message_id), thread_id, target.run_id, actor.user_id, "waiting", now)
     return CreatedRun(_shown(target, message), message=message)
 
 
 def repeated_message(connection: Connection, message_id: RunId) -> CreatedRun | None:
-    """Return the result of a request that stored this message; None if there is no such message, or its run is gone."""
+    """Return the result of a request that stored this message; None if there is no such message, or its run is gone.
+
+    The caller has checked that the message is the actor's own.
+    """
     row = _ONE.first(connection, {"the_message": message_id})
     if row is None:
         return None
@@ -126,11 +134,27 @@ def repeated_message(connection: Connection, message_id: RunId) -> CreatedRun | 
     return CreatedRun(_shown(to_record(run), message), repeated=True, message=message)
 
 
+def _same_message(connection: Connection, given: JsonMapping) -> CreatedRun:
+    """Return the result of the first request with this id, if it was the same: of this user, on this thread, with this
+    input. Raises RunConflict otherwise, and once the input of a delivered message is erased."""
+    message_id = RunId(given["message_id"])
+    row = _STORED.first(connection, {"the_message": message_id})
+    owner = tuple(given[name] for name in _OWNER)
+    if row is None or tuple(row[1:]) != owner or _input_of(row[0]) != _input_of(given["spec"]):
+        raise RunConflict(message_id)
+    if (found := repeated_message(connection, message_id)) is None:
+        raise RunConflict(message_id)
+    return found
+
+
+def _input_of(spec: str | None) -> Any:
+    return None if spec is None else json_text.load(spec).get("input")
+
+
 def to_message(row: Any) -> SteeringMessage:
     """Return the message for a row of SHOWN."""
     message_id, thread_id, run_id, user_id, status, created_at, ended_at, spec = row
-    given = None if spec is None else json_text.load(spec).get("input")
-    return SteeringMessage(message_id, thread_id, run_id, user_id, status, created_at, ended_at, given)
+    return SteeringMessage(message_id, thread_id, run_id, user_id, status, created_at, ended_at, _input_of(spec))
 
 
 def to_taken(row: Any) -> TakenMessage:

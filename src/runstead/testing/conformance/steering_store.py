@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from runstead.runtime.actor_context import ActorContext, ActorRequired, acting
-from runstead.runtime.runs.exceptions import LeaseLost
+from runstead.runtime.runs.exceptions import LeaseLost, RunConflict
 from runstead.runtime.runs.steering import (
     MessageId,
     MessageLimits,
@@ -114,6 +114,21 @@ class SteeringStoreConformance:
         assert first.message.message_id == second.message.message_id
         with acting(ALICE):
             assert len(await steering.list(T1)) == 1
+
+    async def test_id_of_another_message_is_refused(self, storage: RunStorage, steering: SteeringStore) -> None:
+        await working(storage)
+        first, second = [await send(storage, "once", run_id=RunId("m-1")) for _ in range(2)]
+        assert (first.message, second.repeated) == (second.message, True)
+        with pytest.raises(RunConflict):
+            await send(storage, "another text", run_id=RunId("m-1"))
+        for stranger, thread_id in ((ALICE, "t-2"), (BOB, "t-3"), (ALICE_ELSEWHERE, "t-4")):
+            with acting(stranger):
+                await storage.create.create_runs([a_spec(ThreadId(thread_id))], decide)
+                same = a_spec(ThreadId(thread_id), input=said("once"), multitask_strategy="steer", run_id=RunId("m-1"))
+                with pytest.raises(RunConflict):
+                    await storage.create.create_runs([same], decide)
+        with acting(ALICE):
+            assert [texts_of([one]) for one in await steering.list(T1)] == [["once"]]
 
     async def test_take_returns_messages_in_order_and_repeats_them_for_the_same_task_only(
         self, storage: RunStorage, steering: SteeringStore
