@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from runstead.cli import cluster
@@ -52,6 +53,18 @@ def test_find_binary_takes_the_path_without_a_wheel(on_path: Path, monkeypatch: 
 def test_find_binaries_takes_the_path_without_a_wheel(on_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "wheel_binaries", lambda: None)
     assert postgres.find_binaries() == on_path.resolve()
+
+
+def test_postgres_starts_in_a_directory_with_a_long_path() -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        os.chmod(folder, 0o755)
+        server = postgres.PostgresServer(Path(folder) / ("a" * 60) / ("b" * 60))
+        try:
+            server.start()
+            with psycopg.connect(server.url) as connection:
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+        finally:
+            server.stop()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="missing right: only root has another user for PostgreSQL")

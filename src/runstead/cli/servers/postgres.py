@@ -67,7 +67,7 @@ def _candidates() -> list[Path]:
 
 
 class PostgresServer(ChildServer):
-    """Server on one folder, which is created if needed. Listens on 127.0.0.1, and on a socket in the folder."""
+    """Server on one folder, which is created if needed. Listens on 127.0.0.1 alone."""
 
     def __init__(
         self, folder: Path, *, binaries: Path | None = None, settings: Mapping[str, str] | None = None
@@ -88,6 +88,8 @@ class PostgresServer(ChildServer):
         if not (self.data / "PG_VERSION").exists():
             self._create()
         command = [str(self._binaries() / "postgres"), "-D", str(self.data), "-p", str(self.port)]
+        # No Unix socket: its path would have to be short, and the folder's may be long.
+        command += ["-c", "unix_socket_directories="]
         for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
         # A fast shutdown, not a smart one: the latter waits for clients, which may be waiting for this process.
@@ -110,7 +112,7 @@ class PostgresServer(ChildServer):
         if made.returncode != 0:
             raise NoPostgres(f"initdb failed: {(made.stderr or made.stdout).strip()[-500:]}")
         with (self.data / "postgresql.conf").open("a") as conf:
-            conf.write(f"listen_addresses = '127.0.0.1'\nunix_socket_directories = '{self.data}'\n")
+            conf.write("listen_addresses = '127.0.0.1'\n")
 
     def _binaries(self) -> Path:
         """Return the folder of binaries, or a copy that the server's user can read: a venv may be in root's home."""
