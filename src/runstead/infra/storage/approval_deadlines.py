@@ -11,11 +11,11 @@ from sqlalchemy import Connection, Row, func, select
 from runstead.resources.approvals import ApprovalRecord, DueApproval, Fired
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.clock import Clock
-from runstead.runtime.runs.approvals import GraphRules
+from runstead.runtime.runs.approvals import GraphRules, is_address
 
 from . import json_text
 from .approval_changes import next_time
-from .approval_events import add_event, change, is_address
+from .approval_events import add_event, change
 from .approvals import to_approval
 from .database import Database
 from .dialect import lock_thread

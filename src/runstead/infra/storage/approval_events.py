@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from runstead.resources.approvals import ApprovalEvent, ApprovalEventKind
 from runstead.runtime.json_types import JsonMapping, JsonObject
-from runstead.runtime.runs.approvals import GraphRules
+from runstead.runtime.runs.approvals import GraphRules, is_address
 from runstead.runtime.runs.types import RunRecord
 
 from . import json_text
@@ -68,8 +68,3 @@ def asking_run(connection: Connection, run_id: str | None) -> RunRecord | None:
     """Return the run that asked; None if it is deleted, or if no run asked."""
     row = None if run_id is None else _ASKING_RUN.first(connection, {"the_run": run_id})
     return None if row is None else to_record(row)
-
-
-def is_address(target: str) -> bool:
-    """Return whether something is escalated to a webhook, and not to a user."""
-    return target.startswith(("http://", "https://", "/"))

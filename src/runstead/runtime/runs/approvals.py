@@ -7,7 +7,6 @@ Values without it, such as those of LangChain's HumanInTheLoopMiddleware, follow
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
+from ..clock import SystemClock
 from ..json_types import JsonMapping, JsonObject
 from .interrupts import answers_of
 
@@ -28,6 +28,8 @@ _SECONDS: Final = ("deadline", "remind_after", "escalate_after")
 _FIELDS: Final = frozenset((*_SECONDS, "escalate_to", "default"))
 _LONGEST: Final = 10 * 366 * 86_400
 _LONGEST_TARGET: Final = 2_048
+_LONGEST_USER: Final = 512
+"""Bytes of a user id: all databases can keep that many in an index."""
 
 AnsweredBy: TypeAlias = Literal["user", "deadline"]
 
@@ -58,11 +60,10 @@ class ApprovalRules:
         if not isinstance(given, Mapping):
             raise InvalidApprovalRules("the rules of an approval must be an object")
         if unknown := sorted(str(name) for name in given if name not in _FIELDS):
-            raise InvalidApprovalRules(f"unknown field {unknown[0]!r}; known fields are {', '.join(sorted(_FIELDS))}")
+            known = ", ".join(sorted(_FIELDS))
+            raise InvalidApprovalRules(f"unknown field {unknown[0][:100]!r}; known fields are {known}")
         deadline, remind, escalate = (_time(name, given.get(name)) for name in _SECONDS)
-        target = given.get("escalate_to")
-        if target is not None and not (isinstance(target, str) and 0 < len(target) <= _LONGEST_TARGET):
-            raise InvalidApprovalRules("escalate_to: must be a user id, or the URL of a webhook")
+        target = _target(given.get("escalate_to"))
         has_default = "default" in given
         # Only a deadline may be a point in time.
         assert not isinstance(remind, datetime)
@@ -189,6 +190,27 @@ def _question(interrupt: JsonMapping) -> PendingQuestion:
     return PendingQuestion(str(interrupt["id"]), content, rules)
 
 
+def is_address(target: str) -> bool:
+    """Return whether something is escalated to a webhook, and not to a user."""
+    return target.startswith(("http://", "https://", "/"))
+
+
+def _target(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TARGET:
+        raise InvalidApprovalRules("escalate_to: must be a user id, or the URL of a webhook")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidApprovalRules("escalate_to: must not contain unpaired surrogates") from error
+    if "\0" in value:
+        raise InvalidApprovalRules("escalate_to: must not contain the character NUL")
+    if size > _LONGEST_USER and not is_address(value):
+        raise InvalidApprovalRules(f"escalate_to: a user id has at most {_LONGEST_USER} bytes")
+    return value
+
+
 def _after(asked_at: datetime, seconds: float | None) -> datetime | None:
     return None if seconds is None else asked_at + timedelta(seconds=seconds)
 
@@ -197,14 +219,26 @@ def _time(name: str, value: object) -> float | datetime | None:
     if value is None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value) and 0 < value <= _LONGEST:
+        # False for NaN too.
+        if 0 < value <= _LONGEST:
             return float(value)
         raise InvalidApprovalRules(f"{name}: must be more than 0 and at most {_LONGEST} seconds")
     if name == "deadline" and isinstance(value, str):
-        try:
-            at = datetime.fromisoformat(value)
-        except ValueError as error:
-            raise InvalidApprovalRules(f"deadline: {value[:100]!r} is not a time in ISO 8601") from error
-        return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        return _moment(value)
     wanted = "seconds, or a time in ISO 8601" if name == "deadline" else "seconds"
     raise InvalidApprovalRules(f"{name}: must be {wanted}")
+
+
+def _moment(value: str) -> datetime:
+    """Return a deadline in UTC that every database can keep."""
+    out_of_range = f"deadline: {value[:100]!r} is more than {_LONGEST} seconds away; give a time that is closer"
+    try:
+        at = datetime.fromisoformat(value)
+        at = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidApprovalRules(out_of_range) from error
+    except ValueError as error:
+        raise InvalidApprovalRules(f"deadline: {value[:100]!r} is not a time in ISO 8601") from error
+    if abs(at - SystemClock().now()) > timedelta(seconds=_LONGEST):
+        raise InvalidApprovalRules(out_of_range)
+    return at
