@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -16,8 +17,9 @@ from runstead.infra.storage.approval_deadlines import SqlApprovalDeadlines
 from runstead.infra.storage.approvals import SqlApprovalStore
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
-from runstead.resources.approvals import ApprovalFilter, ApprovalRecord
+from runstead.resources.approvals import ApprovalFilter, ApprovalRecord, DueApproval, Fired
 from runstead.runtime.actor_context import acting
+from runstead.runtime.field_encryption import EncryptionFailed
 from runstead.runtime.runs.approvals import RULES, ApprovalAnswer, ApprovalRules, GraphRules, InvalidApprovalRules
 from runstead.runtime.runs.types import RunFilter, RunStatus, ThreadId
 from runstead.testing.conformance.approval_store import X, asking, resuming
@@ -28,11 +30,22 @@ from tests.servers.postgres import PostgresSchema
 NO_RULES = GraphRules()
 
 
+class Unreadable(SqlApprovalDeadlines):
+    """Store that cannot read some approvals, as if a handler could not decrypt them."""
+
+    unreadable: Collection[str] = ()
+
+    async def fire(self, due: DueApproval) -> Fired | None:
+        if due.approval_id in self.unreadable:
+            raise EncryptionFailed("the handler has no key for this")
+        return await super().fire(due)
+
+
 class Node:
     """One process: its loop over deadlines, and what it has notified. ``fails`` makes default answers impossible."""
 
     def __init__(self, database: Database, storage: RunStorage) -> None:
-        self.store = SqlApprovalDeadlines(database, storage.clock, NO_RULES)
+        self.store = Unreadable(database, storage.clock, NO_RULES)
         self.storage, self.notified, self.fails = storage, list[str](), False
         self.loop = ApprovalDeadlines(self.store, self.answer, self.notify, WakeupSignal(), storage.clock)
 
@@ -146,6 +159,26 @@ class DeadlineSuite:
             "expired",
             "the default answer could not be given: the key is revoked",
         )
+
+    async def test_approval_that_cannot_be_fired_delays_no_other_and_is_tried_again(self, play: Play) -> None:
+        bad = (await play.ask(deadline=100, default=True)).approval_id
+        play.one.store.unreadable = [bad]
+        await play.storage.clock.advance(timedelta(seconds=1))
+        other = await play.storage.accept(ThreadId("t-2"))
+        await play.storage.ended(other, asking(X, value={RULES: {"deadline": 99}}))
+        await play.storage.clock.advance(timedelta(seconds=99))
+        await play.one.loop.fire_due()
+        with acting(ALICE):
+            found = await play.approvals.search(ApprovalFilter(state=None))
+        assert [(one.thread_id, one.state) for one in found] == [("t-1", "open"), ("t-2", "expired")]
+        assert await play.one.store.due(10) == []
+        play.one.store.unreadable = []
+        await play.storage.clock.advance(timedelta(minutes=5))
+        await play.one.loop.fire_due()
+        with acting(ALICE):
+            repaired = await play.approvals.get(bad)
+        assert repaired is not None
+        assert (repaired.state, repaired.answered_by) == ("answered", "deadline")
 
     async def test_default_answer_that_comes_to_nothing_expires_and_is_not_repeated(self, play: Play) -> None:
         await play.ask(deadline=100, default="banana")

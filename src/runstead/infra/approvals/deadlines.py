@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Final, TypeAlias
 
 from runstead.infra.dispatch.wakeup import WakeupSignal
@@ -30,6 +31,8 @@ from runstead.wire.errors import UNEXPECTED, problem_of
 _log = logging.getLogger(__name__)
 
 _BATCH: Final = 100
+_BACKOFF: Final = timedelta(minutes=5)
+"""Time until an approval is tried again that could not be fired."""
 
 DefaultAnswer: TypeAlias = Callable[[ApprovalRecord], Awaitable[None]]
 """Answer an approval with its default answer, as the bound actor. Raises ApprovalClosed if it is not open."""
@@ -68,10 +71,13 @@ class ApprovalDeadlines:
             yield
 
     async def fire_due(self) -> None:
-        """Fire everything that is due now. Raises StorageError."""
+        """Fire everything that is due now. Raises StorageError.
+
+        An approval that cannot be fired is logged and postponed, so that it delays no other one.
+        """
         while due := await self._store.due(_BATCH):
             for one in due:
-                await self._fire(one)
+                await self._fire_or_postpone(one)
             if len(due) < _BATCH:
                 break
 
@@ -87,6 +93,16 @@ class ApprovalDeadlines:
                 except Exception:
                     _log.exception("firing the deadlines of approvals failed; retrying in %g s", seconds)
                 await self._clock.wait(heard, seconds)
+
+    async def _fire_or_postpone(self, due: DueApproval) -> None:
+        try:
+            await self._fire(due)
+        except StorageFault:
+            raise
+        except Exception:
+            seconds = _BACKOFF.total_seconds()
+            _log.exception("approval %s could not be fired; retrying in %g s", due.approval_id, seconds)
+            await self._store.postpone(due, self._clock.now() + _BACKOFF)
 
     async def _fire(self, due: DueApproval) -> None:
         fired = await self._store.fire(due)

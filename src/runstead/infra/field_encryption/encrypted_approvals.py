@@ -91,6 +91,9 @@ class EncryptedApprovalDeadlines:
     async def expire(self, due: DueApproval, reason: str) -> ApprovalRecord | None:
         return await self._inner.expire(due, reason)
 
+    async def postpone(self, due: DueApproval, until: datetime) -> None:
+        await self._inner.postpone(due, until)
+
 
 async def unseal_approval(cipher: FieldCipher, record: ApprovalRecord) -> ApprovalRecord:
     """Return the approval decrypted. Raises EncryptionFailed."""

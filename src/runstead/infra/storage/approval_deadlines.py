@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, select, update
 
 from runstead.resources.approvals import ApprovalRecord, DueApproval, Fired
 from runstead.runtime.actor_context import ActorContext
@@ -58,6 +58,14 @@ class SqlApprovalDeadlines:
             return None if row is None else to_approval(self._expire(connection, row, self._clock.now(), reason))
 
         return await self._database.write(work)
+
+    async def postpone(self, due: DueApproval, until: datetime) -> None:
+        def work(connection: Connection) -> None:
+            now = self._clock.now()
+            is_due = (table.c.approval_id == due.approval_id, table.c.next_at <= now)
+            connection.execute(update(table).where(*is_due).values(next_at=until))
+
+        await self._database.write(work)
 
     def _open(self, connection: Connection, due: DueApproval) -> Row[Any] | None:
         # The lock of all changes of approvals: of two processes, the second one finds what the first one wrote.
