@@ -52,8 +52,8 @@ class EncryptedSteeringStore:
         moved = await self._inner.move(thread_id)
         return None if moved is None else replace(moved, run=await unseal_record(self._cipher, moved.run))
 
-    async def list_idle(self, limit: int = 1_000) -> Sequence[ThreadId]:
-        return await self._inner.list_idle(limit)
+    async def list_idle(self, page: int = 1_000) -> Sequence[ThreadId]:
+        return await self._inner.list_idle(page)
 
     async def _plain(self, messages: Sequence[SteeringMessage]) -> Sequence[SteeringMessage]:
         async def plain() -> Sequence[SteeringMessage]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, or_, select, update
 
 from runstead.runtime.actor_context import ActorContext, require_actor_context
 from runstead.runtime.clock import Clock
@@ -205,26 +206,42 @@ class SqlSteeringStore:
 
         return await self._database.write(work, committed=lambda moved: self._create.ring_if(moved is not None))
 
-    async def list_idle(self, limit: int = 1_000) -> Sequence[ThreadId]:
-        has_open = exists().where(table.c.thread_id == threads.c.thread_id, _OPEN)
-        statement = _IDLE.where(has_open).order_by(threads.c.updated_at.desc()).limit(limit)
-        return await self._database.read(
-            lambda connection: [row.thread_id for row in connection.execute(statement) if not _waits_for_human(row)]
-        )
+    async def list_idle(self, page: int = 1_000) -> Sequence[ThreadId]:
+        found: list[ThreadId] = []
+        while True:
+            statement = _WITH_OPEN.where(threads.c.thread_id > found[-1]) if found else _WITH_OPEN
+            following = await self._database.read(partial(_thread_ids, statement.limit(page)))
+            found += following
+            if len(following) < page:
+                return found
 
 
-_IDLE: Final = select(
-    threads.c.thread_id,
-    threads.c.status,
-    threads.c.interrupts,
+_LAST_STATUS: Final = (
     select(runs.c.status)
     .where(runs.c.thread_id == threads.c.thread_id)
     .order_by(runs.c.queue_seq.desc())
     .limit(1)
     .scalar_subquery()
-    .label("last_status"),
-).where(~exists().where(runs.c.thread_id == threads.c.thread_id, runs.c.ended_at.is_(None)))
+)
+_NO_RUN: Final = ~exists().where(runs.c.thread_id == threads.c.thread_id, runs.c.ended_at.is_(None))
+_IDLE: Final = select(
+    threads.c.thread_id, threads.c.status, threads.c.interrupts, _LAST_STATUS.label("last_status")
+).where(_NO_RUN)
 """Threads without a run in flight."""
+_WITH_OPEN: Final = (
+    select(threads.c.thread_id)
+    .where(
+        threads.c.thread_id.in_(select(table.c.thread_id).where(_OPEN)),
+        _NO_RUN,
+        or_(threads.c.status != "interrupted", _LAST_STATUS.is_distinct_from(RunStatus.SUCCESS.value)),
+    )
+    .order_by(threads.c.thread_id)
+)
+"""Those with open messages, without those that certainly wait for an answer. SQL cannot read encrypted questions."""
+
+
+def _thread_ids(statement: Select[tuple[ThreadId]], connection: Connection) -> Sequence[ThreadId]:
+    return [ThreadId(row.thread_id) for row in connection.execute(statement)]
 
 
 def _waits_for_human(thread: Any) -> bool:

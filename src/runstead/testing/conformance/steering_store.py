@@ -208,6 +208,17 @@ class SteeringStoreConformance:
         answering = await begun(storage, (await storage.accept(T1)).run_id)
         assert texts_of((await steering.take(answering, TASK)).messages) == ["a"]
 
+    async def test_idle_threads_are_listed_beside_any_number_that_wait_for_answers(
+        self, storage: RunStorage, steering: SteeringStore
+    ) -> None:
+        idle, asking = [ThreadId("t-0"), ThreadId("t-3")], [ThreadId("t-1"), ThreadId("t-2"), ThreadId("t-4")]
+        for thread_id in [*idle, *asking]:
+            lease = await begun(storage, (await storage.accept(thread_id)).run_id)
+            await storage.created(thread_id, input=said("a"), multitask_strategy="steer")
+            await storage.leases.settle(lease, ASKED if thread_id in asking else DONE)
+            await storage.clock.advance(timedelta(seconds=1))
+        assert sorted(await steering.list_idle(1)) == idle
+
     async def test_message_that_an_ended_run_took_is_unresolved_and_moves_afterwards(
         self, storage: RunStorage, steering: SteeringStore
     ) -> None:

@@ -62,6 +62,9 @@ class SteeringStore(Protocol):
         """
         ...
 
-    async def list_idle(self, limit: int = 1_000) -> Sequence[ThreadId]:
-        """Return threads without a run in flight that have open messages, and do not wait for an answer."""
+    async def list_idle(self, page: int = 1_000) -> Sequence[ThreadId]:
+        """Return all threads without a run in flight that have open messages, reading ``page`` of them at a time.
+
+        Threads that wait for an answer are left out, except for those whose last run was stopped: `move` decides.
+        """
         ...

@@ -18,6 +18,7 @@ from runstead.runtime.runs.runtime import RunsRuntime
 from runstead.runtime.runs.steering import MovedMessage, TakenMessage
 from runstead.runtime.runs.store import SteeringStore
 from runstead.runtime.runs.types import RunRecord, ThreadId
+from runstead.runtime.storage_fault import StorageFault
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +49,13 @@ class WaitingMessages:
         """Handle all threads with open messages and without a run. Return the number of runs that were created."""
         moved = 0
         for thread_id in await self._store.list_idle():
-            moved += await self.run_ended(thread_id) is not None
+            try:
+                moved += await self.run_ended(thread_id) is not None
+            except Exception as error:
+                # What is wrong with one thread does not concern the others; a fault of the storage does.
+                if isinstance(error, StorageFault) and error.kind != "damaged":
+                    raise
+                _log.warning("messages for thread %s still wait", thread_id, exc_info=True)
         return moved
 
     async def run_ended(self, thread_id: ThreadId, *, is_paused: bool = False) -> MovedMessage | None:
