@@ -23,6 +23,11 @@ from tests.wire.records import spec_of
         ({"message": {"role": "user", "content": ""}}, "content"),
         ({"message": {"role": "user", "content": "x", "id": 7}}, "id"),
         ({"message": 7}, "a message is"),
+        ({"message": {"role": "user", "content": [1]}}, r"messages\.0\.content"),
+        ({"message": {"role": "user", "content": "x", "name": 5}}, r"messages\.0\.name"),
+        ({"message": {"role": "user", "content": "x", "additional_kwargs": 3}}, r"messages\.0: LangChain"),
+        ({"message": {"role": "system", "content": "x", "response_metadata": "s"}}, "response_metadata"),
+        ({"message": {"role": "user", "content": "x", "tool_calls": 3}}, r"messages\.0: LangChain"),
     ],
 )
 def test_invalid_message_is_refused(body: dict[str, Any], problem: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import uuid4
 
-from pydantic import Field, TypeAdapter
+from langchain_core.messages import convert_to_messages
+from pydantic import Field, TypeAdapter, ValidationError
 
 from runstead.runtime.json_types import JsonMapping, JsonObject
 from runstead.runtime.runs.steering import SteeringMessage
@@ -94,7 +95,21 @@ def _message(number: int, given: object) -> JsonObject:
     if not isinstance(message_id, str) or len(message_id) > _LONGEST_ID:
         raise Unprocessable(f"{place}.id: a text of at most {_LONGEST_ID} characters")
     own = {name: value for name, value in given.items() if name not in ("role", "type")}
-    return {**own, "type": kind, "id": message_id}
+    message = {**own, "type": kind, "id": message_id}
+    _check_with_langchain(place, message)
+    return message
+
+
+def _check_with_langchain(place: str, message: JsonObject) -> None:
+    """Raise Unprocessable for a message that LangChain refuses, which would fail the run that takes it."""
+    try:
+        convert_to_messages([message])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in (place, *first["loc"]))
+        raise Unprocessable(f"{where}: {first['msg']}") from error
+    except Exception as error:
+        raise Unprocessable(f"{place}: LangChain cannot read this message ({error})") from error
 
 
 def _kind(place: str, given: JsonMapping) -> str:
