@@ -182,3 +182,20 @@ async def test_blocking_handler_delays_user_code_but_not_the_server(client_of: C
     others = [alice.threads.create(thread_id=str(uuid.uuid4())) for _ in range(3)]
     assert [thread["metadata"] for thread in await asyncio.gather(*others)] == [{"owner": "alice"}] * 3
     assert (await slow)["metadata"] == {"owner": "alice"}
+
+
+async def test_run_that_an_injected_message_starts_has_the_changes_of_the_handlers(
+    alice: Any, http: httpx.AsyncClient
+) -> None:
+    thread = (await alice.threads.create())["thread_id"]
+    first = await alice.runs.create(thread, "teller", input={"wait": 0})
+    await alice.runs.join(thread, first["run_id"])
+    sent = await http.post(
+        f"/threads/{thread}/runs/{first['run_id']}/inject",
+        json={"message": "hello"},
+        headers={"Authorization": "Bearer alice-token"},
+    )
+    assert sent.status_code == 200, sent.text
+    run = await alice.runs.get(thread, sent.json()["run_id"])
+    assert run["run_id"] != first["run_id"]
+    assert (run["metadata"].get("owner"), run["kwargs"]["config"].get("tags")) == ("alice", ["stamped"])

@@ -134,17 +134,6 @@ def _cron(given: RequestView) -> JsonObject:
     return {**own, **given.path, "payload": deepcopy(dict(given.body)), "metadata": given.mapping("metadata")}
 
 
-def _injected(given: RequestView) -> JsonObject:
-    """Return the run that a message starts if no run takes it. Its assistant is that of the run in the path."""
-    named = {name: deepcopy(given.body[name]) for name in ("message", "messages") if name in given.body}
-    return {
-        **_new_run(given),
-        "run_id": given.path.get("run_id"),
-        "multitask_strategy": "steer",
-        "kwargs": {"input": named},
-    }
-
-
 _CRON_FIELDS: Final = ("schedule", "timezone", "end_time", "enabled", "on_run_completed")
 
 
@@ -219,7 +208,6 @@ THREAD_PRUNE: Final = Permission(
 THREAD_PATCH: Final = Permission("threads", "update", "thread", _with_metadata("ttl"))
 STATE_PATCH: Final = Permission("threads", "update", "thread", _with_metadata())
 THREAD_RUN_SEARCH: Final = Permission("threads", "search", "thread", _named)
-RUN_INJECT: Final = Permission("threads", "create_run", "new run", _injected)
 RUN_BATCH: Final = replace(NEW_RUN, is_batch=True)
 RUN_CANCEL_MANY: Final = Permission("threads", "update", "many runs", _cancel_many)
 RUN_SEARCH: Final = Permission("threads", "search", "search", _with_metadata())

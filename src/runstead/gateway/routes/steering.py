@@ -14,6 +14,7 @@ from runstead.wire.steering import INJECT, InjectBody, from_message
 
 from ..auth import policy
 from ..auth.audit import note
+from ..auth.authorization import authorize_run
 from ..dependencies import JsonBody, Limit, Offset, RunId, ServicesDep, ThreadId, answer
 from ..location_headers import created_headers
 from ..openapi import responses
@@ -30,7 +31,8 @@ _ASKS: Final = (
 
 
 @router.post("/threads/{thread_id}/runs/{run_id}/inject")
-@declare(policy.RUN_INJECT, responses.STEERED)
+# The run that a message may start is authorized below, where its assistant and input are known.
+@declare(policy.THREAD_READ, responses.STEERED, writes=True)
 async def inject_messages(
     thread_id: ThreadId,
     run_id: RunId,
@@ -43,19 +45,20 @@ async def inject_messages(
     A run that ends first leaves them to the next run of the thread. If no run is going on, they start one.
     """
     run = await services.runs.get_run(run_id, thread_id=thread_id)
+    create = RUN_CREATE.validate_python(
+        {
+            "assistant_id": run.assistant_id,
+            "input": body.to_input(),
+            "multitask_strategy": "steer",
+            "stream_mode": list(run.spec.stream_modes),
+            "stream_subgraphs": run.spec.stream_subgraphs,
+            "stream_resumable": run.spec.stream_resumable,
+        }
+    )
+    create = await authorize_run(services, thread_id, create)
     async with services.interrupts.of(thread_id) as waiting:
         if waiting:
             raise Conflict(_ASKS)
-        create = RUN_CREATE.validate_python(
-            {
-                "assistant_id": run.assistant_id,
-                "input": body.to_input(),
-                "multitask_strategy": "steer",
-                "stream_mode": list(run.spec.stream_modes),
-                "stream_subgraphs": run.spec.stream_subgraphs,
-                "stream_resumable": run.spec.stream_resumable,
-            }
-        )
         (spec,) = await run_specs_of([(create, thread_id)], request, services)
         record = await services.runs.create_background(spec)
     note(request, **_noted(record))
