@@ -13,6 +13,7 @@ import pytest
 from runstead.infra.approvals.deadlines import ApprovalDeadlines
 from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.infra.engines.postgres import PostgresDatabase
+from runstead.infra.storage.approval_changes import forget_closed
 from runstead.infra.storage.approval_deadlines import SqlApprovalDeadlines
 from runstead.infra.storage.approvals import SqlApprovalStore
 from runstead.infra.storage.database import Database
@@ -119,6 +120,18 @@ class DeadlineSuite:
         assert len(await play.kinds()) == 4
         assert await play.one.store.next_due() is None
         assert len(play.one.notified) + len(play.two.notified) == 3
+
+    async def test_expired_approval_is_deleted_with_its_run_when_its_question_is_dropped(self, play: Play) -> None:
+        approval = await play.ask(deadline=100)
+        await play.after(100)
+        assert approval.run_id is not None
+        asked_by = [approval.run_id]
+        await play.database.write(lambda connection: forget_closed(connection, asked_by))
+        assert (await play.now()).state == "expired"
+        await play.storage.ended(await play.storage.accept(input={"messages": []}))
+        assert (await play.now()).state == "expired"
+        await play.database.write(lambda connection: forget_closed(connection, asked_by))
+        assert await play.kinds() == []
 
     async def test_default_answer_is_given_once_on_two_nodes(self, play: Play) -> None:
         await play.ask(deadline=100, default={"type": "reject"})

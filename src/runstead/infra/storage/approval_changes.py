@@ -34,6 +34,9 @@ from .prepared import Prepared
 from .schema import approval_events, approvals, threads
 
 _NO_ANSWER: Final = ApprovalAnswer()
+_NONE: Final = "-"
+NO_RUN: Final = ""
+"""``answer_run_id`` of an expired approval whose question an update of the state dropped."""
 _THREAD: Final = approvals.c.thread_id == bindparam("the_thread")
 
 
@@ -46,13 +49,17 @@ _LIVE: Final = Prepared(
     select(approvals.c.approval_id, approvals.c.interrupt_id, approvals.c.state, approvals.c.answer_run_id)
     .where(
         _THREAD,
-        or_(_state("open", "expired"), approvals.c.answer_run_id == bindparam("the_run")),
+        or_(
+            _state("open"),
+            and_(_state("expired"), approvals.c.answer_run_id.is_(None)),
+            approvals.c.answer_run_id == bindparam("the_run"),
+        ),
     )
     .order_by(approvals.c.created_at)
 )
 _TAKEN: Final = Prepared(
     select(approvals.c.approval_id).where(
-        approvals.c.answer_run_id == bindparam("the_run"), _state("answered", "withdrawn")
+        approvals.c.answer_run_id == bindparam("the_run"), _state("answered", "withdrawn", "expired")
     )
 )
 
@@ -88,11 +95,11 @@ def settle_approvals(
     gone: list[_Live] = []
     for one in live:
         if one.interrupt_id not in pending:
-            gone += [one] if one.state == "open" else []
+            gone += [one] if one.answer_run_id is None else []
         elif one.state != "answered" or not succeeded:
             # Not a new question: the answer was refused, or never reached the graph.
             del pending[one.interrupt_id]
-            if one.state in ("answered", "withdrawn"):
+            if one.answer_run_id is not None:
                 _reopen(connection, one.approval_id, now, rules)
     if gone:
         _close_gone(connection, gone, run, now, rules)
@@ -119,14 +126,26 @@ def take_questions(
     if spec.after_seconds > 0:
         # Until it begins, the questions can be answered.
         return
-    live = [one for one in _live(connection, thread_id, None) if one.state in ("open", "expired")]
-    command = spec.command
+    take_now(connection, thread_id, spec, run_id, actor, now, rules)
+
+
+def take_now(
+    connection: Connection,
+    thread_id: ThreadId,
+    spec: RunSpec,
+    run_id: RunId,
+    actor: ActorContext,
+    now: datetime,
+    rules: GraphRules,
+) -> None:
+    """Close the approvals whose questions a run takes that begins next; see `take_questions`."""
+    answer = spec.approval or _NO_ANSWER
+    live, command = _live(connection, thread_id, None), spec.command
     if not live:
         return
     if command is None or not command.has_resume:
         for one in live:
-            if one.state == "open":
-                _close(connection, one.approval_id, "withdrawn", now, rules, actor.user_id, answer_run_id=run_id)
+            _drop(connection, one, now, rules, actor.user_id, run_id)
         return
     ids = {one.interrupt_id: one for one in live}
     for interrupt_id, decision in answer.answers(command.resume, ids).items():
@@ -140,15 +159,17 @@ def reopen_taken(connection: Connection, run: RunRecord, now: datetime, rules: G
 
 
 def forget_closed(connection: Connection, run_ids: Sequence[RunId]) -> None:
-    """Delete the closed approvals that these runs asked for."""
-    over = and_(approvals.c.run_id.in_(run_ids), approvals.c.state.in_(("answered", "withdrawn")))
+    """Delete the closed approvals that these runs asked for; not expired ones whose question is pending."""
+    dropped = and_(approvals.c.state == "expired", approvals.c.answer_run_id.is_not(None))
+    closed = or_(approvals.c.state.in_(("answered", "withdrawn")), dropped)
+    over = and_(approvals.c.run_id.in_(run_ids), closed)
     ids = select(approvals.c.approval_id).where(over)
     connection.execute(delete(approval_events).where(approval_events.c.approval_id.in_(ids)))
     connection.execute(delete(approvals).where(over))
 
 
 def _live(connection: Connection, thread_id: ThreadId, run: RunRecord | None) -> list[_Live]:
-    values = {"the_thread": thread_id, "the_run": "" if run is None else run.run_id}
+    values = {"the_thread": thread_id, "the_run": _NONE if run is None else run.run_id}
     return [_Live(*row) for row in _LIVE.rows(connection, values)]
 
 
@@ -243,8 +264,18 @@ def _close_gone(
                 connection, one.approval_id, answers[one.interrupt_id], run.run_id, run.actor, _NO_ANSWER, now, rules
             )
         else:
-            actor_id = None if run is None else run.actor.user_id
-            _close(connection, one.approval_id, "withdrawn", now, rules, actor_id)
+            actor_id, by_run = (None, None) if run is None else (run.actor.user_id, run.run_id)
+            _drop(connection, one, now, rules, actor_id, by_run)
+
+
+def _drop(
+    connection: Connection, one: _Live, now: datetime, rules: GraphRules, actor_id: str | None, run_id: RunId | None
+) -> None:
+    """Close an approval without an answer. An expired one stays expired, but its question is not pending any more."""
+    if one.state == "expired":
+        change(connection, one.approval_id, now, answer_run_id=run_id or NO_RUN)
+    else:
+        _close(connection, one.approval_id, "withdrawn", now, rules, actor_id, answer_run_id=run_id)
 
 
 def _answer(
@@ -285,6 +316,9 @@ def _reopen(connection: Connection, approval_id: str, now: datetime, rules: Grap
     """Open an approval again, at whose deadline its default answer comes. If that is what came to nothing, the approval
     has expired: it would be repeated for ever."""
     before = connection.execute(select(approvals).where(approvals.c.approval_id == approval_id)).one()
+    if before.state == "expired":
+        change(connection, approval_id, now, answer_run_id=None)
+        return
     cleared: JsonObject = {"decider_id": None, "answered_by": None, "answer_run_id": None, "decision": None}
     if before.answered_by == "deadline":
         expired = change(connection, approval_id, now, **{**cleared, "state": "expired", "closed_at": now})

@@ -37,7 +37,7 @@ _CONTENT: Final = frozenset(("value", "response_schema"))
 _PLAIN: Final = (
     "approval_id", "thread_id", "user_id", "graph_id", "assistant_id", "interrupt_id", "state", "created_at",
     "updated_at", "run_id", "deadline_at", "remind_at", "escalate_at", "reminded_at", "escalated_at", "closed_at",
-    "escalate_to", "has_default", "answered_by", "answer_run_id",
+    "escalate_to", "has_default", "answered_by",
 )  # fmt: skip
 
 
@@ -214,6 +214,8 @@ def to_approval(row: Row[Any]) -> ApprovalRecord:
         **{name: row._mapping[name] for name in _PLAIN},
         question=content.get("value") if content.keys() <= _CONTENT else content,
         response_schema=content.get("response_schema"),
+        # NO_RUN is of no interest to clients.
+        answer_run_id=row.answer_run_id or None,
         delegate=row.delegate_id,
         decider=row.decider_id,
         default=None if row.default_answer is None else json_text.load(row.default_answer),

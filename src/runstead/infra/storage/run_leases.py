@@ -27,6 +27,7 @@ from runstead.runtime.runs.types import (
 
 from . import json_text
 from .approval_changes import settle_approvals
+from .approval_takes import take_for_run, take_for_waiting
 from .database import Database, EnqueueHook, no_enqueue
 from .dialect import lock_thread, lock_thread_of
 from .fair_queue import FairQueue, held_by_group
@@ -163,6 +164,9 @@ class SqlRunLeaseStore:
             run = to_record(row)
             if status != "busy":
                 mark_busy(connection, run.thread_id, now)
+            if run.spec.after_seconds > 0:
+                # When it was created, its delay left the questions open.
+                take_for_run(connection, run, now, self._ends.approvals)
             return Lease(run, worker, run.attempt, now + term)
 
         # A claim has no visible effect before `begin` makes it durable: if a power cut loses it, it never happened.
@@ -279,8 +283,11 @@ class SqlRunLeaseStore:
     async def retry(self, run_id: RunId) -> RunRecord | None:
         def work(connection: Connection) -> RunRecord | None:
             lock_thread_of(connection, runs, threads, run_id)
-            retried = retry(connection, run_id, self._clock.now())
+            now = self._clock.now()
+            retried = retry(connection, run_id, now)
             if retried is not None:
+                # Its questions were opened again when it was given up.
+                take_for_run(connection, retried, now, self._ends.approvals)
                 self._announce(connection, retried.thread_id)
             return retried
 
@@ -322,6 +329,8 @@ def _settle(connection: Connection, lease: Lease, outcome: Outcome, now: datetim
     status = apply_outcome(connection, lease.thread_id, outcome.thread, now, title=outcome.title)
     if status is not None:
         settle_approvals(connection, lease.thread_id, outcome.thread, now, ends.approvals, run=record)
+        if status == "busy":
+            take_for_waiting(connection, lease.thread_id, now, ends.approvals)
     return Settled(record, status or outcome.thread.status, bool(row[-1]))
 
 

@@ -165,6 +165,89 @@ class ApprovalStoreConformance:
         (approval,) = await _all(approvals)
         assert (approval.state, approval.decision, approval.answer_run_id) == ("answered", "yes", later.run_id)
 
+    async def test_delayed_run_takes_the_question_when_it_is_claimed(
+        self, storage: RunStorage, approvals: ApprovalStore
+    ) -> None:
+        await _asked(storage, X)
+        (approval,) = await _all(approvals)
+        later = await storage.accept(input={"messages": []}, after_seconds=60)
+        await storage.clock.advance(timedelta(seconds=60))
+        lease = await storage.held(later)
+        assert await _states(approvals) == {X: "withdrawn"}
+        with pytest.raises(ApprovalClosed):
+            await storage.accept(**resuming({X: True}), approval=ApprovalAnswer(approval.approval_id, "bob"))
+        await storage.leases.settle(await storage.leases.begin(lease, None), asking(X))
+        assert await _states(approvals) == {X: "open"}
+
+    async def test_waiting_run_takes_the_question_that_an_earlier_run_asks(
+        self, storage: RunStorage, approvals: ApprovalStore
+    ) -> None:
+        first = await storage.begun(await storage.accept())
+        waiting = await storage.accept(input={"messages": []}, multitask_strategy="enqueue")
+        await storage.leases.settle(first, asking(X))
+        (approval,) = await _all(approvals)
+        assert (approval.state, approval.answer_run_id) == ("withdrawn", waiting.run_id)
+        assert await _kinds(approvals, approval) == ["requested", "withdrawn"]
+
+    async def test_waiting_run_with_a_delay_leaves_the_question_open(
+        self, storage: RunStorage, approvals: ApprovalStore
+    ) -> None:
+        first = await storage.begun(await storage.accept())
+        await storage.accept(input={"messages": []}, multitask_strategy="enqueue", after_seconds=60)
+        await storage.leases.settle(first, asking(X))
+        assert await _states(approvals) == {X: "open"}
+
+    async def test_dead_letter_that_is_retried_takes_the_question_again(
+        self, storage: RunStorage, approvals: ApprovalStore
+    ) -> None:
+        await _asked(storage, X)
+        answer = await storage.accept(**resuming("yes"))
+        await storage.lost(answer, max_attempts=1)
+        assert await _states(approvals) == {X: "open"}
+        await storage.leases.retry(answer.run_id)
+        (approval,) = await _all(approvals)
+        assert (approval.state, approval.decision, approval.answer_run_id) == ("answered", "yes", answer.run_id)
+
+    async def test_expired_approval_of_a_dropped_question_does_not_hide_the_next_one(
+        self, storage: RunStorage, approvals: ApprovalStore
+    ) -> None:
+        await self._expired(storage, approvals)
+        await storage.clock.advance(SECOND)
+        await storage.ended(await storage.accept(input={"messages": []}), asking(Y))
+        assert await _states(approvals) == {X: "expired", Y: "open"}
+        await storage.accept(**resuming("yes"))
+        assert await _states(approvals) == {X: "expired", Y: "answered"}
+
+    async def test_expired_approval_stays_expired_after_an_update_of_the_state(
+        self, storage: RunStorage, approvals: ApprovalStore
+    ) -> None:
+        await self._expired(storage, approvals)
+        with acting(ALICE):
+            await storage.threads.set_state(ThreadId("t-1"), asking(Y).thread)
+        await storage.accept(**resuming("yes"))
+        assert await _states(approvals) == {X: "expired", Y: "answered"}
+        assert [one.answer_run_id for one in await _all(approvals) if one.interrupt_id == X] == [None]
+
+    async def test_expired_approval_whose_question_stays_can_be_answered_by_a_run(
+        self, storage: RunStorage, approvals: ApprovalStore
+    ) -> None:
+        await self._expired(storage, approvals)
+        stopped = await storage.accept(input={"messages": []})
+        await storage.leases.request_stop(stopped.run_id, StopReason.BY_USER)
+        await storage.ended(await storage.accept(), asking(X))
+        assert await _states(approvals) == {X: "expired"}
+        await storage.accept(**resuming("yes"))
+        assert await _states(approvals) == {X: "answered"}
+
+    async def _expired(self, storage: RunStorage, approvals: ApprovalStore) -> None:
+        """Leave a thread with a question whose default answer came to nothing."""
+        await _asked(storage, X, value={RULES: {"deadline": 60, "default": "no"}})
+        (approval,) = await _all(approvals)
+        default = ApprovalAnswer(approval.approval_id, by="deadline")
+        run = await storage.accept(**resuming({X: "no"}), approval=default)
+        await storage.ended(run, asking(X, status=RunStatus.ERROR))
+        assert await _states(approvals) == {X: "expired"}
+
     async def test_state_update_withdraws_and_creates_approvals(
         self, storage: RunStorage, approvals: ApprovalStore
     ) -> None:
@@ -282,6 +365,10 @@ async def _asked(storage: RunStorage, *ids: str, value: object = "may I?") -> Ru
 async def _all(approvals: ApprovalStore) -> list[ApprovalRecord]:
     with acting(ALICE):
         return list(await approvals.search(ANY, limit=100))
+
+
+async def _states(approvals: ApprovalStore) -> dict[str, str]:
+    return {one.interrupt_id: one.state for one in await _all(approvals)}
 
 
 async def _kinds(approvals: ApprovalStore, approval: ApprovalRecord) -> list[str]:
