@@ -12,7 +12,8 @@ from deepagents import create_deep_agent
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.types import interrupt
+from langgraph.runtime import Runtime
+from langgraph.types import RetryPolicy, interrupt
 
 import runstead
 from runstead.graphs.scripted import ScriptedChatModel
@@ -104,3 +105,25 @@ async def fail_once(state: MessagesState) -> dict[str, Any]:
 
 
 failing = own(fail_once)
+
+
+def taking_twice(take: Any) -> Any:
+    """A graph whose node takes messages twice in each execution, and whose first execution of two fails."""
+
+    async def take_twice(state: MessagesState, runtime: Runtime[None]) -> dict[str, Any]:
+        taken = [*await take(), *await take()]
+        assert runtime.execution_info is not None
+        if runtime.execution_info.node_attempt == 1:
+            raise RuntimeError("broken")
+        return {"messages": [*taken, AIMessage(f"heard {heard([*state['messages'], *taken])}")]}
+
+    retry = RetryPolicy(initial_interval=0, max_attempts=2, retry_on=RuntimeError)
+    node = StateGraph(MessagesState).add_node("wait", wait_blocking).add_node("take", take_twice, retry_policy=retry)
+    return node.add_edge(START, "wait").add_edge("wait", "take").compile()
+
+
+async def take_in_thread() -> Sequence[BaseMessage]:
+    return await asyncio.to_thread(runstead.take_messages)
+
+
+twice, twice_blocking = taking_twice(runstead.atake_messages), taking_twice(take_in_thread)

@@ -33,6 +33,16 @@ async def test_messages_reach_the_run_before_its_next_model_call_in_order(server
     assert len(await server.sdk.runs.list(work.thread)) == 1
 
 
+@pytest.mark.parametrize("graph", ["twice", "twice_blocking"])
+async def test_each_execution_of_a_node_gets_a_message_once(server: Server, graph: str) -> None:
+    work = await server.work(graph)
+    for text in ("first", "second"):
+        await work.send(text)
+    work.finish()
+    assert await work.join() == f"heard {work.path} | first | second"
+    assert await work.humans() == ["first", "second"]
+
+
 async def test_withdrawn_message_reaches_no_run(server: Server) -> None:
     work = await server.work()
     first, second = await work.send("first"), await work.send("second")

@@ -1,8 +1,8 @@
 """Taking of steering messages by the code of an agent: `take_messages` and `atake_messages`.
 
 Messages that a task takes are delivered when LangGraph has stored the results of the task, so the task must return
-them, as an update of the state. A task that is executed again, after a failure or on another worker, gets the same
-messages again.
+them, as an update of the state. One execution of a task gets each message once; a task that is executed again, after a
+failure or on another worker, gets the same messages again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from langchain_core.messages import AnyMessage, convert_to_messages
 from langgraph.config import get_config
+from langgraph.runtime import ExecutionInfo, Runtime
 
 from ..json_types import JsonMapping, JsonObject
 from .steering import TakingTask
@@ -22,11 +23,11 @@ from .steering import TakingTask
 class MessageInbox(Protocol):
     """The waiting messages of one attempt of a run. Usable from any thread and event loop, except for the server's."""
 
-    async def take(self, task: TakingTask) -> Sequence[JsonObject]:
-        """Take all waiting messages for a task, oldest first."""
+    async def take(self, task: TakingTask, execution: ExecutionInfo | None = None) -> Sequence[JsonObject]:
+        """Take all waiting messages for a task, oldest first, without those that the same execution of it has got."""
         ...
 
-    def take_blocking(self, task: TakingTask) -> Sequence[JsonObject]:
+    def take_blocking(self, task: TakingTask, execution: ExecutionInfo | None = None) -> Sequence[JsonObject]:
         """As `take`, in a thread without an event loop."""
         ...
 
@@ -49,13 +50,19 @@ def take_messages() -> list[AnyMessage]:
     ``{"messages": take_messages()}``. Outside of a run of Runstead, there are none.
     """
     inbox = _current.get()
-    return [] if inbox is None else _parsed(inbox.take_blocking(_task(_config())))
+    if inbox is None:
+        return []
+    config = _config()
+    return _parsed(inbox.take_blocking(_task(config), _execution(config)))
 
 
 async def atake_messages() -> list[AnyMessage]:
     """As `take_messages`, for asynchronous nodes."""
     inbox = _current.get()
-    return [] if inbox is None else _parsed(await inbox.take(_task(_config())))
+    if inbox is None:
+        return []
+    config = _config()
+    return _parsed(await inbox.take(_task(config), _execution(config)))
 
 
 @contextmanager
@@ -86,6 +93,12 @@ def _task(config: JsonMapping) -> TakingTask:
     namespace = place.get("checkpoint_ns", "").rpartition("|")[0]
     checkpoint_id = place.get("checkpoint_map", {}).get(namespace)
     return TakingTask(task_id, namespace, checkpoint_id, step)
+
+
+def _execution(config: JsonMapping) -> ExecutionInfo | None:
+    """Return what LangGraph says about the execution of the calling node: a retry differs from the one before."""
+    runtime = config.get("configurable", {}).get("__pregel_runtime")
+    return runtime.execution_info if isinstance(runtime, Runtime) else None
 
 
 def _parsed(messages: Sequence[JsonObject]) -> list[AnyMessage]:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Final
+
+from langgraph.runtime import ExecutionInfo
 
 from runstead.runtime.actor_context import acting
 from runstead.runtime.backoff import Backoff
 from runstead.runtime.runs.exceptions import LeaseLost
 from runstead.runtime.runs.runtime import RunsRuntime
-from runstead.runtime.runs.steering import MessageId, TakenMessage, TakingTask
+from runstead.runtime.runs.steering import MessageId, SteeringMessage, TakenMessage, TakingTask
 from runstead.runtime.runs.store import SteeringStore
 from runstead.runtime.runs.types import NO_INTERRUPTS
 from runstead.runtime.serialization import encode
@@ -54,16 +57,32 @@ class SteeringInbox:
         self._waiting = WaitingMessages(runtime, store)
         self._home = asyncio.get_running_loop()
         self._taken: dict[MessageId, TakenMessage] = {}
+        self._given: dict[str, tuple[ExecutionInfo | None, frozenset[MessageId]]] = {}
+        self._giving = threading.Lock()
         self._told: dict[MessageId, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
         handle.on_messages = self._look_later
 
-    async def take(self, task: TakingTask) -> Sequence[JsonObject]:
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._take(task), self._home))
+    async def take(self, task: TakingTask, execution: ExecutionInfo | None = None) -> Sequence[JsonObject]:
+        taking = asyncio.run_coroutine_threadsafe(self._take(task), self._home)
+        return self._new(task, execution, await asyncio.wrap_future(taking))
 
-    def take_blocking(self, task: TakingTask) -> Sequence[JsonObject]:
-        return asyncio.run_coroutine_threadsafe(self._take(task), self._home).result()
+    def take_blocking(self, task: TakingTask, execution: ExecutionInfo | None = None) -> Sequence[JsonObject]:
+        taking = asyncio.run_coroutine_threadsafe(self._take(task), self._home)
+        return self._new(task, execution, taking.result())
+
+    def _new(
+        self, task: TakingTask, execution: ExecutionInfo | None, taken: Sequence[SteeringMessage]
+    ) -> Sequence[JsonObject]:
+        """Return the contents of those messages that this execution of the task has not got. On any thread."""
+        with self._giving:
+            before, given = self._given.get(task.task_id, (None, frozenset()))
+            if execution is None or execution != before:
+                given = frozenset()
+            if taken:
+                self._given[task.task_id] = (execution, given | {one.message_id for one in taken})
+        return [message for one in taken if one.message_id not in given for message in one.messages]
 
     def stamp(self, config: JsonMapping, metadata: JsonMapping) -> tuple[MessageId, ...]:
         """Return the messages that a new checkpoint contains, of those that are not known to be delivered. On any
@@ -93,7 +112,7 @@ class SteeringInbox:
             # All tasks have ended, also those of graphs inside that store no checkpoints of their own.
             await self._confirm(tuple(self._taken))
 
-    async def _take(self, task: TakingTask) -> Sequence[JsonObject]:
+    async def _take(self, task: TakingTask) -> Sequence[SteeringMessage]:
         for pause in Backoff(_PAUSES):
             if self._is_closed or self._handle.stop_reason is not None:
                 break
@@ -112,7 +131,7 @@ class SteeringInbox:
             for one in taking.messages:
                 taken = TakenMessage(one.message_id, self._handle.lease.run_id, self._handle.lease.attempt, task)
                 self._taken[one.message_id] = taken
-            return [message for one in taking.messages for message in one.messages]
+            return taking.messages
         return ()
 
     def _confirm_later(self, message_ids: Sequence[MessageId]) -> None:
