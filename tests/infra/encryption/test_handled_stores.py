@@ -19,6 +19,7 @@ from sqlalchemy import select
 
 from runstead.handlers.encryption import LangGraphEncryption
 from runstead.infra.checkpoints.store import SqlCheckpoints
+from runstead.infra.field_encryption.encrypted_approvals import EncryptedApprovalStore
 from runstead.infra.field_encryption.encrypted_assistants import EncryptedAssistantStore
 from runstead.infra.field_encryption.encrypted_crons import EncryptedCronStore
 from runstead.infra.field_encryption.encrypted_deliveries import EncryptedDeliveryStore
@@ -29,17 +30,20 @@ from runstead.infra.field_encryption.encrypted_runs import (
     EncryptedRunQueryStore,
 )
 from runstead.infra.field_encryption.encrypted_threads import EncryptedThreadStore
+from runstead.infra.storage.approvals import SqlApprovalStore
 from runstead.infra.storage.assistants import SqlAssistantStore
 from runstead.infra.storage.crons import SqlCronStore
 from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_events import SqlRunEventStore
-from runstead.infra.storage.schema import runs, webhook_deliveries
+from runstead.infra.storage.schema import approvals, runs, webhook_deliveries
 from runstead.infra.storage.webhook_deliveries import SqlDeliveryStore
+from runstead.resources.approvals import ApprovalFilter
 from runstead.resources.threads import ThreadFilter
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.types import Outcome, RunStatus, StopReason, ThreadId, ThreadOutcome, WorkerId
 from runstead.runtime.user_code.user_loop import UserLoop
 from runstead.testing.clock import ManualClock
+from runstead.testing.conformance.approval_store import X, asking
 from runstead.testing.conformance.assistant_store import AssistantStoreConformance
 from runstead.testing.conformance.checkpoint_store import CheckpointStoreConformance
 from runstead.testing.conformance.cron_store import CronStoreConformance
@@ -142,6 +146,20 @@ class TestHandledThreads(ThreadStoreConformance):
             assert await storage.threads.search(ThreadFilter(values={"a": {"b": 1}})) == []
             assert await storage.threads.count(ThreadFilter(values={"a": {}})) == 0
             assert [one.values for one in await storage.threads.search(ThreadFilter())] == [after.values]
+
+    async def test_user_whose_update_leaves_a_question_is_stored_encrypted(
+        self, storage: RunStorage, encrypted: Database, handled: LangGraphEncryption
+    ) -> None:
+        await storage.ended(await storage.accept(ThreadId("t-1")))
+        updater = replace(ALICE, claims={"identity": "alice", "token": "secret"})
+        with acting(updater):
+            await storage.threads.set_state(ThreadId("t-1"), asking(X).thread)
+            store = EncryptedApprovalStore(SqlApprovalStore(encrypted, storage.clock), handled)
+            (approval,) = await store.search(ApprovalFilter())
+            asker = await store.asker(approval.approval_id)
+        assert "secret" not in await encrypted.read(lambda c: repr([*c.execute(select(approvals.c.actor)).all()]))
+        assert asker is not None
+        assert asker.claims["identity"] == "alice"
 
 
 @ON_SQLITE

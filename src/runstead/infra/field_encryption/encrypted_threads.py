@@ -17,13 +17,14 @@ from runstead.resources.threads import (
     ThreadTtl,
     changed_title,
 )
+from runstead.runtime.actor_context import acting, require_actor_context
 from runstead.runtime.field_encryption import FieldCipher
 from runstead.runtime.json_types import JsonMapping
-from runstead.runtime.runs.types import ThreadId, ThreadOutcome
+from runstead.runtime.runs.types import NO_INTERRUPTS, ThreadId, ThreadOutcome
 
 from .decryption import unseal_each
 from .json_fields import seal, seal_bytes, unseal, unseal_bytes
-from .run_fields import THREAD, seal_failure, seal_questions
+from .run_fields import THREAD, seal_actor, seal_failure, seal_questions
 
 
 class EncryptedThreadStore:
@@ -105,7 +106,12 @@ class EncryptedThreadStore:
                 questions=questions,
             )
 
-        await self._inner.set_state(thread_id, await cipher.together(sealed))
+        stored, actor = await cipher.together(sealed), require_actor_context("updating a thread's state")
+        if after.interrupts != NO_INTERRUPTS:
+            # New approvals keep the actor.
+            actor = await seal_actor(cipher, actor)
+        with acting(actor):
+            await self._inner.set_state(thread_id, stored)
 
     async def set_title(self, thread_id: ThreadId, title: str) -> None:
         await self.update(thread_id, metadata={"title": title[:TITLE_LENGTH]})
