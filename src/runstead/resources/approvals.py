@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NewType, Protocol, TypeAlias
+from typing import Any, Final, Literal, NewType, Protocol, TypeAlias
 
 from runstead.runtime.actor_context import ActorContext
 from runstead.runtime.json_types import JsonMapping
@@ -17,6 +17,9 @@ from runstead.runtime.runs.approvals import AnsweredBy
 from runstead.runtime.runs.types import AssistantId, RunId, ThreadId
 
 ApprovalId = NewType("ApprovalId", str)
+
+MAX_EVENTS: Final = 1_000
+"""Maximum number of events of one approval for comments and delegations, and of events of a thread that are read."""
 
 ApprovalState: TypeAlias = Literal["open", "answered", "expired", "withdrawn"]
 """``withdrawn``: the thread moved on without an answer."""
@@ -54,6 +57,16 @@ class ApprovalClosed(Exception):
             case _:
                 happened = f"was withdrawn{when}: its thread has moved on"
         super().__init__(f"Approval {approval_id} {happened}. Your request has changed nothing.")
+
+
+class ApprovalFull(Exception):
+    """The approval has too many events for another comment or delegation."""
+
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(
+            f"Approval {approval_id} has {MAX_EVENTS} events, the maximum for comments and delegations; answer it, "
+            "or continue the discussion elsewhere. Your request has changed nothing."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +166,22 @@ class ApprovalStore(Protocol):
         ...
 
     async def events_of_thread(self, thread_id: ThreadId, after: datetime | None = None) -> Sequence[ApprovalEvent]:
-        """Return what happened to the approvals of a thread later than ``after``, in order."""
+        """Return what happened to the approvals of a thread later than ``after``, in order: the latest `MAX_EVENTS`."""
+        ...
+
+    async def latest_event_at(self, thread_id: ThreadId) -> datetime | None:
+        """Return when something last happened to an approval of a thread; None if nothing did."""
         ...
 
     async def delegate(self, approval_id: ApprovalId, user_id: str | None) -> ApprovalRecord:
         """Let another user of the tenant answer too, in place of the previous delegate; None: no other user.
 
-        Raises ApprovalNotFound, ApprovalClosed.
+        Raises ApprovalNotFound, ApprovalClosed, ApprovalFull.
         """
         ...
 
     async def comment(self, approval_id: ApprovalId, text: str) -> ApprovalEvent:
-        """Add a comment, also to a closed approval. Raises ApprovalNotFound."""
+        """Add a comment, also to a closed approval. Raises ApprovalNotFound, ApprovalFull."""
         ...
 
     async def asker(self, approval_id: ApprovalId) -> ActorContext | None:

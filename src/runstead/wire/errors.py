@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
-from runstead.resources.approvals import ApprovalClosed, ApprovalNotFound
+from runstead.resources.approvals import ApprovalClosed, ApprovalFull, ApprovalNotFound
 from runstead.resources.assistant_lookup import (
     AssistantNotFound,
     ContextIncomplete,
@@ -221,6 +221,7 @@ _KNOWN: Final[Mapping[type[Exception], tuple[int, Callable[[Any], str]]]] = {
     InvalidSignature: (401, str),
     FeedbackFull: (409, str),
     ApprovalClosed: (409, str),
+    ApprovalFull: (409, str),
     MessageNotFound: (404, str),
     MessageNotWaiting: (409, str),
     TooManyMessages: (409, str),

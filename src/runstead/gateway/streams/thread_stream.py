@@ -126,8 +126,8 @@ class ThreadStream:
             self._resume = found or Place(0)
             self._updated_until = self._told_until = _EPOCH + timedelta(microseconds=self._resume.time)
             return
-        for one in await approval_news(self._sources, self._thread_id, None) if "lifecycle" in self._modes else ():
-            self._told_until = one.at
+        if "lifecycle" in self._modes:
+            self._told_until = await self._sources.approvals.latest_event_at(self._thread_id) or _EPOCH
         for run in await self._recent():
             if run.status.is_terminal:
                 self._followed.add((run.run_id, run.started_at))

@@ -48,6 +48,9 @@ class EncryptedApprovalStore:
     async def events_of_thread(self, thread_id: ThreadId, after: datetime | None = None) -> Sequence[ApprovalEvent]:
         return await self._shown_events(await self._inner.events_of_thread(thread_id, after))
 
+    async def latest_event_at(self, thread_id: ThreadId) -> datetime | None:
+        return await self._inner.latest_event_at(thread_id)
+
     async def delegate(self, approval_id: ApprovalId, user_id: str | None) -> ApprovalRecord:
         return await unseal_approval(self._cipher, await self._inner.delegate(approval_id, user_id))
 

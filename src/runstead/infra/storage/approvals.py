@@ -9,9 +9,11 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, union
 
 from runstead.resources.approvals import (
+    MAX_EVENTS,
     ApprovalClosed,
     ApprovalEvent,
     ApprovalFilter,
+    ApprovalFull,
     ApprovalId,
     ApprovalNotFound,
     ApprovalRecord,
@@ -103,8 +105,25 @@ class SqlApprovalStore:
         statement = _events(actor).where(events.c.thread_id == thread_id)
         if after is not None:
             statement = statement.where(events.c.at > after)
-        statement = statement.order_by(events.c.at, events.c.approval_id, events.c.number)
-        return await self._database.read(lambda connection: [_to_event(row) for row in connection.execute(statement)])
+        latest_first = (events.c.at.desc(), events.c.approval_id.desc(), events.c.number.desc())
+        statement = statement.order_by(*latest_first).limit(MAX_EVENTS)
+
+        def work(connection: Connection) -> Sequence[ApprovalEvent]:
+            return [_to_event(row) for row in reversed(connection.execute(statement).all())]
+
+        return await self._database.read(work)
+
+    async def latest_event_at(self, thread_id: ThreadId) -> datetime | None:
+        actor = require_actor_context("reading the events of approvals")
+        if not is_storable(thread_id):
+            return None
+        statement = _reached(select(func.max(events.c.at)), actor).where(events.c.thread_id == thread_id)
+
+        def work(connection: Connection) -> datetime | None:
+            at: datetime | None = connection.execute(statement).scalar()
+            return at
+
+        return await self._database.read(work)
 
     async def delegate(self, approval_id: ApprovalId, user_id: str | None) -> ApprovalRecord:
         actor = require_actor_context("delegating an approval")
@@ -113,6 +132,7 @@ class SqlApprovalStore:
             row = _locked(connection, approval_id, actor)
             if row.state != "open":
                 raise ApprovalClosed(approval_id, row.state, row.decider_id, row.closed_at)
+            _check_room(row)
             now = self._clock.now()
             changed = change(connection, approval_id, now, delegate_id=user_id)
             details = {"delegate": user_id}
@@ -128,6 +148,7 @@ class SqlApprovalStore:
 
         def work(connection: Connection) -> ApprovalEvent:
             row, now, details = _locked(connection, approval_id, actor), self._clock.now(), {"comment": text}
+            _check_room(row)
             row = change(connection, approval_id, now)
             return add_event(connection, row, "commented", now, self._rules, actor_id=actor.user_id, details=details)
 
@@ -167,11 +188,21 @@ def _locked(connection: Connection, approval_id: ApprovalId, actor: ActorContext
     return row
 
 
+def _check_room(row: Row[Any]) -> None:
+    if row.events >= MAX_EVENTS:
+        raise ApprovalFull(row.approval_id)
+
+
 def _events(actor: ActorContext) -> Any:
+    return _reached(select(events), actor)
+
+
+def _reached(statement: Any, actor: ActorContext) -> Any:
+    """Return a statement over events with the condition for access."""
     reached = select(table.c.approval_id).where(
         table.c.approval_id == events.c.approval_id, access_predicate(table, actor)
     )
-    return select(events).where(reached.exists())
+    return statement.where(reached.exists())
 
 
 def _can_match(where: ApprovalFilter) -> bool:
