@@ -13,6 +13,7 @@ from runstead.runtime.runs.approvals import GraphRules
 from runstead.runtime.runs.types import RunRecord, ThreadId
 
 from .approval_changes import take_now
+from .approval_tables import approvals
 from .prepared import Prepared
 from .run_rows import RECORD, to_record
 from .schema import runs
@@ -26,11 +27,20 @@ _WAITING: Final = Prepared(
         runs.c.due_at <= bindparam("now", type_=runs.c.due_at.type),
     )
     .order_by(runs.c.queue_seq)
+    .limit(10)
+)
+_OPEN: Final = Prepared(
+    select(approvals.c.approval_id)
+    .where(approvals.c.thread_id == bindparam("the_thread"), approvals.c.state == "open")
+    .limit(1)
 )
 
 
 def take_for_waiting(connection: Connection, thread_id: ThreadId, now: datetime, rules: GraphRules) -> None:
-    """Let the runs that wait on a thread take the questions that a run has left there. The thread must be locked."""
+    """Let the next runs that wait on a thread take the questions that a run has left there. The thread must be
+    locked. The cost does not depend on the length of the queue: the first run that answers nothing takes all."""
+    if _OPEN.first(connection, {"the_thread": thread_id}) is None:
+        return
     for row in _WAITING.rows(connection, {"the_thread": thread_id, "now": now}):
         take_for_run(connection, to_record(row), now, rules)
 
