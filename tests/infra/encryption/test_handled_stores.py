@@ -151,7 +151,7 @@ class TestHandledThreads(ThreadStoreConformance):
         self, storage: RunStorage, encrypted: Database, handled: LangGraphEncryption
     ) -> None:
         await storage.ended(await storage.accept(ThreadId("t-1")))
-        updater = replace(ALICE, claims={"identity": "alice", "token": "secret"})
+        updater = replace(ALICE, claims={"identity": "alice", "permissions": ["secret"]})
         with acting(updater):
             await storage.threads.set_state(ThreadId("t-1"), asking(X).thread)
             store = EncryptedApprovalStore(SqlApprovalStore(encrypted, storage.clock), handled)
