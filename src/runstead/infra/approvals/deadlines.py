@@ -6,12 +6,14 @@ a run, whose creation closes the approval in the same way as the answer of a per
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
+from runstead.infra.dispatch.due_loop import repeat_when_due
 from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.resources.approvals import (
     ApprovalClosed,
@@ -19,7 +21,6 @@ from runstead.resources.approvals import (
     ApprovalRecord,
     DueApproval,
 )
-from runstead.resources.storage_errors import StorageError
 from runstead.runtime.actor_context import ActorContext, acting
 from runstead.runtime.clock import Clock
 from runstead.runtime.periodic import beside
@@ -67,7 +68,8 @@ class ApprovalDeadlines:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the loop for the length of a block."""
-        async with beside(self._serve(), "approvals"):
+        serving = repeat_when_due(self._round, self._bell, self._clock, self._recheck, failed=self._failed)
+        async with beside(serving, "approvals"):
             yield
 
     async def fire_due(self) -> None:
@@ -81,18 +83,12 @@ class ApprovalDeadlines:
             if len(due) < _BATCH:
                 break
 
-    async def _serve(self) -> None:
-        with self._bell.listener() as heard:
-            while True:
-                heard.clear()
-                seconds = self._recheck
-                try:
-                    await self.fire_due()
-                    if (next_due := await self._store.next_due()) is not None:
-                        seconds = min(max((next_due - self._clock.now()).total_seconds(), 0.05), seconds)
-                except Exception:
-                    _log.exception("firing the deadlines of approvals failed; retrying in %g s", seconds)
-                await self._clock.wait(heard, seconds)
+    async def _round(self, _: asyncio.Event) -> datetime | None:
+        await self.fire_due()
+        return await self._store.next_due()
+
+    def _failed(self) -> None:
+        _log.exception("firing the deadlines of approvals failed; retrying in %g s", self._recheck)
 
     async def _fire_or_postpone(self, due: DueApproval) -> None:
         try:
@@ -123,7 +119,7 @@ class ApprovalDeadlines:
         except ApprovalClosed:
             # Another process was faster, or a person.
             return None
-        except (StorageError, StorageFault):
+        except StorageFault:
             raise
         except Exception as error:
             problem = problem_of(error)

@@ -6,6 +6,7 @@ long ago, no run is created. The storage decides whether a run is created: see R
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol, TypeAlias
 
+from runstead.infra.dispatch.due_loop import repeat_when_due
 from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.resources.assistant_lookup import AssistantLookup
 from runstead.resources.crons import CronRecord, CronStore
@@ -76,7 +78,8 @@ class CronScheduler:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the scheduler for the length of a block."""
-        async with beside(self._serve(), "crons"):
+        serving = repeat_when_due(self._round, self._bell, self._clock, self._settings.recheck, failed=self._failed)
+        async with beside(serving, "crons"):
             yield
 
     async def create_due(self) -> None:
@@ -88,18 +91,12 @@ class CronScheduler:
             if len(due) < _BATCH:
                 break
 
-    async def _serve(self) -> None:
-        with self._bell.listener() as heard:
-            while True:
-                heard.clear()
-                seconds = self._settings.recheck
-                try:
-                    await self.create_due()
-                    if (next_due := await self._crons.next_due()) is not None:
-                        seconds = min(max((next_due - self._clock.now()).total_seconds(), 0.05), seconds)
-                except Exception:
-                    _log.exception("reading due crons failed; retrying in %g s", seconds)
-                await self._clock.wait(heard, seconds)
+    async def _round(self, _: asyncio.Event) -> datetime | None:
+        await self.create_due()
+        return await self._crons.next_due()
+
+    def _failed(self) -> None:
+        _log.exception("reading due crons failed; retrying in %g s", self._settings.recheck)
 
     async def _create(self, cron: CronRecord) -> None:
         now, due_at = self._clock.now(), cron.next_run_date

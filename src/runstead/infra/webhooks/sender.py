@@ -11,16 +11,17 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from runstead.infra.dispatch.due_loop import repeat_when_due
 from runstead.infra.dispatch.wakeup import WakeupSignal
 from runstead.resources.webhooks import DeliveryAttempt, DeliveryStore, DueDelivery, WebhookRefused
 from runstead.runtime.actor_context import acting
 from runstead.runtime.clock import Clock
 from runstead.runtime.periodic import beside
-from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
+from runstead.runtime.runs.observer import END_TYPES, RunLifecycleEvent, RunLifecycleEventType
 from runstead.wire.webhooks import sent_body
 
 from .client import NoResponse, Reply
@@ -29,11 +30,6 @@ from .signing import WebhookSigner
 
 _log = logging.getLogger(__name__)
 
-_ENDS: Final = (
-    RunLifecycleEventType.RUN_COMPLETED,
-    RunLifecycleEventType.RUN_FAILED,
-    RunLifecycleEventType.RUN_CANCELLED,
-)
 _OF_BUDGETS: Final = (RunLifecycleEventType.BUDGET_WARNING, RunLifecycleEventType.BUDGET_EXCEEDED)
 
 
@@ -82,14 +78,15 @@ class WebhookSender:
         """Wake the sender when a run ends that may have a webhook, and for budgets; see RunObserver."""
         if event.event_type in _OF_BUDGETS:
             self._bell.notify()
-        if event.event_type in _ENDS and (event.run is None or event.run.spec.webhook is not None):
+        if event.event_type in END_TYPES and (event.run is None or event.run.spec.webhook is not None):
             self._bell.notify()
 
     @asynccontextmanager
     async def running(self, grace: float = 5.0) -> AsyncIterator[None]:
         """Send for the length of a block. After it, running deliveries have ``grace`` seconds; others stay pending."""
+        serving = repeat_when_due(self._send_due, self._bell, self._clock, self._settings.recheck, failed=self._failed)
         try:
-            async with beside(self._serve(), "webhooks"):
+            async with beside(serving, "webhooks"):
                 yield
         finally:
             if self._sending:
@@ -98,29 +95,19 @@ class WebhookSender:
                     task.cancel()
                 await asyncio.gather(*late, return_exceptions=True)
 
-    async def _serve(self) -> None:
-        with self._bell.listener() as heard:
-            while True:
-                heard.clear()
-                try:
-                    seconds = await self._send_due(heard)
-                except Exception:
-                    _log.exception("reading webhook deliveries failed; retrying in %g s", self._settings.recheck)
-                    seconds = self._settings.recheck
-                await self._clock.wait(heard, seconds)
+    def _failed(self) -> None:
+        _log.exception("reading webhook deliveries failed; retrying in %g s", self._settings.recheck)
 
-    async def _send_due(self, heard: asyncio.Event) -> float:
-        """Claim as many deliveries as there are free slots; return the seconds until the next read."""
+    async def _send_due(self, heard: asyncio.Event) -> datetime | None:
+        """Claim as many deliveries as there are free slots; return when the next one is due."""
         room = self._settings.parallel - len(self._sending)
         claimed = await self._deliveries.claim(room, self._settings.term) if room > 0 else []
         for due in claimed:
             task = asyncio.create_task(self._deliver(due, heard), name=f"webhook-{due.delivery_id}")
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
-        if len(claimed) == room or (next_due := await self._deliveries.next_due()) is None:
-            # All slots are in use: each delivery that ends frees one and wakes us.
-            return self._settings.recheck
-        return min(max((next_due - self._clock.now()).total_seconds(), 0.05), self._settings.recheck)
+        # If all slots are in use, each delivery that ends frees one and wakes us.
+        return None if len(claimed) == room else await self._deliveries.next_due()
 
     async def _deliver(self, due: DueDelivery, heard: asyncio.Event) -> None:
         with acting(due.actor):
