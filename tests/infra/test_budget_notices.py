@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from runstead.infra.engines.data_dir import RUNS_FILE
-from runstead.infra.engines.postgres_pool import PostgresOptions
 from runstead.infra.prices.genai import GenaiPrices
-from runstead.infra.storage.postgres import open_postgres_storage
+from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_budgets import Budgets, SqlRunBudgetStore
 from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.schema import budget_notices, webhook_deliveries
-from runstead.infra.storage.sqlite import open_storage
 from runstead.infra.storage.sweeper import StorageSweeper
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.budgets import Budget, BudgetNotice
 from runstead.runtime.runs.types import Lease, ModelUsage, ThreadId, WorkerId
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.run_storage import ALICE, TERM, a_spec, decide
-from tests.servers.postgres import a_schema
-from tests.servers.sqlite import current_data
 
 DAILY = Budget(("user", "day"), "tokens", Decimal(100))
 
@@ -55,18 +48,9 @@ class Deployment:
         return int(await self.database.read(lambda connection: connection.execute(statement).scalar_one()))
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-async def deployment(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Deployment]:
-    if request.param == "sqlite":
-        async with open_storage(current_data(tmp_path / "data") / RUNS_FILE) as database:
-            yield Deployment(database)
-        return
-    url, schema = request.getfixturevalue("postgres_url"), a_schema()
-    async with open_postgres_storage(url, PostgresOptions(pool_size=4, schema=schema)) as database:
-        try:
-            yield Deployment(database)
-        finally:
-            await database.write(lambda c: c.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE").close())
+@pytest.fixture
+def deployment(database: Database) -> Deployment:
+    return Deployment(database)
 
 
 def used(tokens: int) -> list[ModelUsage]:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runstead.infra.engines.data_dir import RUNS_FILE
-from runstead.infra.engines.postgres_pool import PostgresOptions
-from runstead.infra.storage.postgres import open_postgres_storage
+from runstead.infra.storage.database import Database
 from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_ends import RunEnds, SqlRunEndOutbox
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
 from runstead.infra.storage.run_queries import SqlRunQueryStore
-from runstead.infra.storage.sqlite import open_storage
 from runstead.runtime.actor_context import acting
 from runstead.runtime.runs.internal.recovery.end_notifications import EndNotifier
 from runstead.runtime.runs.observer import RunLifecycleEvent, RunLifecycleEventType
 from runstead.runtime.runs.types import Lease, Outcome, RunCompletionData, RunRecord, RunStatus, StopReason, WorkerId
 from runstead.testing.clock import ManualClock
 from runstead.testing.conformance.run_storage import ALICE, DONE, TERM, a_spec, decide
-from tests.servers.postgres import a_schema
-from tests.servers.sqlite import current_data
 
 ENDS = RunEnds(notifies=True)
 
@@ -72,18 +65,9 @@ class Deployment:
         return observer.heard
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-async def deployment(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Deployment]:
-    if request.param == "sqlite":
-        async with open_storage(current_data(tmp_path / "data") / RUNS_FILE) as database:
-            yield Deployment(database)
-        return
-    url, schema = request.getfixturevalue("postgres_url"), a_schema()
-    async with open_postgres_storage(url, PostgresOptions(pool_size=2, schema=schema)) as database:
-        try:
-            yield Deployment(database)
-        finally:
-            await database.write(lambda c: c.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE").close())
+@pytest.fixture
+def deployment(database: Database) -> Deployment:
+    return Deployment(database)
 
 
 async def test_end_of_a_worker_that_died_after_settling_is_notified_once(deployment: Deployment) -> None:

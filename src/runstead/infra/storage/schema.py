@@ -25,6 +25,7 @@ from .budget_tables import budget_raises as budget_raises
 from .budget_tables import budget_reservations as budget_reservations
 from .column_types import Counter, Text, UtcTime
 from .encrypted_types import EncryptedBlob, EncryptedBytes, EncryptedMetadata, EncryptedText, HashedText
+from .steering_tables import steering_messages as steering_messages
 from .sweep_tables import sweeps as sweeps
 from .tables_metadata import metadata as metadata
 
@@ -584,6 +585,3 @@ _after_create(
     "CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE ON audit_log "
     "FOR EACH ROW EXECUTE FUNCTION runstead_audit_append_only()",
 )
-
-# Tables in files of their own, which are part of the schema too.
-from . import steering_tables as steering_tables  # noqa: E402

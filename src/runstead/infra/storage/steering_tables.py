@@ -8,7 +8,7 @@ from sqlalchemy import Column, Index, Integer, Table, text
 
 from .column_types import Counter, Text, UtcTime
 from .encrypted_types import EncryptedText
-from .schema import metadata
+from .tables_metadata import metadata
 
 # Messages for runs that are going on. ``seq`` is their order. ``spec`` is the run that a message starts if no run takes
 # it; it is null once the message is not open any more. ``taken_run`` and what follows say which task has taken it.

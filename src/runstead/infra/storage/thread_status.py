@@ -88,9 +88,10 @@ _LAST_SPEC: Final = Prepared(
 )
 _VALUES: Final = Prepared(select(threads.c.state_values).where(threads.c.thread_id == _THREAD))
 _METADATA: Final = Prepared(select(threads.c.metadata).where(threads.c.thread_id == _THREAD))
+_OF_TEMPORARY: Final = (run_events, run_event_threads, thread_ttls, crons)
+"""Tables that a temporary thread may have rows in, beside its own."""
 _FORGET: Final = tuple(
-    Prepared(delete(table).where(table.c.thread_id == bindparam("the_thread")))
-    for table in (run_events, run_event_threads, thread_ttls, crons, threads)
+    Prepared(delete(table).where(table.c.thread_id == bindparam("the_thread"))) for table in (*_OF_TEMPORARY, threads)
 )
 _DROPPED: Final = (
     delete(threads)
@@ -106,7 +107,7 @@ _DROP: Final = Prepared(
     select(_DROPPED.c.thread_id).add_cte(
         *(
             delete(table).where(table.c.thread_id.in_(select(_DROPPED.c.thread_id))).cte(f"dropped_{table.name}")
-            for table in (run_events, run_event_threads, thread_ttls, crons)
+            for table in _OF_TEMPORARY
         )
     )
 )
