@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from typing import Protocol
 
 from runstead.channels.hub import ChannelHub
 from runstead.gateway.custom_app import CustomApp
@@ -20,10 +21,9 @@ from runstead.graphs.configuration import GraphConfiguration
 from runstead.graphs.environment import apply_environment
 from runstead.handlers.encryption import LangGraphEncryption
 from runstead.handlers.encryption_context import EncryptionContextAuthentication
-from runstead.infra.approvals.deadlines import ApprovalDeadlines
 from runstead.infra.frame_archive.sql import SqlFrameArchive
 from runstead.infra.storage.fair_queue import group_by_user
-from runstead.infra.storage.run_budgets import SqlRunBudgetStore
+from runstead.infra.storage.run_budgets import Budgets, SqlRunBudgetStore
 from runstead.infra.storage.run_create import SqlRunCreateStore
 from runstead.infra.storage.run_ends import RunEnds, SqlRunEndOutbox
 from runstead.infra.storage.run_leases import SqlRunLeaseStore
@@ -156,11 +156,12 @@ async def _assembled(
         services = build_services(parts, runs, closing, settings, configuration, files, runtime.steering)
         most_runs = settings.max_concurrent_runs if execute else 0
         sources = metric_sources(profile, runs, blocks, most_runs, has_retention=bool(settings.retention))
+        audit = audit_log(parts, settings, configuration)
         access.services = services = replace(
             with_operations(services, profile, sources, settings, configuration),
             authorizer=door.authorizer,
             blocks=blocks,
-            audit=(audit := audit_log(parts, settings, configuration)),
+            audit=audit,
             logouts=None if door.logouts is None else OidcLogouts(door.logouts, services.channel_links, audit),
             limits=profile.limits,
             run_secrets=parts.run_secrets,
@@ -170,19 +171,8 @@ async def _assembled(
         access.services = services = services if hub is None else replace(services, channels=hub)
         await services.assistants.register_graphs(code.graphs.descriptions, code.graphs.names)
         await _start_sweeping(stack, profile, settings, configuration, files)
-        executing = partial(
-            _executing,
-            parts,
-            services,
-            approval_deadlines(parts, services, access, settings, configuration),
-            access,
-            closing,
-            settings,
-            user_loop,
-            code.custom,
-            hub,
-            execute=execute,
-        )
+        regular = _regular_work(parts, services, access, settings, configuration) if execute else ()
+        executing = partial(_executing, services, closing, user_loop, code.custom, hub, regular, execute=execute)
         authenticator = with_roles(door, settings)
         if handlers is not None:
             authenticator = EncryptionContextAuthentication(authenticator, handlers)
@@ -264,17 +254,34 @@ async def _start_sweeping(
     await stack.enter_async_context(retaining)
 
 
-@asynccontextmanager
-async def _executing(
+class _Regular(Protocol):
+    """Work that a process which executes runs does at due times."""
+
+    def running(self) -> AbstractAsyncContextManager[None]: ...
+
+
+def _regular_work(
     parts: Parts,
     services: Services,
-    deadlines: ApprovalDeadlines,
     access: RunAccessCheck,
-    closing: Shutdown,
     settings: Settings,
+    configuration: GraphConfiguration,
+) -> Sequence[_Regular]:
+    return (
+        cron_scheduler(services, access, parts.cron_bell, settings),
+        parts.webhooks.sender,
+        approval_deadlines(parts, services, access, settings, configuration),
+    )
+
+
+@asynccontextmanager
+async def _executing(
+    services: Services,
+    closing: Shutdown,
     user_loop: UserLoop,
     custom: CustomApp | None,
     hub: ChannelHub | None,
+    regular: Sequence[_Regular],
     *,
     execute: bool,
 ) -> AsyncIterator[None]:
@@ -283,16 +290,29 @@ async def _executing(
         if custom is not None:
             # Before the first run: graphs may use resources that the custom app opens.
             await started.enter_async_context(custom.lifespan(user_loop))
-        if execute:
-            crons = cron_scheduler(services, access, parts.cron_bell, settings)
-            await started.enter_async_context(crons.running())
-            await started.enter_async_context(parts.webhooks.sender.running())
-            await started.enter_async_context(deadlines.running())
+        for work in regular:
+            await started.enter_async_context(work.running())
         started.push_async_callback(closing.drain)
         await services.runs.start(execute=execute)
         if hub is not None:
             await started.enter_async_context(hub.running())
         yield
+
+
+def _run_creation(
+    profile: Profile, settings: Settings, configuration: GraphConfiguration, budgets: Budgets | None, ends: RunEnds
+) -> SqlRunCreateStore:
+    return SqlRunCreateStore(
+        profile.database,
+        profile.clock,
+        profile.queue.notify,
+        profile.queue.enqueue,
+        default_ttl=thread_ttl(configuration),
+        quota=run_quota(settings),
+        budgets=budgets,
+        ends=ends,
+        messages=MessageLimits(settings.steering_max_messages, settings.steering_max_bytes),
+    )
 
 
 def _runtime(
@@ -305,24 +325,13 @@ def _runtime(
 ) -> RunsRuntime:
     profile, queue = parts.profile, parts.profile.queue
     database, clock = profile.database, profile.clock
-    handled, ttl = parts.handled, thread_ttl(configuration)
+    handled, budgets = parts.handled, configured_budgets(settings, configuration)
     ends = RunEnds(bool(parts.observers.required), approval_rules(settings, configuration))
-    quota, budgets = run_quota(settings), configured_budgets(settings, configuration)
     leases = handled.run_leases(
         SqlRunLeaseStore(database, clock, queue.notify, queue.enqueue, by_turns=scheduler is not None, ends=ends),
         SqlThreadStore(database, clock),
     )
-    creation = SqlRunCreateStore(
-        database,
-        clock,
-        queue.notify,
-        queue.enqueue,
-        default_ttl=ttl,
-        quota=quota,
-        budgets=budgets,
-        ends=ends,
-        messages=MessageLimits(settings.steering_max_messages, settings.steering_max_bytes),
-    )
+    creation = _run_creation(profile, settings, configuration, budgets, ends)
     return RunsRuntime(
         create_store=handled.run_creation(creation),
         steering=handled.steering(SqlSteeringStore(database, clock, creation)),
