@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 
 from runstead.runtime.clock import Clock
 
@@ -34,6 +34,9 @@ class SweepProgress:
     deleted: Mapping[str, int]
 
 
+_SHOWN: Final = (sweeps.c.position, sweeps.c.began_at, sweeps.c.ended_at, sweeps.c.next_at, sweeps.c.deleted)
+
+
 class SqlSweep:
     """One kind of sweep in a database. Each instance is a holder of its own."""
 
@@ -43,13 +46,9 @@ class SqlSweep:
 
     async def progress(self) -> SweepProgress | None:
         """Return the state; None if no pass has begun yet."""
-        chosen = select(
-            sweeps.c.position, sweeps.c.began_at, sweeps.c.ended_at, sweeps.c.next_at, sweeps.c.deleted
-        ).where(sweeps.c.name == self._name)
+        chosen = select(*_SHOWN).where(sweeps.c.name == self._name)
         row = await self._database.read(lambda connection: connection.execute(chosen).first(), quick=True)
-        if row is None:
-            return None
-        return SweepProgress(row.position, row.began_at, row.ended_at, row.next_at, json.loads(row.deleted))
+        return None if row is None else _progress(row)
 
     async def claim(self) -> SweepProgress | None:
         """Claim the pass that is due or under way; return None if there is none, or another process makes it."""
@@ -66,12 +65,12 @@ class SqlSweep:
             update(sweeps)
             .where(sweeps.c.name == self._name, sweeps.c.next_at <= now, is_free)
             .values(holder=self._holder, lease_until=now + _TERM)
-            .returning(sweeps.c.position, sweeps.c.began_at, sweeps.c.ended_at, sweeps.c.next_at, sweeps.c.deleted)
+            .returning(*_SHOWN)
         ).first()
         if row is None:
             return None
         if row.began_at is not None:
-            return SweepProgress(row.position, row.began_at, row.ended_at, row.next_at, json.loads(row.deleted))
+            return _progress(row)
         connection.execute(update(sweeps).where(self._is_mine()).values(began_at=now, position=None, deleted="{}"))
         return SweepProgress(None, now, row.ended_at, row.next_at, {})
 
@@ -111,3 +110,7 @@ class SqlSweep:
 
     def _update(self, connection: Connection, **values: object) -> bool:
         return connection.execute(update(sweeps).where(self._is_mine()).values(**values)).rowcount == 1
+
+
+def _progress(row: Row[*tuple[Any, ...]]) -> SweepProgress:
+    return SweepProgress(row.position, row.began_at, row.ended_at, row.next_at, json.loads(row.deleted))
