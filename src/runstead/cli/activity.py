@@ -61,8 +61,9 @@ async def current_activity(client: LangGraphClient, limit: int) -> list[Activity
             status="interrupted", limit=limit, sort_by="updated_at", select=["thread_id", "interrupts"]
         ),
     )
-    found = [await _executing(client, run) for run in running]
-    found += [await _waiting(client, run) for run in pending]
+    found = await asyncio.gather(
+        *(_executing(client, run) for run in running), *(_waiting(client, run) for run in pending)
+    )
     for thread in asking:
         latest = await _runs(client, f"/threads/{thread['thread_id']}/runs", limit=1)
         questions = questions_of(thread.get("interrupts"))

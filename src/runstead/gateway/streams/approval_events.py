@@ -21,11 +21,8 @@ from .run_events import EventReaderPorts
 
 NAME: Final = "approval"
 """Name of the custom event in the event protocol, and of the event in a thread's stream."""
-_STATES: Final[dict[ApprovalEventKind, str]] = {
-    "answered": "answered",
-    "expired": "expired",
-    "withdrawn": "withdrawn",
-}
+_CLOSING: Final[frozenset[ApprovalEventKind]] = frozenset(("answered", "expired", "withdrawn"))
+"""Events that close an approval, named like the state after them."""
 _BEHIND_THE_RUN: Final = 2_048
 """Numbers of a millisecond that are left to the end of a run, which asks in the same moment."""
 _RUNS: Final = 50
@@ -48,7 +45,7 @@ class ApprovalNews:
         return {
             "approval_id": event.approval_id,
             "event": event.kind,
-            "status": _STATES.get(event.kind, "open"),
+            "status": event.kind if event.kind in _CLOSING else "open",
             "at": event.at,
             "user_id": event.user_id,
             **event.details,
